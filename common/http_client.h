@@ -1,0 +1,54 @@
+/* The HTTP client: libcurl multi, pooled keep-alive connections.
+ *
+ * Asynchronous on a loop (replication, proxying), or blocking on any worker thread (shell, upload,
+ * benchmark). No proxy environment variables are honoured. */
+#pragma once
+
+#include "common/bytes.h"
+#include "common/error.h"
+#include "common/loop.h"
+
+struct http_client;
+
+struct http_client_header {
+    const char *name, *value;
+};
+
+struct http_client_request {
+    const char *method; /* "GET", "POST", ... */
+    const char *url;
+    const struct http_client_header *headers;
+    size_t header_count;
+    struct slice body; /* borrowed until the call is done; NULL ptr: none */
+    unsigned connect_timeout_ms; /* 0: 10 s */
+    unsigned response_timeout_ms; /* until the response header; 0: 30 s */
+    uint64_t response_limit_bytes; /* 0: 16 MiB */
+};
+
+struct http_client_response {
+    int status;
+    char *body; /* owned by the response, zero-terminated */
+    size_t body_size;
+    struct http_client_header *headers;
+    size_t header_count;
+};
+
+typedef void http_client_done(void *ctx, int code, const struct http_client_response *response,
+                              const struct error *err);
+
+/* One per loop for asynchronous calls. Loop may be NULL: then only blocking calls. */
+int http_client_create(struct http_client **ret, struct loop *loop, struct error *err);
+/* Loop thread for one with a loop; running calls end with KELP_E_CANCELLED. */
+void http_client_destroy(struct http_client *client);
+
+/* Loop thread. Headers and url are copied, the body is borrowed. `done` is called exactly once, later,
+ * on the loop; the response is valid during the call only. */
+void http_client_send(struct http_client *client, const struct http_client_request *request,
+                      http_client_done *done, void *ctx);
+
+/* Any worker thread; one call at a time per client. Fill *ret; http_client_response_fini it. */
+int http_client_fetch(struct http_client *client, const struct http_client_request *request,
+                      struct http_client_response *ret, struct error *err);
+void http_client_response_fini(struct http_client_response *response);
+const char *http_client_response_header(const struct http_client_response *response,
+                                        const char *name);

@@ -1,0 +1,59 @@
+/* The gRPC client: gRPC Core's C API with protobuf-c messages, one cached channel per address.
+ *
+ * Addresses are "host:grpcPort" (address_format_grpc). A channel is dropped from the cache when a call on
+ * it ends with UNAVAILABLE, so the next call dials afresh. */
+#pragma once
+
+#include "common/error.h"
+#include "common/rpc_server.h"
+
+struct rpc_client;
+struct rpc_stream;
+
+int rpc_client_create(struct rpc_client **ret, struct error *err);
+/* Cancels running calls and waits for their callbacks. NULL is fine. */
+void rpc_client_destroy(struct rpc_client *client);
+
+/* What the server answered when a call failed: `err->code` is the kelp code nearest to the status,
+ * `err->message` the server's text verbatim; *ret_status (may be NULL) the gRPC status itself. */
+
+/* Blocking; not on a loop or queue thread. *ret_response (may be NULL) is the caller's, freed with
+ * protobuf_c_message_free_unpacked(response, NULL). */
+int rpc_client_call(struct rpc_client *client, const char *address, const char *path,
+                    const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response,
+                    unsigned timeout_ms, ProtobufCMessage **ret_response,
+                    enum rpc_status *ret_status, struct error *err);
+
+/* `response` is NULL on failure and valid during the callback only. Called once, on a queue thread. */
+typedef void rpc_client_done(void *ctx, const ProtobufCMessage *response, enum rpc_status status,
+                             const struct error *err);
+void rpc_client_send(struct rpc_client *client, const char *address, const char *path,
+                     const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response,
+                     unsigned timeout_ms, rpc_client_done *done, void *ctx);
+
+/* Streams of all three kinds. Callbacks run on queue threads, never two of one stream at a time. */
+struct rpc_stream_ops {
+    void (*on_open)(struct rpc_stream *stream, void *ctx); /* optional: the server has answered the header */
+    void (*on_message)(struct rpc_stream *stream, const ProtobufCMessage *message, void *ctx);
+    /* Exactly once; the stream must not be touched afterwards. err is NULL when the status is OK. */
+    void (*on_closed)(struct rpc_stream *stream, enum rpc_status status, const struct error *err,
+                      void *ctx);
+};
+/* timeout_ms 0: no deadline. Fails only for bad arguments; an unreachable peer ends in on_closed with
+ * RPC_UNAVAILABLE (within about 5 s). */
+int rpc_stream_open(struct rpc_client *client, const char *address, const char *path,
+                    const ProtobufCMessageDescriptor *response, unsigned timeout_ms,
+                    const struct rpc_stream_ops *ops, void *ctx, struct rpc_stream **ret,
+                    struct error *err);
+/* Any thread, until on_closed. KELP_E_CANCELLED when it is over, KELP_E_LIMIT as rpc_call_send. */
+int rpc_stream_send(struct rpc_stream *stream, const ProtobufCMessage *message);
+void rpc_stream_half_close(struct rpc_stream *stream); /* all was sent */
+void rpc_stream_cancel(struct rpc_stream *stream);
+
+/* Blocking server stream: calls on_message on the calling thread for each message until the end; a
+ * non-zero answer cancels and is returned. */
+int rpc_client_read_stream(struct rpc_client *client, const char *address, const char *path,
+                           const ProtobufCMessage *request,
+                           const ProtobufCMessageDescriptor *response, unsigned timeout_ms,
+                           int (*on_message)(void *ctx, const ProtobufCMessage *message), void *ctx,
+                           enum rpc_status *ret_status, struct error *err);
