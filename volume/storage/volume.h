@@ -1,0 +1,127 @@
+/* A volume: one .dat with many needles, its .idx, its .vif; the unit of placement and of vacuum.
+ *
+ * Identity + current generation + append queue + state. A *generation* is one immutable pairing of an
+ * open .dat, an open .idx, a needle index and a compaction revision. Readers take a reference to it and
+ * never wait for writers or for a commit; a vacuum swaps it with one pointer store, and the old one is
+ * closed when its last reader leaves.
+ *
+ * Threads: reading and volume_stat from any thread. Appends are carried out by the disk's writer thread
+ * (append_queue.h), one batch at a time per volume. State changes (mark, vacuum) from any worker thread;
+ * they take the volume's lock. */
+#pragma once
+
+#include "common/os.h"
+#include "common/replica_placement.h"
+#include "common/ttl.h"
+#include "volume/storage/needle.h"
+
+struct volume;
+
+/* Why a volume is read-only: a set. Any bit stops writes; VOLUME_BLOCKS_DELETE_MASK stops deletes too.
+ * Full and low-space volumes may be vacuumed, and become writable when the cause is gone. */
+enum volume_read_only {
+    VOLUME_RO_OPERATOR = 1 << 0,            /* marked, no deletes either */
+    VOLUME_RO_OPERATOR_CAN_DELETE = 1 << 1, /* marked, deletes go on */
+    VOLUME_RO_LOW_SPACE = 1 << 2,           /* the disk is below its reserve */
+    VOLUME_RO_IO_ERROR = 1 << 3,            /* a failed fsync or repeated EIO; only mark-writable ends it */
+    VOLUME_RO_CORRUPT = 1 << 4,             /* could not be repaired at load */
+    VOLUME_RO_FILE_MODE = 1 << 5,           /* the .dat is not writable for us */
+    VOLUME_RO_TIERED = 1 << 6,
+};
+#define VOLUME_BLOCKS_DELETE_MASK                                                                  \
+    (VOLUME_RO_OPERATOR | VOLUME_RO_IO_ERROR | VOLUME_RO_CORRUPT | VOLUME_RO_FILE_MODE)
+
+/* Where a volume lives. The strings are copied. */
+struct volume_place {
+    struct os *os;
+    const char *data_dir;  /* D of the spec */
+    const char *index_dir; /* I of the spec; NULL or equal to data_dir */
+    const char *collection;
+    uint32_t id;
+};
+
+struct volume_options {
+    struct replica_placement replica_placement;
+    struct ttl ttl;
+    uint8_t offset_bytes;    /* 4 or 5 */
+    uint64_t preallocate;    /* bytes to reserve, size stays; 0: none */
+};
+
+/* Makes the files, durably, and opens the volume. Fails if any of them exists. */
+int volume_create(struct volume **ret, const struct volume_place *place,
+                  const struct volume_options *options, struct error *err);
+/* Finishes or rolls back a vacuum that was cut off, loads the index, repairs the tail (whole records
+ * without a row are re-added, a torn one is cut), checks. What was repaired is in *ret_note (malloc'd
+ * text, NULL when nothing was; may be NULL). A volume that cannot be repaired opens read-only with
+ * VOLUME_RO_CORRUPT if its blobs can still be served, else this fails and touches nothing. */
+int volume_open(struct volume **ret, const struct volume_place *place, char **ret_note,
+                struct error *err);
+/* Waits for a running vacuum to stop (it is cancelled) and for queued appends; syncs; closes. Readers
+ * that still hold a generation finish on their own. NULL is fine. */
+void volume_close(struct volume *volume);
+/* volume_close, then removes all of the volume's files. KELP_E_BUSY while it compacts. */
+int volume_delete_files(struct volume *volume, struct error *err);
+
+uint32_t volume_id(const struct volume *volume);
+const char *volume_collection(const struct volume *volume);
+
+struct volume_stat {
+    uint64_t dat_bytes; /* logical length of the .dat */
+    uint64_t idx_bytes;
+    uint64_t file_count, file_bytes;         /* index counters, spec 9: they only grow until a reload */
+    uint64_t deletion_count, deletion_bytes;
+    uint64_t live_count, live_record_bytes;  /* exact; what a vacuum would copy */
+    uint64_t max_key;
+    uint64_t last_append_at_ns;
+    uint64_t modified_at_second;
+    uint64_t damaged_count; /* records that failed their check since the volume was opened */
+    double garbage_ratio;   /* spec 16.1 */
+    unsigned read_only;     /* enum volume_read_only */
+    struct replica_placement replica_placement;
+    struct ttl ttl;
+    uint16_t compact_revision;
+    uint8_t version, offset_bytes;
+    bool is_compacting;
+    bool is_data_missing; /* the .dat's name has vanished (checked at most every 30 s) */
+};
+void volume_stat(struct volume *volume, struct volume_stat *ret);
+
+/* ---- reading ---- */
+
+/* One needle that was found; caller's memory. Holds a reference to the generation between
+ * volume_read_begin and volume_read_end. */
+struct volume_read {
+    struct volume *volume;
+    struct volume_generation *generation;
+    uint64_t offset;      /* of the record, bytes */
+    uint64_t record_size; /* 0 for an empty needle: nothing to read */
+    int32_t body_size;
+    uint8_t version;
+};
+
+/* Looks the key up; no disk access. KELP_E_NOT_FOUND, KELP_E_DELETED; `allow_deleted` serves a deleted
+ * entry whose size is still known. */
+int volume_read_begin(struct volume *volume, uint64_t key, bool allow_deleted,
+                      struct volume_read *ret, struct error *err);
+/* Reads, checks and parses the whole record into buf[record_size]; the needle points into it. With
+ * `nowait` KELP_E_AGAIN when it is not all in the page cache. KELP_E_NOT_FOUND when the TTL is over. */
+int volume_read_record(struct volume_read *read, void *buf, bool nowait, struct needle *ret,
+                       struct error *err);
+/* Everything but the data, into a buffer of VOLUME_READ_AROUND_MAX; data.len is set. */
+#define VOLUME_READ_AROUND_MAX (NEEDLE_HEAD_MAX + NEEDLE_TAIL_MAX)
+int volume_read_around(struct volume_read *read, void *buf, bool nowait, struct needle *ret,
+                       struct error *err);
+/* A piece of the data; exactly n bytes or an error. */
+int volume_read_data(struct volume_read *read, void *buf, size_t n, uint64_t position, bool nowait,
+                     struct error *err);
+void volume_read_end(struct volume_read *read);
+
+/* ---- state ---- */
+
+/* Spec 21. `persist` writes the mark to the .vif. */
+int volume_mark_read_only(struct volume *volume, bool can_delete, bool persist, struct error *err);
+/* Clears both marks and a quarantine, persists that. */
+int volume_mark_writable(struct volume *volume, struct error *err);
+void volume_set_low_space(struct volume *volume, bool is_low);
+
+int volume_sync(struct volume *volume, struct error *err); /* .dat and .idx; blocks */
