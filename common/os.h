@@ -49,6 +49,7 @@ struct os_ops {
     int (*rename)(struct os *, const char *from, const char *to);
     int (*unlink)(struct os *, const char *path);
     int (*mkdir)(struct os *, const char *path, uint32_t mode);
+    int (*rmdir)(struct os *, const char *path); /* an empty one */
     int (*list)(struct os *, const char *directory, os_name_visitor *, void *ctx);
     int (*space)(struct os *, const char *path, struct os_space *ret);
     int (*lock)(struct os *, int fd); /* exclusive flock, -EWOULDBLOCK when another holds it */
@@ -114,6 +115,7 @@ static inline int os_mkdir(struct os *os, const char *path, uint32_t mode)
 {
     return os->ops->mkdir(os, path, mode);
 }
+static inline int os_rmdir(struct os *os, const char *path) { return os->ops->rmdir(os, path); }
 static inline int os_list(struct os *os, const char *directory, os_name_visitor *visit, void *ctx)
 {
     return os->ops->list(os, directory, visit, ctx);
