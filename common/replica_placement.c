@@ -38,7 +38,7 @@ uint8_t replica_placement_to_byte(struct replica_placement p)
 
 unsigned replica_placement_copies(struct replica_placement p)
 {
-    return p.other_data_centers + p.other_racks + p.same_rack + 1u;
+    return (unsigned)p.other_data_centers + p.other_racks + p.same_rack + 1u;
 }
 
 void replica_placement_format(struct replica_placement p, char text[10])
