@@ -1,7 +1,8 @@
 /* The HTTP client: libcurl multi, pooled keep-alive connections.
  *
  * Asynchronous on a loop (replication, proxying), or blocking on any worker thread (shell, upload,
- * benchmark). No proxy environment variables are honoured. */
+ * benchmark). No proxy environment variables are honoured, redirects are handed to the caller, and
+ * nothing is decoded: the body is what the server sent. */
 #pragma once
 
 #include "common/bytes.h"
@@ -19,9 +20,10 @@ struct http_client_request {
     const char *url;
     const struct http_client_header *headers;
     size_t header_count;
-    struct slice body; /* borrowed until the call is done; NULL ptr: none */
-    unsigned connect_timeout_ms; /* 0: 10 s */
-    unsigned response_timeout_ms; /* until the response header; 0: 30 s */
+    struct slice body;            /* borrowed until the call is done; NULL ptr: none */
+    unsigned connect_timeout_ms;  /* 0: 10 s */
+    /* No byte moved in either direction for so long: KELP_E_TIMEOUT; 0: 30 s. */
+    unsigned response_timeout_ms;
     uint64_t response_limit_bytes; /* 0: 16 MiB */
 };
 
@@ -46,9 +48,12 @@ void http_client_destroy(struct http_client *client);
 void http_client_send(struct http_client *client, const struct http_client_request *request,
                       http_client_done *done, void *ctx);
 
-/* Any worker thread; one call at a time per client. Fill *ret; http_client_response_fini it. */
+/* Any thread but a loop's; blocks. Calls on one client take turns, so give each thread its own. On
+ * success fills *ret; http_client_response_fini it. Any HTTP status is a success; a server that cannot
+ * be reached is KELP_E_UNAVAILABLE, a body over the limit KELP_E_TOO_LARGE. */
 int http_client_fetch(struct http_client *client, const struct http_client_request *request,
                       struct http_client_response *ret, struct error *err);
 void http_client_response_fini(struct http_client_response *response);
+/* NULL when absent. */
 const char *http_client_response_header(const struct http_client_response *response,
                                         const char *name);

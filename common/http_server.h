@@ -5,7 +5,12 @@
  * A request lives on one loop. Handlers are called there and must not block; work that may block goes to
  * a worker_pool and comes back by loop_post(request->loop, ...). A request stays valid until it has been
  * responded to, also when its client has gone (responding is then a cheap no-op), so every handler
- * responds exactly once. Requests of one connection are handled one after another. */
+ * responds exactly once: by http_respond*, http_response_end or http_response_abort. The request must
+ * not be touched after that call. Requests of one connection are handled one after another.
+ *
+ * What the server answers by itself (400, 413, 417, 431, 501, 503, 505) is
+ * {"error":"..."} with Connection: close; it then drains what the client still sends, up to a bound, so
+ * that the client gets to read the answer. */
 #pragma once
 
 #include "common/arena.h"
@@ -42,7 +47,7 @@ struct http_request {
     struct slice body; /* complete in on_request; valid until the response has been sent */
     bool has_body;     /* Content-Length > 0 or chunked */
     bool is_keep_alive;
-    bool is_aborted; /* the client has gone */
+    bool is_aborted; /* the client has gone, as far as can be seen */
     struct sockaddr_storage peer;
     void *user; /* the handler's own */
 };
@@ -53,8 +58,11 @@ struct http_handler {
     void (*on_headers)(struct http_request *request, void *ctx);
     /* Header and body are complete. */
     void (*on_request)(struct http_request *request, void *ctx);
-    /* Optional: the client went away before the response was complete; release what waits for it. The
-     * handler still has to respond. */
+    /* Optional, at most once a request. After on_request: the client went away before the response was
+     * begun, or a connection broke under a response; release what waits for it. The handler still has
+     * to respond (a client that only shut down its sending side does get that response). Between
+     * on_headers and on_request: the body never became complete; on_request will not come, nothing has
+     * to be responded, and the request is gone when this returns. */
     void (*on_aborted)(struct http_request *request, void *ctx);
     void *ctx;
 };
@@ -69,8 +77,10 @@ struct http_server_config {
     uint64_t body_limit_bytes;          /* 413 beyond; see http_request_limit_body */
     uint64_t buffered_limit_bytes;      /* of all bodies in flight on this server; 503 beyond; 0: no limit */
     unsigned connection_limit;          /* 0: no limit; more get 503 and are closed */
-    unsigned idle_timeout_ms;           /* no byte moved: closed; 0: 30 s */
-    unsigned header_timeout_ms;         /* first byte to end of header; 0: 30 s */
+    /* No byte moved while the server waits for the client: closed; 0: 30 s. The time that a handler
+     * takes does not count. */
+    unsigned idle_timeout_ms;
+    unsigned header_timeout_ms; /* first byte to end of header; 0: 30 s; at most idle_timeout_ms */
 };
 
 struct http_server_stats {
@@ -96,7 +106,8 @@ struct slice http_request_header(const struct http_request *request, const char 
 /* First query parameter of that name, decoded into the arena; ptr is NULL when absent. */
 struct slice http_request_query(const struct http_request *request, const char *name);
 /* In on_headers: the most that this request's body may have (413 beyond). The status and text may be
- * set, because the peer answers 400 with a JSON body for too large a file. */
+ * set, because the peer answers 400 with a JSON body for too large a file; status 0 keeps the usual
+ * answer. Type and body are copied. */
 void http_request_limit_body(struct http_request *request, uint64_t limit_bytes, int status,
                              struct slice content_type, struct slice body);
 /* "192.0.2.1", without port and brackets. */
@@ -117,11 +128,13 @@ void http_respond_empty(struct http_request *request, int status);
 /* HEAD without having the body at hand. */
 void http_respond_head(struct http_request *request, int status, uint64_t content_length);
 
-/* Streaming: start, then write as long as room is left, then end. */
+/* Streaming: start, then write piece after piece, then end. The header goes out with the first piece. A
+ * client of HTTP/1.0 gets an unchunked body that ends with the connection. */
 #define HTTP_LENGTH_CHUNKED UINT64_MAX
 void http_response_start(struct http_request *request, int status, uint64_t content_length);
-/* Takes the bytes by reference as http_respond does. After the bytes are out `on_written` is called
- * (status < 0: the client has gone); write the next piece there, one piece at a time. */
+/* Takes the bytes by reference. When they are no longer needed `on_written` is called, always later and
+ * exactly once (status < 0: the client has gone, which is still to be answered with end or abort);
+ * write the next piece there. One piece at a time; end after the last one was written. */
 void http_response_write(struct http_request *request, struct slice piece,
                          void (*on_written)(struct http_request *request, int status, void *ctx),
                          void *ctx);
