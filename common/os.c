@@ -112,6 +112,8 @@ static int real_mkdir(struct os *os, const char *path, uint32_t mode)
     return mkdir(path, mode) < 0 ? -errno : 0;
 }
 
+static int real_rmdir(struct os *os, const char *path) { return rmdir(path) < 0 ? -errno : 0; }
+
 static int real_list(struct os *os, const char *directory, os_name_visitor *visit, void *ctx)
 {
     DIR *dir = opendir(directory);
@@ -183,6 +185,7 @@ static const struct os_ops real_ops = {
     .rename = real_rename,
     .unlink = real_unlink,
     .mkdir = real_mkdir,
+    .rmdir = real_rmdir,
     .list = real_list,
     .space = real_space,
     .lock = real_lock,
