@@ -46,6 +46,14 @@ struct needle {
     uint64_t append_at_ns;
 };
 
+/* One entry of an index: a row of an .idx, an element of a needle index. `offset` is a byte position in the
+ * .dat, a multiple of 8; `size` the body's length, negative when deleted. */
+struct needle_entry {
+    uint64_t key;
+    uint64_t offset;
+    int32_t size;
+};
+
 /* The whole record's length for a body of that size, padding included (1..8, never 0). A negative size
  * counts as 0. */
 uint64_t needle_record_size(uint8_t version, int32_t body_size);
@@ -55,7 +63,7 @@ int needle_body_size(const struct needle *needle, uint8_t version, int32_t *ret_
                      struct error *err);
 
 /* Encodes around the data, which is not copied: head = header and data size, tail = everything after
- * the data. The record is head | data | tail. */
+ * the data, padding included. The record is head | data | tail. */
 #define NEEDLE_HEAD_MAX 20u
 #define NEEDLE_TAIL_MAX (1u + 1 + 255 + 1 + 255 + 5 + 2 + 2 + 65535 + 4 + 8 + 8)
 struct needle_record {

@@ -1,0 +1,128 @@
+/* The needle index: where each needle of one generation lies. One interface, several kinds.
+ *
+ * Every entry that was ever put stays: a deleted one keeps its offset, with its size negated (0 becomes
+ * -1), so that reads of deleted needles and the cookie rule of overwrites work. Rows are written to the
+ * .idx by the caller, not here. Counters: spec/storage-format.md 9.1.
+ *
+ * Threads: get, stat and cursors from any thread, at any time; all other calls from one thread at a time
+ * (the holder of the volume's append lock, or the only owner of a generation that is being built).
+ * Nobody waits for a table that grows. */
+#pragma once
+
+#include "volume/storage/needle.h"
+
+struct needle_index;
+
+struct needle_index_stat {
+    uint64_t file_count, file_bytes;         /* puts seen, and their body bytes: they only grow */
+    uint64_t deletion_count, deletion_bytes; /* deletes and overwrites seen */
+    uint64_t max_key;
+    uint64_t live_count;        /* exact, empty needles included */
+    uint64_t live_record_bytes; /* exact: whole records of the live entries */
+    uint64_t memory_bytes;
+};
+
+/* Whether an event happens now or is read back from a log: they count differently. */
+enum needle_index_event {
+    NEEDLE_INDEX_RUNTIME,
+    NEEDLE_INDEX_LOAD,           /* a row of an .idx */
+    NEEDLE_INDEX_LOAD_COMPACTED, /* a row of a fresh .cpx */
+};
+
+enum needle_index_order { NEEDLE_INDEX_BY_OFFSET, NEEDLE_INDEX_BY_KEY };
+
+struct needle_cursor;
+
+struct needle_index_ops {
+    const char *kind;
+    void (*destroy)(struct needle_index *);
+    bool (*get)(struct needle_index *, uint64_t key, struct needle_entry *ret);
+    int (*reserve)(struct needle_index *, uint64_t key, struct error *err);
+    void (*unreserve)(struct needle_index *, uint64_t key);
+    int (*put)(struct needle_index *, const struct needle_entry *, enum needle_index_event,
+               struct error *err);
+    int (*delete)(struct needle_index *, uint64_t key, enum needle_index_event, struct error *err);
+    void (*stat)(struct needle_index *, struct needle_index_stat *ret);
+    int (*cursor_open)(struct needle_index *, enum needle_index_order, uint64_t offset_limit,
+                       struct needle_cursor **ret, struct error *err);
+};
+
+struct needle_cursor_ops {
+    int (*next)(struct needle_cursor *, const struct needle_entry **ret, size_t *ret_count,
+                struct error *err);
+    void (*close)(struct needle_cursor *);
+};
+
+struct needle_index {
+    const struct needle_index_ops *ops;
+};
+struct needle_cursor {
+    const struct needle_cursor_ops *ops;
+};
+
+/* The kind "memory": a hash table, 22 to 24 bytes a needle. `version` sizes the records for the live
+ * counters; `seed` (os_random) keeps chosen keys from piling up; `expected` needles are made room for. */
+int needle_index_memory_create(struct needle_index **ret, uint8_t version, uint64_t seed,
+                               uint64_t expected, struct error *err);
+
+static inline void needle_index_destroy(struct needle_index *index)
+{
+    if (index)
+        index->ops->destroy(index);
+}
+/* False when the key was never put. Deleted: size < 0. */
+static inline bool needle_index_get(struct needle_index *index, uint64_t key,
+                                    struct needle_entry *ret)
+{
+    return index->ops->get(index, key, ret);
+}
+/* Makes room for one put of this key, so that the put, which comes after its record is on disk, cannot
+ * fail for want of memory. Each reserve is followed by one put or one unreserve of the same key. */
+static inline int needle_index_reserve(struct needle_index *index, uint64_t key, struct error *err)
+{
+    return index->ops->reserve(index, key, err);
+}
+static inline void needle_index_unreserve(struct needle_index *index, uint64_t key)
+{
+    index->ops->unreserve(index, key);
+}
+/* entry->offset is not 0, size >= 0. Without a reservation it may fail with KELP_E_NO_MEMORY. At run time
+ * an entry that lies at a higher offset already is left as it is (spec 12.7). */
+static inline int needle_index_put(struct needle_index *index, const struct needle_entry *entry,
+                                   enum needle_index_event event, struct error *err)
+{
+    return index->ops->put(index, entry, event, err);
+}
+/* An unknown or deleted key only counts. */
+static inline int needle_index_delete(struct needle_index *index, uint64_t key,
+                                      enum needle_index_event event, struct error *err)
+{
+    return index->ops->delete(index, key, event, err);
+}
+static inline void needle_index_stat(struct needle_index *index, struct needle_index_stat *ret)
+{
+    index->ops->stat(index, ret);
+}
+
+/* Walks the live entries with offset < offset_limit (UINT64_MAX: all) in order, in pieces of bounded
+ * memory, while the writer goes on. An entry that is live, unmoved, from open to close is delivered once.
+ * One that is deleted or overwritten meanwhile may be delivered or not: whoever needs an exact picture
+ * applies the .idx rows written since (with offset_limit = the .dat end at that mark, overwrites drop
+ * out by themselves). The index must outlive the cursor. */
+static inline int needle_cursor_open(struct needle_index *index, enum needle_index_order order,
+                                     uint64_t offset_limit, struct needle_cursor **ret,
+                                     struct error *err)
+{
+    return index->ops->cursor_open(index, order, offset_limit, ret, err);
+}
+/* The next piece, valid until the next call; *ret_count 0 at the end. */
+static inline int needle_cursor_next(struct needle_cursor *cursor, const struct needle_entry **ret,
+                                     size_t *ret_count, struct error *err)
+{
+    return cursor->ops->next(cursor, ret, ret_count, err);
+}
+static inline void needle_cursor_close(struct needle_cursor *cursor)
+{
+    if (cursor)
+        cursor->ops->close(cursor);
+}

@@ -1,0 +1,64 @@
+/* A generation: one open .dat, one open .idx, their needle index, and a compaction revision.
+ *
+ * Immutable but for appending: a vacuum builds a new one and swaps the volume's pointer. Whoever reads
+ * holds a reference; the last one to leave closes the files. A generation keeps the memory of its volume
+ * alive (volume_retain), so that a reader may finish after volume_close.
+ *
+ * Appending (record_writer.h) changes dat_end, the .idx and the index, and is done by one thread at a
+ * time. All other members are constant once the generation is in use. */
+#pragma once
+
+#include "common/os.h"
+#include "volume/storage/index_file.h"
+#include "volume/storage/needle_index.h"
+#include "volume/storage/super_block.h"
+
+#include <stdatomic.h>
+
+struct volume_generation {
+    atomic_uint references;
+    struct os *os;
+    int dat_fd;
+    _Atomic(const char *) dat_path; /* for messages; see volume_generation_set_paths */
+    struct index_file idx;
+    struct needle_index *index;
+    struct super_block super_block; /* as in the file */
+    uint8_t version;                /* of the records, = super_block.version */
+    uint8_t offset_bytes;
+    bool is_writable;             /* the files are open for writing */
+    _Atomic uint64_t dat_end;     /* logical end: where the next record goes, a multiple of 8 */
+    void (*on_close)(void *ctx);  /* called last, when the memory is gone; may be NULL */
+    void *on_close_ctx;
+    char *owned_paths[4]; /* what dat_path and idx.path have ever pointed to */
+};
+
+static inline uint64_t volume_generation_end(const struct volume_generation *generation)
+{
+    return atomic_load_explicit(&generation->dat_end, memory_order_acquire);
+}
+
+/* Creates both files (they may exist as leftovers: they are emptied), writes the super block. Not synced.
+ * `expected` needles are made room for in an empty index of kind memory. On failure nothing is left
+ * open; created files stay for the caller to remove. */
+int volume_generation_create(struct volume_generation **ret, struct os *os, const char *dat_path,
+                             const char *idx_path, const struct super_block *super_block,
+                             uint8_t offset_bytes, uint64_t expected, struct error *err);
+/* Opens existing files and reads the super block. The index is NULL, dat_end the file's size rounded up
+ * to 8: for the loader to fill in. With !is_writable both are opened for reading only. */
+int volume_generation_open(struct volume_generation **ret, struct os *os, const char *dat_path,
+                           const char *idx_path, bool is_writable, uint8_t offset_bytes,
+                           struct error *err);
+/* References start at 1. */
+void volume_generation_ref(struct volume_generation *generation);
+void volume_generation_unref(struct volume_generation *generation); /* NULL is fine */
+/* After a rename: the names that messages show from now on. Any thread reads them; one sets them. May be
+ * called once in a generation's life. */
+void volume_generation_set_paths(struct volume_generation *generation, const char *dat_path,
+                                 const char *idx_path);
+/* fsync of .dat and .idx. */
+int volume_generation_sync(struct volume_generation *generation, struct error *err);
+
+/* Reads and parses one whole record for an entry into buf (needle_record_size bytes): checks size, key and
+ * CRC. Knows the wrap of 4-byte offsets. `nowait`: only from the page cache, else KELP_E_AGAIN. */
+int volume_generation_read(struct volume_generation *generation, const struct needle_entry *entry,
+                           void *buf, bool nowait, struct needle *ret, struct error *err);

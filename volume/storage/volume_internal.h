@@ -1,0 +1,100 @@
+/* The inside of a volume, for the files of this folder that work on it: load, append queue, vacuum.
+ *
+ * Locks, in the order in which they may be taken:
+ *   vacuum_lock      the vacuum's own state (`vacuum`); whoever runs or ends one. Never held while copying.
+ *   append_lock      who may append to the generation, or swap it: the writer thread for a batch, a vacuum
+ *                    for its last round, volume_close, the mark calls. Writers wait for it, readers never.
+ *   state_lock       the .vif and its copy in `info`.
+ *   generation_lock  the pointer `generation`, for the two instructions of taking a reference or
+ *                    swapping it. Nothing is called under it.
+ *
+ * Lifetime: `references` counts the owner (volume_open .. volume_close) and every generation; the memory
+ * goes with the last of them. */
+#pragma once
+
+#include "volume/storage/volume.h"
+#include "volume/storage/volume_files.h"
+#include "volume/storage/volume_generation.h"
+#include "volume/storage/volume_info_file.h"
+
+#include <pthread.h>
+
+struct append_request;
+
+/* What a vacuum attaches to its volume; its first member, so that volume.c needs to know no more. */
+struct volume_vacuum {
+    /* Cancels, waits until the worker has left, removes the temporary files, frees itself and sets
+     * volume->vacuum to NULL. Called by volume_close without any lock held. */
+    void (*stop)(struct volume *volume);
+};
+
+struct volume {
+    atomic_uint references;
+    struct os *os;
+    uint32_t id;
+    char *collection;
+    struct volume_files files;
+
+    pthread_mutex_t generation_lock;
+    struct volume_generation *generation; /* holds one reference */
+
+    pthread_mutex_t append_lock;
+    pthread_cond_t append_idle; /* with append_lock: pending_appends fell to 0 */
+    atomic_size_t pending_appends; /* submitted and not yet carried out */
+    uint64_t last_append_at_ns; /* under append_lock: every stamp is above this one */
+    _Atomic uint64_t shown_append_at_ns; /* the same, for volume_stat */
+
+    atomic_uint read_only; /* enum volume_read_only */
+    _Atomic uint64_t modified_at_second;
+    _Atomic uint64_t damaged_count;
+    atomic_uint consecutive_eio;
+    _Atomic int64_t data_checked_at_ns; /* monotonic; when the .dat's name was last looked for */
+    atomic_bool is_data_missing;
+
+    pthread_mutex_t state_lock;
+    struct volume_info info;
+    bool is_info_foreign; /* the .vif could not be read: it is left alone */
+    /* Constant after load: the super block's, with the override of the .vif. */
+    struct replica_placement replica_placement;
+    struct ttl ttl;
+
+    pthread_mutex_t vacuum_lock;
+    struct volume_vacuum *vacuum; /* NULL: idle */
+    atomic_bool is_compacting;    /* set by the vacuum from the start of a copy to its end */
+
+    /* The append queue's own, for sorting what waits by volume; touched by the writer thread only. */
+    struct append_request *batch_first, *batch_last;
+    struct volume *batch_next;
+};
+
+/* A reference to the current generation, never NULL between open and close. Any thread; does not wait. */
+struct volume_generation *volume_get_generation(struct volume *volume);
+
+/* append_lock held. Makes `next` (its reference passes to the volume) the current one; returns the old
+ * one, whose reference passes to the caller, to be dropped after append_lock is released. Readers that
+ * began before go on with the old one. Attaches `next` to the volume (volume_attach_generation). */
+struct volume_generation *volume_swap_generation(struct volume *volume,
+                                                 struct volume_generation *next);
+/* Lets a generation keep the volume's memory alive. */
+void volume_attach_generation(struct volume *volume, struct volume_generation *generation);
+
+static inline void volume_lock_appends(struct volume *volume)
+{
+    pthread_mutex_lock(&volume->append_lock);
+}
+static inline void volume_unlock_appends(struct volume *volume)
+{
+    pthread_mutex_unlock(&volume->append_lock);
+}
+/* append_lock held. The stamp of the next record: now, but above all before. */
+uint64_t volume_next_append_at_ns(struct volume *volume);
+
+/* The state of the disk is not known any more: no write, no delete until somebody marks it writable. */
+void volume_quarantine(struct volume *volume);
+/* Counts a read's or write's outcome: the third KELP_E_IO in a row quarantines. */
+void volume_note_io(struct volume *volume, int code);
+
+/* Bare memory with locks and names; for volume_create and volume_open. */
+int volume_allocate(struct volume **ret, const struct volume_place *place, struct error *err);
+void volume_retain(struct volume *volume);
+void volume_release(struct volume *volume);
