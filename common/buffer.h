@@ -7,6 +7,7 @@
 #include "common/bytes.h"
 
 #include <stdarg.h>
+#include <stdio.h>
 
 struct buffer {
     char *data; /* owned; NULL when empty */

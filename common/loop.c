@@ -1,0 +1,200 @@
+/* An event loop on its own thread.
+ *
+ * Tasks from other threads are pushed on a lock-free stack; whoever finds it empty sends the one
+ * wake-up, and the loop takes the whole stack and runs it in the order of posting. Turn-end tasks hang
+ * on a plain list that is run right after the I/O callbacks (uv_check) and again right before the loop
+ * would wait (uv_prepare, for what timers and closing handles have added). A task that is added while
+ * the list runs waits for the next round; an idle handle keeps the loop from sleeping meanwhile.
+ *
+ * Runs on: the loop's thread, but for create, destroy, post and slow_turns. */
+#include "common/loop.h"
+
+#include "common/check.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct loop {
+    uv_loop_t uv;
+    uv_async_t wakeup;
+    uv_check_t after_io;
+    uv_prepare_t before_wait;
+    uv_idle_t no_wait;
+    pthread_t thread;
+    char name[16];
+
+    _Atomic(struct loop_task *) posted; /* newest first; any thread pushes, the loop takes all */
+    struct loop_task *turn_end_first;
+    struct loop_task **turn_end_last;
+    struct loop_task stop;
+    bool is_stopping;
+    uint64_t turn_start_ms; /* 0: no turn is being timed */
+    _Atomic uint64_t slow_turns;
+};
+
+static _Thread_local const struct loop *current;
+
+static bool run_posted(struct loop *loop)
+{
+    struct loop_task *newest = atomic_exchange_explicit(&loop->posted, NULL, memory_order_acquire);
+    struct loop_task *oldest = NULL;
+    while (newest) {
+        struct loop_task *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    bool has_run = oldest != NULL;
+    while (oldest) {
+        struct loop_task *task = oldest;
+        oldest = task->next; /* the task may free itself */
+        task->run(task);
+    }
+    return has_run;
+}
+
+static void on_wakeup(uv_async_t *handle) { run_posted(handle->data); }
+
+static void run_turn_end(struct loop *loop)
+{
+    struct loop_task *first = loop->turn_end_first;
+    loop->turn_end_first = NULL;
+    loop->turn_end_last = &loop->turn_end_first;
+    while (first) {
+        struct loop_task *task = first;
+        first = task->next;
+        task->run(task);
+    }
+}
+
+static void on_after_io(uv_check_t *handle)
+{
+    struct loop *loop = handle->data;
+    loop->turn_start_ms = uv_now(&loop->uv); /* libuv took this time when the wait ended */
+    run_turn_end(loop);
+}
+
+static void on_no_wait(uv_idle_t *handle) {}
+
+static void on_before_wait(uv_prepare_t *handle)
+{
+    struct loop *loop = handle->data;
+    run_turn_end(loop);
+    if (loop->turn_end_first)
+        uv_idle_start(&loop->no_wait, on_no_wait);
+    else
+        uv_idle_stop(&loop->no_wait);
+    if (loop->turn_start_ms && uv_hrtime() / 1000000 > loop->turn_start_ms + LOOP_SLOW_TURN_MS)
+        atomic_fetch_add_explicit(&loop->slow_turns, 1, memory_order_relaxed);
+}
+
+static void on_stop(struct loop_task *task)
+{
+    struct loop *loop = (struct loop *)((char *)task - offsetof(struct loop, stop));
+    loop->is_stopping = true;
+    uv_unref((uv_handle_t *)&loop->wakeup); /* from here on only the handles of others keep it going */
+}
+
+static void *loop_main(void *ctx)
+{
+    struct loop *loop = ctx;
+    current = loop;
+    pthread_setname_np(pthread_self(), loop->name);
+    /* uv_run returns when nothing but the loop's own unreferenced handles is left. What is posted even
+     * then is still run. */
+    do
+        uv_run(&loop->uv, UV_RUN_DEFAULT);
+    while (run_posted(loop) || !loop->is_stopping || loop->turn_end_first);
+
+    uv_close((uv_handle_t *)&loop->wakeup, NULL);
+    uv_close((uv_handle_t *)&loop->after_io, NULL);
+    uv_close((uv_handle_t *)&loop->before_wait, NULL);
+    uv_close((uv_handle_t *)&loop->no_wait, NULL);
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    CHECK(uv_loop_close(&loop->uv) == 0); /* else somebody has left a handle open */
+    return NULL;
+}
+
+static void init_handles(struct loop *loop)
+{
+    loop->wakeup.data = loop->after_io.data = loop->before_wait.data = loop->no_wait.data = loop;
+    uv_check_init(&loop->uv, &loop->after_io);
+    uv_check_start(&loop->after_io, on_after_io);
+    uv_unref((uv_handle_t *)&loop->after_io);
+    uv_prepare_init(&loop->uv, &loop->before_wait);
+    uv_prepare_start(&loop->before_wait, on_before_wait);
+    uv_unref((uv_handle_t *)&loop->before_wait);
+    uv_idle_init(&loop->uv, &loop->no_wait);
+}
+
+int loop_create(struct loop **ret, const char *name, struct error *err)
+{
+    struct loop *loop = must(calloc(1, sizeof(*loop)));
+    strncpy(loop->name, name, sizeof(loop->name) - 1);
+    loop->turn_end_last = &loop->turn_end_first;
+    loop->stop.run = on_stop;
+    int code = uv_loop_init(&loop->uv);
+    if (code < 0) {
+        free(loop);
+        return error_set_errno(err, -code, "start the event loop %s", name);
+    }
+    code = uv_async_init(&loop->uv, &loop->wakeup, on_wakeup);
+    if (code < 0) {
+        uv_loop_close(&loop->uv);
+        free(loop);
+        return error_set_errno(err, -code, "start the event loop %s", name);
+    }
+    init_handles(loop);
+    code = pthread_create(&loop->thread, NULL, loop_main, loop);
+    if (code != 0) {
+        uv_close((uv_handle_t *)&loop->wakeup, NULL);
+        uv_close((uv_handle_t *)&loop->after_io, NULL);
+        uv_close((uv_handle_t *)&loop->before_wait, NULL);
+        uv_close((uv_handle_t *)&loop->no_wait, NULL);
+        uv_run(&loop->uv, UV_RUN_DEFAULT);
+        uv_loop_close(&loop->uv);
+        free(loop);
+        return error_set_errno(err, code, "start the thread of the event loop %s", name);
+    }
+    *ret = loop;
+    return 0;
+}
+
+void loop_destroy(struct loop *loop)
+{
+    if (!loop)
+        return;
+    CHECK(!loop_is_current(loop));
+    loop_post(loop, &loop->stop);
+    pthread_join(loop->thread, NULL);
+    free(loop);
+}
+
+uv_loop_t *loop_uv(struct loop *loop) { return &loop->uv; }
+bool loop_is_current(const struct loop *loop) { return current == loop; }
+uint64_t loop_now_ms(const struct loop *loop) { return uv_now(&loop->uv); }
+
+void loop_post(struct loop *loop, struct loop_task *task)
+{
+    struct loop_task *newest = atomic_load_explicit(&loop->posted, memory_order_relaxed);
+    do
+        task->next = newest;
+    while (!atomic_compare_exchange_weak_explicit(&loop->posted, &newest, task, memory_order_release,
+                                                  memory_order_relaxed));
+    if (!newest)
+        uv_async_send(&loop->wakeup);
+}
+
+void loop_at_turn_end(struct loop *loop, struct loop_task *task)
+{
+    task->next = NULL;
+    *loop->turn_end_last = task;
+    loop->turn_end_last = &task->next;
+}
+
+uint64_t loop_slow_turns(const struct loop *loop)
+{
+    return atomic_load_explicit(&loop->slow_turns, memory_order_relaxed);
+}
