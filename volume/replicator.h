@@ -1,0 +1,42 @@
+/* The fan-out of a write or a delete to the other replicas of its volume, over HTTP and in parallel.
+ *
+ * One replicator per loop; everything here on that loop's thread. All peers are waited for; the first
+ * one (in the order of the list) that failed gives the error. What the origin has done already is not
+ * undone: that is the caller's decision, and the peer's contract is to leave it.
+ * Source: spec/volume-http.md 14.8 and 15. */
+#pragma once
+
+#include "common/loop.h"
+#include "volume/storage/needle.h"
+#include "volume/volume_lookup.h"
+
+struct replicator;
+
+int replicator_create(struct replicator **ret, struct loop *loop, struct error *err);
+/* Running fan-outs end with KELP_E_CANCELLED. NULL is fine. */
+void replicator_destroy(struct replicator *replicator);
+
+struct replicator_target {
+    const struct volume_locations *locations; /* borrowed during the call */
+    const char *own_url;                      /* left out of them */
+    bool skip_read_only;                      /* left out too */
+    struct slice path;                        /* of the request as sent, percent-encoded: "/3,01637037d6" */
+    struct slice authorization;               /* the client's token, without "Bearer "; may be empty */
+    struct slice request_id;                  /* sent on as x-amz-request-id */
+};
+
+/* How many peers the target has. */
+size_t replicator_peer_count(const struct replicator_target *target);
+
+/* Exactly once, on the loop, possibly before the call returns when there is no peer. `err` is the
+ * peer's text, "[127.0.0.1:8081]: reason", when code is set. */
+typedef void replicator_done(void *ctx, int code, const struct error *err);
+
+/* POSTs the needle as multipart/form-data with type=replicate. The needle's slices are borrowed until
+ * done. `content_md5` (base64) only if the client sent one. */
+void replicator_put(struct replicator *replicator, const struct replicator_target *target,
+                    const struct needle *needle, struct slice content_md5, bool is_durable,
+                    replicator_done *done, void *ctx);
+/* 200, 202, 204 and 404 count as done. */
+void replicator_delete(struct replicator *replicator, const struct replicator_target *target,
+                       replicator_done *done, void *ctx);
