@@ -20,9 +20,9 @@ struct disk_location_config {
     uint64_t min_free_bytes;
 };
 
-/* Checks that the directory is there and writable, locks it against a second process (vol_dir.lock),
- * reads or makes vol_dir.uuid, probes the space. Errors say what to do: KELP_E_NOT_FOUND,
- * KELP_E_DENIED, KELP_E_BUSY. */
+/* Checks that the directory is there and writable, locks it (flock on the directory itself) against a
+ * second process, reads or makes vol_dir.uuid, probes the space. Errors say what to do:
+ * KELP_E_NOT_FOUND, KELP_E_DENIED, KELP_E_BUSY. */
 int disk_location_open(struct disk_location **ret, const struct disk_location_config *config,
                        struct error *err);
 /* Releases the lock. NULL is fine. */
@@ -50,18 +50,3 @@ struct disk_space {
 bool disk_location_probe(struct disk_location *location);
 /* As of the last probe. */
 void disk_location_space(const struct disk_location *location, struct disk_space *ret);
-
-/* A volume's name: "7" or "pics_7". False for anything else. Pure. */
-bool volume_base_name_parse(const char *base, char ret_collection[256], uint32_t *ret_id);
-
-struct discovered_volume {
-    uint32_t id;
-    char *collection;
-    char *base;
-};
-/* The volumes that may be loaded from here, in name order, each base name once: found by .idx or .vif
- * in the data directory, not a leftover of an interrupted copy (these are swept), not EC metadata, with
- * a .dat. Blocks. The list is the caller's: discovered_volumes_free. */
-int disk_location_discover(struct disk_location *location, struct discovered_volume **ret,
-                           size_t *ret_count, struct error *err);
-void discovered_volumes_free(struct discovered_volume *list, size_t count);
