@@ -16,7 +16,8 @@
 
 #include "common/http_server.h"
 #include "common/metrics.h"
-#include "volume/guard.h"
+#include "common/os.h"
+#include "common/whitelist.h"
 #include "volume/store.h"
 #include "volume/volume_lookup.h"
 
@@ -45,8 +46,9 @@ struct volume_http_config {
     unsigned upload_wait_ms;       /* how long a request waits for room; 0: 60 s */
     unsigned download_wait_ms;
     unsigned reader_threads;       /* for what is not in the page cache, and for (de)compression; 0: 8 */
-    const struct guard *guard;     /* NULL: everybody may write */
+    const struct whitelist *whitelist; /* who may write; NULL: everybody */
     struct metrics *metrics;       /* NULL: none */
+    struct os *os;                 /* for the clock; NULL: the real one */
     /* What /healthz and /readyz tell: false while stopping or after leaving the cluster. Any loop. NULL:
      * always healthy. */
     bool (*is_healthy)(void *ctx);
