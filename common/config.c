@@ -2,6 +2,7 @@
 #include "common/config.h"
 
 #include "common/check.h"
+#include "common/log.h"
 #include "common/os.h"
 
 #include <ctype.h>
@@ -123,7 +124,8 @@ static int parse_number(const struct config_flag *flag, const char *value)
 static const char *kind_name(enum config_kind kind)
 {
     static const char *const names[] = {"true or false", "an integer", "a number from 0 on",
-                                        "a number",      "a text",     "a duration such as 10s"};
+                                        "a number",      "a text",     "a duration such as 10s",
+                                        "true or false", "a value"};
     return names[kind];
 }
 
@@ -141,6 +143,10 @@ static int set_value(const struct config_flag *flag, const char *value, struct e
     case CONFIG_DURATION:
         code = config_parse_duration(slice_cstr(value), flag->target, NULL);
         break;
+    case CONFIG_IGNORED_SWITCH:
+    case CONFIG_IGNORED_VALUE:
+        log_warning("flag without effect", "flag=-%s", flag->name);
+        break;
     default:
         code = parse_number(flag, value);
     }
@@ -148,6 +154,16 @@ static int set_value(const struct config_flag *flag, const char *value, struct e
         error_set(err, code, "invalid value \"%s\" for -%s: want %s", value, flag->name,
                   kind_name(flag->kind));
     return code;
+}
+
+static bool is_switch(const struct config_flag *flag)
+{
+    return flag->kind == CONFIG_BOOL || flag->kind == CONFIG_IGNORED_SWITCH;
+}
+
+static bool is_ignored(const struct config_flag *flag)
+{
+    return flag->kind == CONFIG_IGNORED_SWITCH || flag->kind == CONFIG_IGNORED_VALUE;
 }
 
 static ptrdiff_t find_flag(const struct config_command *command, struct slice name)
@@ -233,7 +249,7 @@ static int parse_words(const struct config_command *command, int argc, char **ar
             return unknown_flag(command, name, err);
         const struct config_flag *flag = &command->flags[found];
         const char *value = equals ? equals + 1 : NULL;
-        if (!value && flag->kind == CONFIG_BOOL)
+        if (!value && is_switch(flag))
             value = "true";
         if (!value && i + 1 < argc)
             value = argv[++i];
@@ -257,10 +273,10 @@ static int parse_environment(const struct config_command *command, bool *is_set,
         for (const char *p = command->flags[i].name; *p && length < sizeof(name) - 1; p++)
             name[length++] = *p == '.' || *p == '-' ? '_' : (char)toupper((unsigned char)*p);
         name[length] = '\0';
-        const char *value = is_set[i] ? NULL : getenv(name);
+        const char *value = is_set[i] || is_ignored(&command->flags[i]) ? NULL : getenv(name);
         if (!value)
             continue;
-        if (*value == '\0' && command->flags[i].kind == CONFIG_BOOL)
+        if (*value == '\0' && is_switch(&command->flags[i]))
             value = "true";
         if (set_value(&command->flags[i], value, err) != 0)
             return error_prefix(err, "environment variable %s", name);
@@ -291,7 +307,7 @@ static int parse_line(const struct config_command *command, char *line, bool *is
         return unknown_flag(command, name, err);
     if (is_set[found])
         return 0;
-    if (*value == '\0' && command->flags[found].kind == CONFIG_BOOL)
+    if (*value == '\0' && is_switch(&command->flags[found]))
         value = (char *)(uintptr_t)"true";
     is_set[found] = true;
     return set_value(&command->flags[found], value, err);
@@ -323,6 +339,8 @@ int config_parse(const struct config_command *command, int argc, char **argv, in
     for (size_t i = 0; i < command->flag_count; i++) {
         const struct config_flag *flag = &command->flags[i];
         const char *zero = flag->kind == CONFIG_STRING ? "" : flag->kind == CONFIG_BOOL ? "false" : "0";
+        if (is_ignored(flag))
+            continue;
         CHECK(set_value(flag, flag->fallback ? flag->fallback : zero, NULL) == 0);
     }
     int code = parse_words(command, argc, argv, is_set, ret_rest, err);
@@ -337,13 +355,15 @@ int config_parse(const struct config_command *command, int argc, char **argv, in
 
 void config_print_help(const struct config_command *command, FILE *out)
 {
-    static const char *const kinds[] = {"", " int", " uint", " float", " string", " duration"};
+    static const char *const kinds[] = {"", " int", " uint", " float", " string", " duration",
+                                        "",  " value"};
     fprintf(out, "Example: kelp %s %s\n", command->name, command->usage);
     if (command->flag_count > 0)
         fprintf(out, "Flags:\n");
     for (size_t i = 0; i < command->flag_count; i++) {
         const struct config_flag *flag = &command->flags[i];
-        fprintf(out, "  -%s%s\n    \t%s", flag->name, kinds[flag->kind], flag->help);
+        fprintf(out, "  -%s%s\n    \t%s", flag->name, kinds[flag->kind],
+                is_ignored(flag) ? "taken for compatibility, without effect" : flag->help);
         if (flag->fallback && *flag->fallback && strcmp(flag->fallback, "0") != 0)
             fprintf(out, flag->kind == CONFIG_STRING ? " (default \"%s\")" : " (default %s)",
                     flag->fallback);

@@ -22,6 +22,8 @@ enum config_kind {
     CONFIG_FLOAT,    /* double */
     CONFIG_STRING,   /* const char *, lives as long as the process */
     CONFIG_DURATION, /* int64_t nanoseconds: 300ms, 1m30s */
+    CONFIG_IGNORED_SWITCH, /* the peer's flag without effect here, a boolean; no target */
+    CONFIG_IGNORED_VALUE,  /* likewise, with a value */
 };
 
 struct config_flag {
@@ -43,7 +45,7 @@ struct config_command {
 
 /* Fills all targets. *ret_rest is the index in argv of the first word after the flags (argv[0] is the
  * command's name). KELP_E_INVALID with a text that says what to do; KELP_E_CANCELLED when help was asked
- * for (-h, -help, --help). */
+ * for (-h, -help, --help). A flag without effect here that is given is logged as a warning. */
 int config_parse(const struct config_command *command, int argc, char **argv, int *ret_rest,
                  struct error *err);
 void config_print_help(const struct config_command *command, FILE *out);

@@ -104,9 +104,10 @@ static void *loop_main(void *ctx)
     pthread_setname_np(pthread_self(), loop->name);
     /* uv_run returns when nothing but the loop's own unreferenced handles is left. What is posted even
      * then is still run. */
-    do
+    do {
         uv_run(&loop->uv, UV_RUN_DEFAULT);
-    while (run_posted(loop) || !loop->is_stopping || loop->turn_end_first);
+        run_turn_end(loop);
+    } while (run_posted(loop) || !loop->is_stopping || loop->turn_end_first);
 
     uv_close((uv_handle_t *)&loop->wakeup, NULL);
     uv_close((uv_handle_t *)&loop->after_io, NULL);

@@ -1,0 +1,62 @@
+/* kelp master: runs a master until a signal says stop. */
+#include "cli/command.h"
+#include "cli/master_flags.h"
+#include "cli/process.h"
+#include "common/log.h"
+
+#define STOP_GRACE_MS 10000
+
+static const char *options;
+
+static const struct config_flag flags[] = {
+    MASTER_FLAG_ROWS(""),
+    {"ip", CONFIG_STRING, &master_flags.ip, NULL,
+     "advertised host; the first address that is not loopback when empty"},
+    {"ip.bind", CONFIG_STRING, &master_flags.bind, NULL, "address to listen on; -ip when empty"},
+    {"mdir", CONFIG_STRING, &master_flags.directory, "/tmp", "folder for ids, keys and other state"},
+    {"whiteList", CONFIG_STRING, &master_flags.white_list, NULL,
+     "addresses and CIDR blocks that may change things; empty: all"},
+    {"disableHttp", CONFIG_BOOL, &master_flags.disable_http, NULL, "no data routes over http"},
+    {"fileSizeLimitMB", CONFIG_INT, &master_flags.file_size_limit_mb, "256", "largest /submit"},
+    {"metricsPort", CONFIG_INT, &master_flags.metrics_port, NULL, "port of the Prometheus page"},
+    {"metricsIp", CONFIG_STRING, &master_flags.metrics_ip, NULL, "address for it"},
+    {"options", CONFIG_STRING, &options, NULL, "file with a flag per line, name=value"},
+    {"debug", CONFIG_IGNORED_SWITCH, NULL, NULL, NULL},
+    {"debug.port", CONFIG_IGNORED_VALUE, NULL, NULL, NULL},
+    {"cpuprofile", CONFIG_IGNORED_VALUE, NULL, NULL, NULL},
+    {"memprofile", CONFIG_IGNORED_VALUE, NULL, NULL, NULL},
+};
+
+static const struct config_command config = {
+    .name = "master",
+    .summary = "start a master: it knows which volume lives where and drives vacuum",
+    .usage = "-port=9333 -mdir=/var/lib/kelp",
+    .flags = flags,
+    .flag_count = sizeof(flags) / sizeof(flags[0]),
+};
+
+static int run(int argc, char **argv)
+{
+    int rest, status;
+    struct error err = {0};
+    struct master_config master_config;
+    struct master *master;
+    if (!command_parse(&config, argc, argv, &rest, &status))
+        return status;
+    if (!*master_flags.ip)
+        master_flags.ip = process_default_ip();
+    process_block_signals();
+    if (master_flags_apply(&master_config, &err) != 0)
+        return command_fail(&config, &err) + 1;
+    if (master_start(&master, &master_config, &err) != 0)
+        return command_fail(&config, &err);
+    log_info("master serves", "http=%s:%u grpc=%s:%u", master_config.ip, master_port(master),
+             master_config.ip, master_grpc_port(master));
+    while (process_wait() != PROCESS_STOP)
+        ;
+    log_info("master stops", "reason=signal");
+    master_stop(master, STOP_GRACE_MS);
+    return process_exit_status();
+}
+
+const struct command command_master = {&config, run};

@@ -1,0 +1,123 @@
+/* kelp server: a master and a volume server in one process, until a signal says stop. */
+#include "cli/command.h"
+#include "cli/master_flags.h"
+#include "cli/process.h"
+#include "cli/volume_flags.h"
+#include "common/address.h"
+#include "common/log.h"
+
+#define STOP_GRACE_MS 10000
+
+static const char *options;
+
+static const struct config_flag flags[] = {
+    {"ip", CONFIG_STRING, &volume_flags.ip, NULL,
+     "advertised host; the first address that is not loopback when empty"},
+    {"ip.bind", CONFIG_STRING, &volume_flags.bind, NULL, "address to listen on; -ip when empty"},
+    {"dir", CONFIG_STRING, &volume_flags.directories, "/tmp", "folders for the data, comma separated"},
+    {"dataCenter", CONFIG_STRING, &volume_flags.data_center, NULL, "data center of this server"},
+    {"rack", CONFIG_STRING, &volume_flags.rack, NULL, "rack of this server"},
+    {"whiteList", CONFIG_STRING, &volume_flags.white_list, NULL,
+     "addresses and CIDR blocks that may write and administer; empty: all"},
+    {"disableHttp", CONFIG_BOOL, &master_flags.disable_http, NULL,
+     "no data routes over http on the master"},
+    {"idleTimeout", CONFIG_INT, &volume_flags.idle_timeout_seconds, "30",
+     "seconds after which a quiet connection is closed; 0: never"},
+    {"metricsPort", CONFIG_INT, &master_flags.metrics_port, NULL, "port of the Prometheus page"},
+    {"metricsIp", CONFIG_STRING, &master_flags.metrics_ip, NULL, "address for it"},
+    {"options", CONFIG_STRING, &options, NULL, "file with a flag per line, name=value"},
+    {"master.dir", CONFIG_STRING, &master_flags.directory, NULL,
+     "folder for the master's state; the first of -dir when empty"},
+    MASTER_FLAG_ROWS("master."),
+    VOLUME_FLAG_ROWS("volume."),
+    {"master", CONFIG_IGNORED_SWITCH, NULL, NULL, NULL},
+    {"volume", CONFIG_IGNORED_SWITCH, NULL, NULL, NULL},
+    {"debug", CONFIG_IGNORED_SWITCH, NULL, NULL, NULL},
+    {"debug.port", CONFIG_IGNORED_VALUE, NULL, NULL, NULL},
+    {"cpuprofile", CONFIG_IGNORED_VALUE, NULL, NULL, NULL},
+    {"memprofile", CONFIG_IGNORED_VALUE, NULL, NULL, NULL},
+};
+
+static const struct config_command config = {
+    .name = "server",
+    .summary = "start a master and a volume server in one process",
+    .usage = "-dir=/data -master.port=9333 -volume.port=8080",
+    .flags = flags,
+    .flag_count = sizeof(flags) / sizeof(flags[0]),
+};
+
+static void on_serving(void *ctx) { log_info("volume server serves", "ip=%s", volume_flags.ip); }
+
+static void on_failed(void *ctx, const struct error *err)
+{
+    log_error("volume server cannot go on", "error=\"%s\"", err->message);
+    process_fail();
+}
+
+static void hurry(void *ctx) { volume_server_hurry(ctx); }
+
+/* What the two share, and what follows from one for the other. */
+static int join_flags(struct master_config *master_config, struct volume_server_config *volume_config,
+                      struct error *err)
+{
+    static char first_directory[4096];
+    size_t length = strcspn(volume_flags.directories, ",");
+    snprintf(first_directory, sizeof(first_directory), "%.*s", (int)length, volume_flags.directories);
+    if (!*volume_flags.ip)
+        volume_flags.ip = process_default_ip();
+    if (!*master_flags.directory)
+        master_flags.directory = first_directory;
+    master_flags.ip = volume_flags.ip;
+    master_flags.bind = volume_flags.bind;
+    master_flags.white_list = volume_flags.white_list;
+    master_flags.file_size_limit_mb = volume_flags.file_size_limit_mb;
+    volume_flags.masters = volume_flags.old_masters = volume_flags.metrics_ip = "";
+    int code = master_flags_apply(master_config, err);
+    return code == 0 ? volume_flags_apply(volume_config, err) : code;
+}
+
+static int start_volume_server(struct volume_server **ret, struct master *master,
+                               struct volume_server_config *volume_config, struct error *err)
+{
+    static char master_text[ADDRESS_TEXT_SIZE];
+    struct address address;
+    if (address_init(&address, volume_flags.ip, master_port(master), master_grpc_port(master)) != 0)
+        return error_set(err, KELP_E_INVALID, "-ip %s is too long", volume_flags.ip);
+    address_format(&address, master_text);
+    volume_config->masters = master_text;
+    volume_config->on_serving = on_serving;
+    volume_config->on_failed = on_failed;
+    return volume_server_start(ret, volume_config, err);
+}
+
+static int run(int argc, char **argv)
+{
+    int rest, status;
+    struct error err = {0};
+    struct master_config master_config;
+    struct volume_server_config volume_config;
+    struct master *master;
+    struct volume_server *server;
+    if (!command_parse(&config, argc, argv, &rest, &status))
+        return status;
+    process_block_signals();
+    if (join_flags(&master_config, &volume_config, &err) != 0)
+        return command_fail(&config, &err) + 1;
+    if (master_start(&master, &master_config, &err) != 0)
+        return command_fail(&config, &err);
+    log_info("master serves", "http=%s:%u grpc=%s:%u", master_config.ip, master_port(master),
+             master_config.ip, master_grpc_port(master));
+    if (start_volume_server(&server, master, &volume_config, &err) != 0) {
+        master_stop(master, 0);
+        return command_fail(&config, &err);
+    }
+    while (process_wait() != PROCESS_STOP)
+        volume_server_rescan(server);
+    log_info("server stops", "reason=signal");
+    process_hurry_on_signal(hurry, server);
+    volume_server_stop(server, STOP_GRACE_MS);
+    master_stop(master, STOP_GRACE_MS);
+    return process_exit_status();
+}
+
+const struct command command_server = {&config, run};

@@ -1,0 +1,77 @@
+/* kelp volume: runs a volume server until a signal says stop. */
+#include "cli/command.h"
+#include "cli/process.h"
+#include "cli/volume_flags.h"
+#include "common/log.h"
+
+#define STOP_GRACE_MS 30000
+
+static const char *options;
+
+static const struct config_flag flags[] = {
+    VOLUME_FLAG_ROWS(""),
+    {"ip", CONFIG_STRING, &volume_flags.ip, NULL,
+     "advertised host; the first address that is not loopback when empty"},
+    {"ip.bind", CONFIG_STRING, &volume_flags.bind, NULL, "address to listen on; -ip when empty"},
+    {"master", CONFIG_STRING, &volume_flags.masters, "localhost:9333", "masters, comma separated"},
+    {"mserver", CONFIG_STRING, &volume_flags.old_masters, NULL, "older name of -master"},
+    {"dataCenter", CONFIG_STRING, &volume_flags.data_center, NULL, "data center of this server"},
+    {"rack", CONFIG_STRING, &volume_flags.rack, NULL, "rack of this server"},
+    {"dir", CONFIG_STRING, &volume_flags.directories, "/tmp", "folders for the data, comma separated"},
+    {"whiteList", CONFIG_STRING, &volume_flags.white_list, NULL,
+     "addresses and CIDR blocks that may write and administer; empty: all"},
+    {"idleTimeout", CONFIG_INT, &volume_flags.idle_timeout_seconds, "30",
+     "seconds after which a quiet connection is closed; 0: never"},
+    {"metricsPort", CONFIG_INT, &volume_flags.metrics_port, NULL, "port of the Prometheus page"},
+    {"metricsIp", CONFIG_STRING, &volume_flags.metrics_ip, NULL, "address for it"},
+    {"options", CONFIG_STRING, &options, NULL, "file with a flag per line, name=value"},
+    {"debug", CONFIG_IGNORED_SWITCH, NULL, NULL, NULL},
+    {"debug.port", CONFIG_IGNORED_VALUE, NULL, NULL, NULL},
+    {"cpuprofile", CONFIG_IGNORED_VALUE, NULL, NULL, NULL},
+    {"memprofile", CONFIG_IGNORED_VALUE, NULL, NULL, NULL},
+};
+
+static const struct config_command config = {
+    .name = "volume",
+    .summary = "start a volume server: it keeps the blobs",
+    .usage = "-port=8080 -dir=/data -max=100 -master=localhost:9333",
+    .flags = flags,
+    .flag_count = sizeof(flags) / sizeof(flags[0]),
+};
+
+static void on_serving(void *ctx) { log_info("volume server serves", "ip=%s", volume_flags.ip); }
+
+static void on_failed(void *ctx, const struct error *err)
+{
+    log_error("volume server cannot go on", "error=\"%s\"", err->message);
+    process_fail();
+}
+
+static void hurry(void *ctx) { volume_server_hurry(ctx); }
+
+static int run(int argc, char **argv)
+{
+    int rest, status;
+    struct error err = {0};
+    struct volume_server_config server_config;
+    struct volume_server *server;
+    if (!command_parse(&config, argc, argv, &rest, &status))
+        return status;
+    if (!*volume_flags.ip)
+        volume_flags.ip = process_default_ip();
+    process_block_signals();
+    if (volume_flags_apply(&server_config, &err) != 0)
+        return command_fail(&config, &err) + 1;
+    server_config.on_serving = on_serving;
+    server_config.on_failed = on_failed;
+    if (volume_server_start(&server, &server_config, &err) != 0)
+        return command_fail(&config, &err);
+    while (process_wait() != PROCESS_STOP)
+        volume_server_rescan(server);
+    log_info("volume server stops", "reason=signal");
+    process_hurry_on_signal(hurry, server);
+    volume_server_stop(server, STOP_GRACE_MS);
+    return process_exit_status();
+}
+
+const struct command command_volume = {&config, run};

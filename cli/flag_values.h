@@ -1,0 +1,26 @@
+/* Checks on flag values that more than one command makes. Main thread, at start. */
+#pragma once
+
+#include "common/error.h"
+
+#include <stdint.h>
+
+/* A port, 0 included. */
+int flag_port(const char *name, int64_t value, uint16_t *ret, struct error *err);
+/* 0 to 2^32-1. */
+int flag_u32(const char *name, int64_t value, uint32_t *ret, struct error *err);
+
+/* A comma-separated list, cut into pieces (empty ones too, blanks trimmed). The result is one block:
+ * free it. An empty text is one empty piece. */
+struct flag_list {
+    const char **items;
+    size_t count;
+};
+void flag_list_init(struct flag_list *list, const char *text);
+void flag_list_fini(struct flag_list *list);
+/* The item for the i-th of `count` things: a single one goes for all; NULL when the counts differ. */
+const char *flag_list_at(const struct flag_list *list, size_t i, size_t count);
+
+/* An unsigned setting of the peer's TOML files, as its environment variable gives it:
+ * master.volume_growth.copy_1 is WEED_MASTER_VOLUME_GROWTH_COPY_1. */
+int flag_setting(const char *key, unsigned fallback, unsigned *ret, struct error *err);

@@ -1,0 +1,22 @@
+/* What the server commands share: the address of this host, and running until a signal says stop. */
+#pragma once
+
+#include "common/error.h"
+
+/* The first IPv4 address of an interface that is up and not loopback, else "localhost". Static memory. */
+const char *process_default_ip(void);
+
+/* "" or "~..." -> a path; the result is malloc'd and lives as long as the process. */
+const char *process_expand_path(const char *path);
+
+/* Before any thread is started: the signals below then wait for process_wait. */
+void process_block_signals(void);
+
+enum process_event { PROCESS_STOP, PROCESS_RELOAD };
+/* Waits for SIGTERM or SIGINT (stop), SIGHUP (reload), or process_fail. */
+enum process_event process_wait(void);
+/* Any thread: ends process_wait with PROCESS_STOP; the exit status will be 1. */
+void process_fail(void);
+int process_exit_status(void);
+/* From now on the first SIGTERM or SIGINT calls `hurry` (once), the second ends the process. */
+void process_hurry_on_signal(void (*hurry)(void *ctx), void *ctx);

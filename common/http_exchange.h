@@ -1,0 +1,182 @@
+/* What the parts of the HTTP server share: the server's limits, the lane of each loop, a connection, and
+ * an exchange (a request with its response). Internal to common/http_*.c.
+ *
+ *   http_server.c      creates and ends it all
+ *   http_listener.c    the sockets that listen
+ *   http_connection.c  reading, time-outs, the end of a connection; drives the parser
+ *   http_parser.c      bytes to requests (llhttp)
+ *   http_body.c        the bytes of a body and the account of them
+ *   http_response.c    requests' answers to bytes
+ *   http_lane.c        free exchanges, the lists of who waits for what, the date
+ *
+ * Calls run down this list only; what a lower part has to tell a higher one goes through the two
+ * callbacks of the lane.
+ *
+ * A connection is small when idle (about 600 bytes with libuv's own part): a request in progress borrows
+ * an exchange, with its arena, from the lane, and bytes are read into one buffer that a lane's
+ * connections share. An exchange outlives its connection when its handler still works on it. */
+#pragma once
+
+#include "common/http_server.h"
+
+#include <llhttp.h>
+#include <stdatomic.h>
+
+struct http_exchange;
+struct http_connection;
+
+#define HTTP_READ_BUFFER_SIZE (64u << 10)
+#define HTTP_PENDING_LIMIT (64u << 10)       /* pipelined bytes kept while a request is handled */
+#define HTTP_DRAIN_LIMIT (256u << 10)        /* of an unread body, so that the client reads the answer */
+#define HTTP_DRAIN_LARGE_LIMIT (1ull << 30)  /* the same for a body over the limit */
+#define HTTP_HEADER_COUNT_LIMIT 1000u
+
+/* One per server; the atomics are for all threads, the rest does not change. */
+struct http_shared {
+    const struct http_handler *handler;
+    size_t header_limit_bytes;
+    uint64_t body_limit_bytes;
+    uint64_t buffered_limit_bytes;
+    unsigned connection_limit;
+    unsigned idle_timeout_ms, header_timeout_ms, linger_timeout_ms;
+    _Atomic uint64_t buffered_bytes;
+    _Atomic unsigned connections;
+    _Atomic bool is_draining;
+};
+
+/* What a connection waits for, and so which time-out applies. */
+enum http_wait {
+    HTTP_WAIT_IDLE,    /* the first byte of the next request */
+    HTTP_WAIT_HEAD,    /* the end of a header */
+    HTTP_WAIT_CLIENT,  /* bytes of a body, or the client to take a response */
+    HTTP_WAIT_LINGER,  /* the client's end, after ours */
+    HTTP_WAIT_HANDLER, /* no time-out */
+    HTTP_WAIT_COUNT,
+};
+
+struct http_wait_list {
+    struct http_connection *first, *last; /* longest wait first */
+    unsigned timeout_ms;                  /* 0: none */
+};
+
+struct http_counters { /* written by the lane's loop, read by all */
+    _Atomic uint64_t connections_refused, requests, bytes_in, bytes_out, parse_errors, timeouts;
+};
+
+#define HTTP_COUNT(lane, counter, n)                                                               \
+    atomic_fetch_add_explicit(&(lane)->counters.counter, (n), memory_order_relaxed)
+
+/* One per loop. */
+struct http_lane {
+    struct http_shared *shared;
+    struct loop *loop;
+    uv_tcp_t listener;
+    uv_timer_t sweeper;
+    struct http_wait_list waits[HTTP_WAIT_COUNT];
+    struct http_exchange *free_exchanges;
+    unsigned free_count;
+    unsigned live_count; /* handles, connections and exchanges that keep the lane */
+    bool is_stopping;
+    uint64_t date_checked_ms;
+    int64_t date_second;
+    char date[32];
+    struct http_counters counters;
+    /* The response of the connection's exchange is out; the exchange is still there. */
+    void (*on_response_done)(struct http_connection *connection);
+    /* Writing has failed or the response was given up: the connection has to die. */
+    void (*on_broken)(struct http_connection *connection);
+    /* live_count has come down to 0 while stopping: the last thing that the lane does. */
+    void (*on_empty)(struct http_lane *lane);
+    void *owner;
+    char read_buffer[HTTP_READ_BUFFER_SIZE];
+};
+
+enum http_connection_state {
+    HTTP_CONNECTION_HEAD,     /* before or in a header */
+    HTTP_CONNECTION_BODY,     /* in a body that the request wants */
+    HTTP_CONNECTION_DISCARD,  /* in a short body of a request that is answered already */
+    HTTP_CONNECTION_HANDLING, /* the request is complete, the response is not */
+    HTTP_CONNECTION_LINGER,   /* nothing is parsed any more; closes after the response */
+    HTTP_CONNECTION_CLOSED,
+};
+
+struct http_connection {
+    uv_tcp_t tcp;
+    llhttp_t parser;
+    struct http_lane *lane;
+    struct http_exchange *exchange; /* NULL between requests */
+    struct http_connection *wait_prev, *wait_next;
+    uint64_t wait_since_ms;
+    uint64_t drain_left;
+    char *pending; /* pipelined bytes that came too early; NULL: none */
+    uint32_t pending_start, pending_end;
+    uint32_t overhead_bytes; /* of a header, or of chunk framing since the last data */
+    uint32_t write_queue_seen;
+    uint16_t fail_status; /* set by the parser's callbacks */
+    uint8_t state;        /* enum http_connection_state */
+    uint8_t wait;         /* enum http_wait; HTTP_WAIT_COUNT: in no list */
+    bool is_parsing, is_paused, is_reading, has_seen_eof, is_chunked;
+    const char *fail_text;
+    union {
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+    } peer;
+};
+
+enum http_response_state {
+    HTTP_RESPONSE_NONE,
+    HTTP_RESPONSE_STREAMING, /* begun; the handler still owes the end */
+    HTTP_RESPONSE_ENDED,     /* the handler has done its part */
+};
+
+struct http_exchange {
+    struct http_request request; /* first: what handlers hold */
+    struct http_lane *lane;
+    struct http_connection *connection; /* NULL once it has died */
+    struct http_exchange *next_free;
+    struct arena arena;
+
+    /* The header while it comes in: a text that grows, and offsets into it. */
+    char *head;
+    uint32_t head_length, head_capacity;
+    uint32_t target_length, span_start;
+    struct http_header *headers; /* until the header is complete, ptr holds an offset */
+    uint32_t header_capacity;
+
+    char *body;
+    uint64_t body_length, body_capacity; /* the capacity is what is accounted for */
+    uint64_t body_limit;
+    int body_limit_status;
+    struct slice body_limit_type, body_limit_text;
+
+    bool expects_continue; /* and has not been told to */
+    bool is_http10;
+    bool is_visible;    /* the handler has seen it in on_headers */
+    bool is_handed;     /* a response is owed by whoever has it */
+    bool is_withdrawn;  /* freed by the connection, so responding does nothing */
+    bool is_notified;   /* on_aborted was called */
+    bool keeps_alive;   /* decided with the response header */
+    bool is_chunked_out, is_bodyless;
+    bool is_write_queued; /* uv_write holds `write` and `buffers` */
+    bool is_piece_out;    /* on_written is owed */
+    uint8_t response_state;
+    int status;
+    struct http_header *out_headers;
+    uint32_t out_header_count, out_header_capacity;
+    uint64_t announced, written; /* body bytes of a streamed response */
+    uv_buf_t head_out;           /* response header that waits for the first piece */
+    uv_buf_t buffers[4];
+    unsigned buffer_count;
+    uv_write_t write;
+    void (*release)(void *ctx);
+    void *release_ctx;
+    void (*on_written)(struct http_request *request, int status, void *ctx);
+    void *on_written_ctx;
+    struct loop_task piece_task;
+    char chunk_line[24];
+};
+
+static inline struct http_exchange *http_exchange_of(const struct http_request *request)
+{
+    return (struct http_exchange *)request;
+}
