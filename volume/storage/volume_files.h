@@ -5,6 +5,7 @@
  * whose .idx lies in D keeps all its index-side files there. May block. Any thread. */
 #pragma once
 
+#include "common/bytes.h"
 #include "common/os.h"
 
 enum volume_file {

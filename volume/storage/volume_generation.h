@@ -58,6 +58,10 @@ void volume_generation_set_paths(struct volume_generation *generation, const cha
 /* fsync of .dat and .idx. */
 int volume_generation_sync(struct volume_generation *generation, struct error *err);
 
+/* Exactly n bytes of the .dat. `nowait`: KELP_E_AGAIN (and err untouched) unless all of it is in the page
+ * cache. */
+int volume_generation_pread(struct volume_generation *generation, void *buf, size_t n,
+                            uint64_t offset, bool nowait, struct error *err);
 /* Reads and parses one whole record for an entry into buf (needle_record_size bytes): checks size, key and
  * CRC. Knows the wrap of 4-byte offsets. `nowait`: only from the page cache, else KELP_E_AGAIN. */
 int volume_generation_read(struct volume_generation *generation, const struct needle_entry *entry,
