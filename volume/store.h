@@ -106,3 +106,5 @@ int store_delete_volume(struct store *store, uint32_t id, unsigned rule, struct 
 int store_delete_collection(struct store *store, const char *collection, struct error *err);
 /* Mounts what has appeared on the disks. */
 void store_rescan(struct store *store);
+/* Looks at the free space of each disk now; the probe thread does so each minute. */
+void store_probe(struct store *store);

@@ -1,0 +1,113 @@
+/* The inside of the store, for the files that make it up: store.c (opening, closing, disks),
+ * store_table.c (who is here), store_change.c (allocate, mount, unmount, delete), store_load.c (the
+ * parallel load), store_space.c (free space, maxima).
+ *
+ * Locks, in the order in which they may be taken:
+ *   change_lock  which ids are being changed now, and slots promised to volumes that are being made. A
+ *                change of one id excludes others of that id by begin_change .. end_change; no lock is
+ *                held while it works.
+ *   table_lock   the table id -> entries. Held for a few instructions only.
+ *   leave_lock   with leave_idle: entries that have left the table and wait for their last user. */
+#pragma once
+
+#include "volume/store.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <uthash.h>
+
+/* One mounted volume on one disk. In the table until it leaves; freed by the thread that removed it,
+ * once nobody uses it. */
+struct store_entry {
+    uint32_t id;
+    bool is_leaving; /* written under table_lock for writing */
+    struct volume *volume;
+    struct store_disk *disk;
+    atomic_size_t uses;
+    struct store_entry *next_copy; /* of the same id on a later disk; or next in the leaving list */
+    UT_hash_handle hh;
+};
+
+struct store_disk {
+    struct disk_location *location;
+    struct append_queue *queue;
+    struct vacuum_budget *budget;
+    size_t volume_count; /* table_lock */
+    size_t promised;     /* change_lock: slots for volumes that are being made */
+    atomic_uint automatic_max;
+};
+
+struct store_change {
+    uint32_t id;
+    struct store_change *next;
+};
+
+struct store {
+    struct os *os;
+    uint8_t offset_bytes;
+    void (*on_volume_added)(void *ctx, const struct disk_location *location, struct volume *volume);
+    void (*on_volume_removed)(void *ctx, const struct disk_location *location,
+                              struct volume *volume);
+    void *ctx;
+    struct store_disk *disks;
+    size_t disk_count;
+
+    pthread_mutex_t change_lock;
+    pthread_cond_t change_ended;
+    struct store_change *changes;
+
+    pthread_rwlock_t table_lock;
+    struct store_entry *table;
+    struct store_entry *leaving;
+    size_t volume_count;
+
+    pthread_mutex_t leave_lock;
+    pthread_cond_t leave_idle;
+
+    atomic_uint_fast64_t volume_size_limit;
+    atomic_bool is_preallocating;
+
+    pthread_t probe_thread;
+    bool has_probe_thread;
+    pthread_mutex_t probe_lock;
+    pthread_cond_t probe_wake;
+    bool is_closing; /* probe_lock */
+    uint32_t probe_interval_ms;
+};
+
+/* ---- store_table.c ---- */
+
+/* The volume passes to the table. */
+void store_table_add(struct store *store, struct store_disk *disk, struct volume *volume);
+/* The entry of this id on this disk (NULL: on the first disk that has it), used by the caller, to be
+ * given back with store_entry_release. */
+struct store_entry *store_table_use(struct store *store, uint32_t id, const struct store_disk *disk);
+void store_entry_release(struct store *store, struct store_entry *entry);
+/* Takes it out of the table: no new user finds it. False when another thread was first. */
+bool store_table_leave(struct store *store, struct store_entry *entry);
+/* Waits for the last user (a vacuum of it is cancelled), frees the entry, returns the volume. The
+ * caller does not use it any more himself. */
+struct volume *store_table_forget(struct store *store, struct store_entry *entry);
+/* All entries, each used by the caller, by disk, then id. */
+struct store_entry **store_table_snapshot(struct store *store, size_t *ret_count);
+
+/* ---- store_change.c ---- */
+
+void store_begin_change(struct store *store, struct store_change *change, uint32_t id);
+void store_end_change(struct store *store, struct store_change *change);
+
+/* ---- store_load.c ---- */
+
+/* Everything that can be loaded and is not mounted yet. `announce`: call on_volume_added. Logs. */
+int store_load_all(struct store *store, unsigned threads, bool announce, struct error *err);
+/* Opens one and adds it to the table; its repairs are logged. */
+int store_load_volume(struct store *store, struct store_disk *disk, const char *collection,
+                      uint32_t id, bool announce, struct error *err);
+/* Removes what an interrupted copy has left. */
+int store_sweep_volume(struct store *store, struct store_disk *disk, const char *collection,
+                       uint32_t id, struct error *err);
+
+/* ---- store_space.c ---- */
+
+int store_start_probing(struct store *store, uint32_t interval_ms, struct error *err);
+void store_stop_probing(struct store *store);

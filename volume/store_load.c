@@ -1,0 +1,225 @@
+/* Loading: at the start everything in parallel, later one volume at a time (mount, rescan). A volume
+ * that cannot be loaded is logged and left alone on the disk: the others are served. */
+#include "volume/store_internal.h"
+
+#include "common/check.h"
+#include "common/log.h"
+#include "volume/storage/volume_files.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LOAD_THREADS_LEAST 10u
+#define LOAD_THREADS_MOST  64u
+
+struct load_item {
+    struct store_disk *disk;
+    uint32_t id;
+    size_t order; /* in which the names came */
+    char *collection;
+};
+
+struct load_plan {
+    struct store *store;
+    struct store_disk *disk; /* whose names are being collected */
+    struct load_item *items;
+    size_t count, capacity;
+    bool announce;
+    atomic_size_t next;
+    atomic_size_t failed;
+};
+
+int store_sweep_volume(struct store *store, struct store_disk *disk, const char *collection,
+                       uint32_t id, struct error *err)
+{
+    struct volume_files files = {0};
+    int code = volume_files_init(&files, store->os, disk_location_directory(disk->location),
+                                 disk_location_index_directory(disk->location), collection, id, err);
+    if (!code)
+        code = volume_files_remove(&files, store->os, err);
+    volume_files_fini(&files);
+    return code;
+}
+
+int store_load_volume(struct store *store, struct store_disk *disk, const char *collection,
+                      uint32_t id, bool announce, struct error *err)
+{
+    struct volume_place place = {
+        .os = store->os,
+        .data_dir = disk_location_directory(disk->location),
+        .index_dir = disk_location_index_directory(disk->location),
+        .collection = collection,
+        .id = id,
+    };
+    struct volume *volume;
+    char *note = NULL;
+    int code = volume_open(&volume, &place, &note, err);
+    if (code)
+        return code;
+    if (note)
+        log_warning("volume repaired", "volume=%u directory=%s what=\"%s\"", id, place.data_dir,
+                    note);
+    free(note);
+    struct disk_space space;
+    disk_location_space(disk->location, &space);
+    volume_set_low_space(volume, space.is_low);
+    store_table_add(store, disk, volume);
+    if (announce && store->on_volume_added)
+        store->on_volume_added(store->ctx, disk->location, volume);
+    return 0;
+}
+
+static bool is_mounted(struct store *store, struct store_disk *disk, uint32_t id)
+{
+    struct store_entry *entry = store_table_use(store, id, disk);
+    if (entry)
+        store_entry_release(store, entry);
+    return entry != NULL;
+}
+
+static void keep_item(struct load_plan *plan, const char *collection, uint32_t id)
+{
+    if (plan->count == plan->capacity) {
+        plan->capacity = plan->capacity ? plan->capacity * 2 : 64;
+        plan->items = must(realloc(plan->items, plan->capacity * sizeof(*plan->items)));
+    }
+    plan->items[plan->count] =
+        (struct load_item){plan->disk, id, plan->count, must(strdup(collection ? collection : ""))};
+    plan->count++;
+}
+
+static int keep_found(void *ctx, const char *collection, uint32_t id, enum volume_found what)
+{
+    struct load_plan *plan = ctx;
+    const char *directory = disk_location_directory(plan->disk->location);
+    if (is_mounted(plan->store, plan->disk, id))
+        return 0;
+    switch (what) {
+    case VOLUME_FOUND:
+        keep_item(plan, collection, id);
+        break;
+    case VOLUME_FOUND_INCOMPLETE: {
+        struct error err = {0};
+        if (store_sweep_volume(plan->store, plan->disk, collection, id, &err))
+            log_warning("leftover not removed", "volume=%u directory=%s error=\"%s\"", id,
+                        directory, err.message);
+        else
+            log_warning("leftover removed", "volume=%u directory=%s why=\"a copy was cut off\"",
+                        id, directory);
+        break;
+    }
+    case VOLUME_FOUND_EC:
+    case VOLUME_FOUND_STUB:
+        log_info("volume is erasure coded", "volume=%u directory=%s", id, directory);
+        break;
+    case VOLUME_FOUND_NO_DATA:
+        log_warning("volume has no data file", "volume=%u directory=%s", id, directory);
+        break;
+    }
+    return 0;
+}
+
+static int compare_items(const void *a, const void *b)
+{
+    const struct load_item *x = a, *y = b;
+    if (x->disk != y->disk)
+        return x->disk < y->disk ? -1 : 1;
+    if (x->id != y->id)
+        return x->id < y->id ? -1 : 1;
+    return x->order < y->order ? -1 : x->order > y->order;
+}
+
+/* The same id twice in one directory, under two collections: the first by name is served. */
+static void drop_duplicates(struct load_plan *plan)
+{
+    if (plan->count > 1)
+        qsort(plan->items, plan->count, sizeof(*plan->items), compare_items);
+    size_t kept = 0;
+    for (size_t i = 0; i < plan->count; i++) {
+        struct load_item *item = &plan->items[i];
+        struct load_item *last = kept > 0 ? &plan->items[kept - 1] : NULL;
+        if (last && last->disk == item->disk && last->id == item->id) {
+            log_warning("volume id twice in one directory",
+                        "volume=%u directory=%s ignored_collection=\"%s\"", item->id,
+                        disk_location_directory(item->disk->location), item->collection);
+            free(item->collection);
+            atomic_fetch_add(&plan->failed, 1);
+        } else {
+            plan->items[kept++] = *item;
+        }
+    }
+    plan->count = kept;
+}
+
+static void *load_thread(void *arg)
+{
+    struct load_plan *plan = arg;
+    for (;;) {
+        size_t index = atomic_fetch_add(&plan->next, 1);
+        if (index >= plan->count)
+            return NULL;
+        struct load_item *item = &plan->items[index];
+        struct error err = {0};
+        struct store_change change;
+        store_begin_change(plan->store, &change, item->id);
+        bool is_needed = !is_mounted(plan->store, item->disk, item->id);
+        if (is_needed && store_load_volume(plan->store, item->disk, item->collection, item->id,
+                                           plan->announce, &err)) {
+            atomic_fetch_add(&plan->failed, 1);
+            log_error("volume not loaded", "volume=%u collection=\"%s\" directory=%s error=\"%s\"",
+                      item->id, item->collection, disk_location_directory(item->disk->location),
+                      err.message);
+        }
+        store_end_change(plan->store, &change);
+    }
+}
+
+static void run_plan(struct load_plan *plan, unsigned threads)
+{
+    if (threads == 0) {
+        long cores = sysconf(_SC_NPROCESSORS_ONLN);
+        threads = cores > (long)LOAD_THREADS_LEAST ? (unsigned)cores : LOAD_THREADS_LEAST;
+    }
+    if (threads > LOAD_THREADS_MOST)
+        threads = LOAD_THREADS_MOST;
+    pthread_t ids[LOAD_THREADS_MOST];
+    unsigned started = 0;
+    while (started + 1 < threads && started + 1 < plan->count &&
+           pthread_create(&ids[started], NULL, load_thread, plan) == 0)
+        started++;
+    load_thread(plan); /* this thread works too, so a machine without threads to spare still loads */
+    for (unsigned i = 0; i < started; i++)
+        pthread_join(ids[i], NULL);
+}
+
+int store_load_all(struct store *store, unsigned threads, bool announce, struct error *err)
+{
+    struct load_plan plan = {.store = store, .announce = announce};
+    int64_t begin = os_monotonic_ns(store->os);
+    int code = 0;
+    for (size_t i = 0; i < store->disk_count && !code; i++) {
+        plan.disk = &store->disks[i];
+        code = volume_files_discover(store->os, disk_location_directory(plan.disk->location),
+                                     disk_location_index_directory(plan.disk->location), keep_found,
+                                     &plan, err);
+    }
+    drop_duplicates(&plan);
+    if (!code && plan.count > 0) {
+        run_plan(&plan, threads);
+        log_info("volumes loaded", "count=%zu failed=%zu ms=%lld", plan.count,
+                 (size_t)atomic_load(&plan.failed),
+                 (long long)(os_monotonic_ns(store->os) - begin) / 1000000);
+    }
+    for (size_t i = 0; i < plan.count; i++)
+        free(plan.items[i].collection);
+    free(plan.items);
+    return code;
+}
+
+void store_rescan(struct store *store)
+{
+    struct error err = {0};
+    if (store_load_all(store, 0, true, &err))
+        log_error("rescan failed", "error=\"%s\"", err.message);
+}

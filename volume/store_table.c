@@ -1,0 +1,249 @@
+/* Who is mounted: id -> entries, one per disk. Lookups take the table's lock for reading, for a few
+ * instructions; a volume in use cannot go away. See store_internal.h for the locks. */
+#include "volume/store_internal.h"
+
+#include "common/check.h"
+
+#include <errno.h>
+#include <time.h>
+
+/* How often a thread that waits for the last user looks whether it should cancel a vacuum. */
+#define LEAVE_LOOK_MS 100
+
+void store_table_add(struct store *store, struct store_disk *disk, struct volume *volume)
+{
+    struct store_entry *entry = must(calloc(1, sizeof(*entry)));
+    entry->id = volume_id(volume);
+    entry->volume = volume;
+    entry->disk = disk;
+    atomic_init(&entry->uses, 0);
+
+    pthread_rwlock_wrlock(&store->table_lock);
+    struct store_entry *head;
+    HASH_FIND(hh, store->table, &entry->id, sizeof(entry->id), head);
+    if (!head) {
+        HASH_ADD(hh, store->table, id, sizeof(entry->id), entry);
+    } else if (disk < head->disk) {
+        /* The first disk's copy is the one that lookups see. */
+        HASH_DEL(store->table, head);
+        entry->next_copy = head;
+        HASH_ADD(hh, store->table, id, sizeof(entry->id), entry);
+    } else {
+        struct store_entry **link = &head->next_copy;
+        while (*link && (*link)->disk < disk)
+            link = &(*link)->next_copy;
+        CHECK(head->disk != disk && (!*link || (*link)->disk != disk));
+        entry->next_copy = *link;
+        *link = entry;
+    }
+    disk->volume_count++;
+    store->volume_count++;
+    pthread_rwlock_unlock(&store->table_lock);
+}
+
+static struct store_entry *find_copies(struct store *store, uint32_t id)
+{
+    struct store_entry *head;
+    HASH_FIND(hh, store->table, &id, sizeof(id), head);
+    return head;
+}
+
+struct store_entry *store_table_use(struct store *store, uint32_t id, const struct store_disk *disk)
+{
+    pthread_rwlock_rdlock(&store->table_lock);
+    struct store_entry *entry = find_copies(store, id);
+    while (entry && disk && entry->disk != disk)
+        entry = entry->next_copy;
+    if (entry)
+        atomic_fetch_add_explicit(&entry->uses, 1, memory_order_relaxed);
+    pthread_rwlock_unlock(&store->table_lock);
+    return entry;
+}
+
+/* table_lock held. After this the entry may be gone. */
+static void release_locked(struct store *store, struct store_entry *entry)
+{
+    if (!entry->is_leaving) {
+        atomic_fetch_sub_explicit(&entry->uses, 1, memory_order_release);
+        return;
+    }
+    pthread_mutex_lock(&store->leave_lock);
+    if (atomic_fetch_sub(&entry->uses, 1) == 1)
+        pthread_cond_broadcast(&store->leave_idle);
+    pthread_mutex_unlock(&store->leave_lock);
+}
+
+void store_entry_release(struct store *store, struct store_entry *entry)
+{
+    pthread_rwlock_rdlock(&store->table_lock);
+    release_locked(store, entry);
+    pthread_rwlock_unlock(&store->table_lock);
+}
+
+/* table_lock held: the entry of a volume that the caller uses. */
+static struct store_entry *entry_of(struct store *store, struct volume *volume)
+{
+    struct store_entry *entry = find_copies(store, volume_id(volume));
+    while (entry && entry->volume != volume)
+        entry = entry->next_copy;
+    if (entry)
+        return entry;
+    entry = store->leaving;
+    while (entry && entry->volume != volume)
+        entry = entry->next_copy;
+    CHECK(entry != NULL);
+    return entry;
+}
+
+struct volume *store_acquire(struct store *store, uint32_t volume_id)
+{
+    struct store_entry *entry = store_table_use(store, volume_id, NULL);
+    return entry ? entry->volume : NULL;
+}
+
+void store_release(struct store *store, struct volume *volume)
+{
+    if (!volume)
+        return;
+    pthread_rwlock_rdlock(&store->table_lock);
+    release_locked(store, entry_of(store, volume));
+    pthread_rwlock_unlock(&store->table_lock);
+}
+
+static struct store_disk *disk_of(struct store *store, struct volume *volume)
+{
+    pthread_rwlock_rdlock(&store->table_lock);
+    struct store_disk *disk = entry_of(store, volume)->disk;
+    pthread_rwlock_unlock(&store->table_lock);
+    return disk;
+}
+
+struct append_queue *store_append_queue(struct store *store, struct volume *volume)
+{
+    return disk_of(store, volume)->queue;
+}
+
+struct disk_location *store_location_of(struct store *store, struct volume *volume)
+{
+    return disk_of(store, volume)->location;
+}
+
+struct vacuum_budget *store_vacuum_budget(struct store *store, struct volume *volume)
+{
+    return disk_of(store, volume)->budget;
+}
+
+bool store_table_leave(struct store *store, struct store_entry *entry)
+{
+    pthread_rwlock_wrlock(&store->table_lock);
+    bool is_first = !entry->is_leaving;
+    if (is_first) {
+        struct store_entry *head = find_copies(store, entry->id);
+        if (head == entry) {
+            HASH_DEL(store->table, head);
+            struct store_entry *next = entry->next_copy;
+            if (next)
+                HASH_ADD(hh, store->table, id, sizeof(next->id), next);
+        } else {
+            while (head->next_copy != entry)
+                head = head->next_copy;
+            head->next_copy = entry->next_copy;
+        }
+        entry->is_leaving = true;
+        entry->next_copy = store->leaving;
+        store->leaving = entry;
+        entry->disk->volume_count--;
+        store->volume_count--;
+    }
+    pthread_rwlock_unlock(&store->table_lock);
+    return is_first;
+}
+
+struct volume *store_table_forget(struct store *store, struct store_entry *entry)
+{
+    struct volume *volume = entry->volume;
+    pthread_mutex_lock(&store->leave_lock);
+    while (atomic_load(&entry->uses) > 0) {
+        pthread_mutex_unlock(&store->leave_lock);
+        struct volume_stat stat;
+        volume_stat(volume, &stat);
+        if (stat.is_compacting)
+            volume_vacuum_cleanup(volume, NULL);
+        pthread_mutex_lock(&store->leave_lock);
+        if (atomic_load(&entry->uses) == 0)
+            break;
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += LEAVE_LOOK_MS * 1000000L;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        pthread_cond_timedwait(&store->leave_idle, &store->leave_lock, &until);
+    }
+    pthread_mutex_unlock(&store->leave_lock);
+
+    pthread_rwlock_wrlock(&store->table_lock);
+    struct store_entry **link = &store->leaving;
+    while (*link != entry)
+        link = &(*link)->next_copy;
+    *link = entry->next_copy;
+    pthread_rwlock_unlock(&store->table_lock);
+    free(entry);
+    return volume;
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+    const struct store_entry *x = *(struct store_entry *const *)a;
+    const struct store_entry *y = *(struct store_entry *const *)b;
+    if (x->disk != y->disk)
+        return x->disk < y->disk ? -1 : 1;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+struct store_entry **store_table_snapshot(struct store *store, size_t *ret_count)
+{
+    pthread_rwlock_rdlock(&store->table_lock);
+    struct store_entry **list = must(calloc(store->volume_count + 1, sizeof(struct store_entry *)));
+    size_t count = 0;
+    for (struct store_entry *head = store->table; head; head = head->hh.next)
+        for (struct store_entry *entry = head; entry; entry = entry->next_copy) {
+            atomic_fetch_add_explicit(&entry->uses, 1, memory_order_relaxed);
+            list[count++] = entry;
+        }
+    pthread_rwlock_unlock(&store->table_lock);
+    qsort(list, count, sizeof(struct store_entry *), compare_entries);
+    *ret_count = count;
+    return list;
+}
+
+int store_for_each(struct store *store,
+                   int (*visit)(void *ctx, struct disk_location *location, struct volume *volume),
+                   void *ctx)
+{
+    size_t count;
+    struct store_entry **list = store_table_snapshot(store, &count);
+    int result = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (result == 0)
+            result = visit(ctx, list[i]->disk->location, list[i]->volume);
+        store_entry_release(store, list[i]);
+    }
+    free(list);
+    return result;
+}
+
+size_t store_volume_count(struct store *store)
+{
+    pthread_rwlock_rdlock(&store->table_lock);
+    size_t count = store->volume_count;
+    pthread_rwlock_unlock(&store->table_lock);
+    return count;
+}
+
+size_t store_location_volume_count(struct store *store, const struct disk_location *location)
+{
+    pthread_rwlock_rdlock(&store->table_lock);
+    size_t count = store->disks[disk_location_id(location)].volume_count;
+    pthread_rwlock_unlock(&store->table_lock);
+    return count;
+}
