@@ -93,6 +93,7 @@ void volume_stat(struct volume *volume, struct volume_stat *ret);
 struct volume_read {
     struct volume *volume;
     struct volume_generation *generation;
+    uint64_t key;
     uint64_t offset;      /* of the record, bytes */
     uint64_t record_size; /* 0 for an empty needle: nothing to read */
     int32_t body_size;
@@ -111,16 +112,19 @@ int volume_read_record(struct volume_read *read, void *buf, bool nowait, struct 
 #define VOLUME_READ_AROUND_MAX (NEEDLE_HEAD_MAX + NEEDLE_TAIL_MAX)
 int volume_read_around(struct volume_read *read, void *buf, bool nowait, struct needle *ret,
                        struct error *err);
-/* A piece of the data; exactly n bytes or an error. */
+/* A piece of the data, within the data.len that volume_read_around told (call it first); exactly n bytes
+ * or an error. */
 int volume_read_data(struct volume_read *read, void *buf, size_t n, uint64_t position, bool nowait,
                      struct error *err);
+/* Once for each volume_read_begin that succeeded. */
 void volume_read_end(struct volume_read *read);
 
 /* ---- state ---- */
 
 /* Spec 21. `persist` writes the mark to the .vif. */
 int volume_mark_read_only(struct volume *volume, bool can_delete, bool persist, struct error *err);
-/* Clears both marks and a quarantine, persists that. */
+/* Clears both marks and a quarantine, persists that. KELP_E_READ_ONLY when the volume is read-only for a
+ * reason that a mark cannot end: corrupt, or a .dat that is not writable for us. */
 int volume_mark_writable(struct volume *volume, struct error *err);
 void volume_set_low_space(struct volume *volume, bool is_low);
 

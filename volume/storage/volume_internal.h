@@ -94,6 +94,9 @@ void volume_quarantine(struct volume *volume);
 /* Counts a read's or write's outcome: the third KELP_E_IO in a row quarantines. */
 void volume_note_io(struct volume *volume, int code);
 
+/* state_lock held. Writes `info` to the .vif; KELP_E_CORRUPT when what is there could not be read. */
+int volume_save_info(struct volume *volume, struct error *err);
+
 /* Bare memory with locks and names; for volume_create and volume_open. */
 int volume_allocate(struct volume **ret, const struct volume_place *place, struct error *err);
 void volume_retain(struct volume *volume);

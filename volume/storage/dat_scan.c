@@ -1,0 +1,174 @@
+/* The scan of a .dat. A window of the file is kept in memory; records larger than it are summed in
+ * pieces. See the header. */
+#include "volume/storage/dat_scan.h"
+
+#include "common/crc32c.h"
+
+#include <stdlib.h>
+
+#define WINDOW_SIZE (1u << 20)
+
+struct dat_scan {
+    struct volume_generation *generation;
+    uint64_t at, end;
+    dat_scan_known *known;
+    void *ctx;
+    uint64_t window_offset;
+    size_t window_size;
+    uint8_t window[WINDOW_SIZE];
+};
+
+int dat_scan_open(struct dat_scan **ret, struct volume_generation *generation, uint64_t offset,
+                  dat_scan_known *known, void *ctx, struct error *err)
+{
+    struct dat_scan *scan = malloc(sizeof(*scan));
+    if (!scan)
+        return error_set(err, KELP_E_NO_MEMORY, "no memory to scan %s",
+                         atomic_load(&generation->dat_path));
+    scan->generation = generation;
+    scan->at = offset;
+    scan->end = volume_generation_end(generation);
+    scan->known = known;
+    scan->ctx = ctx;
+    scan->window_offset = 0;
+    scan->window_size = 0;
+    *ret = scan;
+    return 0;
+}
+
+void dat_scan_close(struct dat_scan *scan) { free(scan); }
+
+/* n bytes at the offset, both within the file and the window's size. */
+static int bytes_at(struct dat_scan *scan, uint64_t offset, size_t n, const uint8_t **ret,
+                    struct error *err)
+{
+    if (offset < scan->window_offset || offset + n > scan->window_offset + scan->window_size) {
+        uint64_t left = scan->end - offset;
+        size_t size = left < WINDOW_SIZE ? (size_t)left : WINDOW_SIZE;
+        scan->window_size = 0;
+        int code = volume_generation_pread(scan->generation, scan->window, size, offset, false, err);
+        if (code != 0)
+            return code;
+        scan->window_offset = offset;
+        scan->window_size = size;
+    }
+    *ret = scan->window + (offset - scan->window_offset);
+    return 0;
+}
+
+static int sum_data(struct dat_scan *scan, uint64_t offset, uint64_t size, uint32_t *ret,
+                    struct error *err)
+{
+    uint32_t crc = 0;
+    while (size > 0) {
+        size_t n = size < WINDOW_SIZE / 2 ? (size_t)size : WINDOW_SIZE / 2;
+        const uint8_t *bytes;
+        int code = bytes_at(scan, offset, n, &bytes, err);
+        if (code != 0)
+            return code;
+        crc = crc32c(crc, bytes, n);
+        offset += n;
+        size -= n;
+    }
+    *ret = crc;
+    return 0;
+}
+
+/* Whether the body's lengths agree and the CRC matches. The record's extent lies within the file. */
+static int check_body(struct dat_scan *scan, uint64_t offset, int32_t size, bool *ret_is_good,
+                      struct error *err)
+{
+    uint8_t version = scan->generation->version;
+    size_t head_size = version == 1 ? NEEDLE_HEADER_SIZE : NEEDLE_HEAD_MAX;
+    uint64_t record_size = needle_record_size(version, size);
+    uint8_t head[NEEDLE_HEAD_MAX];
+    const uint8_t *bytes;
+    *ret_is_good = false;
+    int code = bytes_at(scan, offset, NEEDLE_HEAD_MAX, &bytes, err);
+    if (code != 0)
+        return code;
+    memcpy(head, bytes, sizeof(head));
+    uint64_t data_size = version == 1 ? (uint64_t)size : load_be32(head + NEEDLE_HEADER_SIZE);
+    if (head_size + data_size >= record_size ||
+        record_size - head_size - data_size > NEEDLE_TAIL_MAX)
+        return 0;
+    uint64_t tail_size = record_size - head_size - data_size;
+    struct needle needle;
+    uint32_t crc = 0;
+    code = bytes_at(scan, offset + head_size + data_size, tail_size, &bytes, err);
+    if (code != 0)
+        return code;
+    if (needle_parse_around(head, bytes, tail_size, version, size, &needle, NULL) != 0)
+        return 0;
+    code = sum_data(scan, offset + head_size, data_size, &crc, err);
+    if (code == 0)
+        *ret_is_good = data_size == 0 || needle_checksum_matches(needle.checksum, crc);
+    return code;
+}
+
+/* Looks whether a whole record begins here. A record found while searching has to prove itself: an
+ * empty one cannot. */
+static int record_at(struct dat_scan *scan, uint64_t offset, bool is_searching,
+                     struct dat_item *ret, bool *ret_is_good, struct error *err)
+{
+    uint8_t version = scan->generation->version;
+    const uint8_t *bytes;
+    *ret_is_good = false;
+    if (scan->end - offset < needle_record_size(version, 0))
+        return 0;
+    int code = bytes_at(scan, offset, NEEDLE_HEADER_SIZE, &bytes, err);
+    if (code != 0)
+        return code;
+    struct needle_header header;
+    needle_header_load(bytes, &header);
+    if (header.size < 0 || (header.size == 0 && (is_searching || header.key == 0)))
+        return 0;
+    uint64_t length = needle_record_size(version, header.size);
+    if (length > scan->end - offset)
+        return 0;
+    bool is_good = header.size == 0 || (scan->known && scan->known(scan->ctx, offset, &header));
+    if (!is_good)
+        code = check_body(scan, offset, header.size, &is_good, err);
+    uint64_t append_at_ns = 0;
+    if (code == 0 && is_good && version == 3) {
+        code = bytes_at(scan, offset + NEEDLE_HEADER_SIZE + (uint32_t)header.size + 4, 8, &bytes, err);
+        if (code == 0)
+            append_at_ns = load_be64(bytes);
+    }
+    if (code != 0 || !is_good)
+        return code;
+    *ret = (struct dat_item){DAT_RECORD, offset, length, header, append_at_ns};
+    *ret_is_good = true;
+    return 0;
+}
+
+int dat_scan_next(struct dat_scan *scan, struct dat_item *ret, struct error *err)
+{
+    if (scan->at >= scan->end) {
+        *ret = (struct dat_item){.kind = DAT_END, .offset = scan->end};
+        return 0;
+    }
+    uint64_t start = scan->at;
+    struct dat_item item;
+    bool is_good;
+    int code = record_at(scan, start, false, &item, &is_good, err);
+    if (code != 0)
+        return code;
+    if (is_good) {
+        scan->at += item.length;
+        *ret = item;
+        return 0;
+    }
+    uint64_t next = start;
+    while (!is_good && next < scan->end) {
+        next += NEEDLE_ALIGNMENT;
+        if (next >= scan->end)
+            break;
+        code = record_at(scan, next, true, &item, &is_good, err);
+        if (code != 0)
+            return code;
+    }
+    scan->at = is_good ? next : scan->end;
+    *ret = (struct dat_item){.kind = DAT_GAP, .offset = start, .length = scan->at - start};
+    return 0;
+}

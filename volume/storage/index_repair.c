@@ -1,0 +1,333 @@
+/* Repairs of the .idx. See the header.
+ *
+ * Rows come from one scan of the .dat and go to a sink: appended to the .idx and put into the index in
+ * memory. Each step may be cut off and begun again: rows are added before the .dat is cut, a new .idx
+ * replaces the old one by a rename. */
+#include "volume/storage/index_repair.h"
+
+#include "common/check.h"
+#include "volume/storage/dat_scan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SINK_ROWS 4096u
+
+struct row_sink {
+    struct needle_index *index;
+    struct index_file *file; /* NULL: memory only */
+    size_t count;
+    uint8_t rows[SINK_ROWS * INDEX_ROW_MAX];
+};
+
+static int sink_flush(struct row_sink *sink, struct error *err)
+{
+    if (!sink->file || sink->count == 0)
+        return 0;
+    size_t size = sink->count * index_row_size(sink->file->offset_bytes);
+    sink->count = 0;
+    return index_file_append(sink->file, sink->rows, size, NULL, err);
+}
+
+static int sink_add(struct row_sink *sink, const struct needle_entry *entry, struct error *err)
+{
+    int code;
+    if (index_row_is_put(entry))
+        code = needle_index_put(sink->index, entry, NEEDLE_INDEX_LOAD, err);
+    else
+        code = needle_index_delete(sink->index, entry->key, NEEDLE_INDEX_LOAD, err);
+    if (code != 0 || !sink->file)
+        return code;
+    index_row_store(sink->rows + sink->count++ * index_row_size(sink->file->offset_bytes), entry,
+                    sink->file->offset_bytes);
+    return sink->count == SINK_ROWS ? sink_flush(sink, err) : 0;
+}
+
+/* Cuts the torn rest off; in memory at least the logical end is set. */
+static int cut_tail(struct volume_generation *generation, uint64_t end, bool is_writable,
+                    struct error *err)
+{
+    if (is_writable) {
+        int result = os_ftruncate(generation->os, generation->dat_fd, end);
+        if (result >= 0)
+            result = os_fsync(generation->os, generation->dat_fd);
+        if (result < 0)
+            return error_set_errno(err, -result, "truncate %s to %llu",
+                                   atomic_load(&generation->dat_path), (unsigned long long)end);
+    }
+    atomic_store(&generation->dat_end, end);
+    return 0;
+}
+
+/* ---- the tail ---- */
+
+int index_repair_tail(struct volume_generation *generation, uint64_t offset, bool is_writable,
+                      struct index_repair *ret, struct error *err)
+{
+    struct index_repair repair = {0};
+    struct dat_scan *scan = NULL;
+    struct row_sink *sink = calloc(1, sizeof(*sink));
+    if (!sink)
+        return error_set(err, KELP_E_NO_MEMORY, "no memory to repair %s", generation->idx.path);
+    sink->index = generation->index;
+    sink->file = is_writable ? &generation->idx : NULL;
+    uint64_t torn_at = UINT64_MAX;
+    struct dat_item item = {.kind = DAT_GAP};
+    int code = dat_scan_open(&scan, generation, offset, NULL, NULL, err);
+    while (code == 0 && item.kind != DAT_END) {
+        code = dat_scan_next(scan, &item, err);
+        if (code != 0)
+            break;
+        if (item.kind == DAT_RECORD) {
+            struct needle_entry entry = {item.header.key, item.offset, item.header.size};
+            entry.size = entry.size == 0 ? NEEDLE_TOMBSTONE : entry.size;
+            code = sink_add(sink, &entry, err);
+            repair.records_added++;
+            if (item.append_at_ns > repair.newest_append_at_ns)
+                repair.newest_append_at_ns = item.append_at_ns;
+        } else if (item.kind == DAT_GAP && item.offset + item.length == volume_generation_end(generation)) {
+            torn_at = item.offset;
+            repair.bytes_cut = item.length;
+        } else if (item.kind == DAT_GAP) {
+            repair.bytes_skipped += item.length;
+        }
+    }
+    if (code == 0)
+        code = sink_flush(sink, err);
+    if (code == 0 && is_writable && repair.records_added > 0)
+        code = index_file_sync(&generation->idx, err);
+    if (code == 0 && torn_at != UINT64_MAX)
+        code = cut_tail(generation, torn_at, is_writable, err);
+    dat_scan_close(scan);
+    free(sink);
+    if (code == 0)
+        *ret = repair;
+    return code;
+}
+
+/* ---- all of it ---- */
+
+/* The old rows that name a record, by offset; of two rows for one place the later one. */
+struct old_rows {
+    struct needle_entry *entries;
+    size_t count, capacity;
+    size_t next; /* while scanning: the first that has not been passed */
+    struct needle_entry *cut_deletes; /* rows without a record: (key, 0, -1) */
+    size_t cut_count, cut_capacity;
+};
+
+static int add_entry(struct needle_entry **list, size_t *count, size_t *capacity,
+                     const struct needle_entry *entry)
+{
+    if (*count == *capacity) {
+        size_t grown = *capacity ? *capacity * 2 : 1024;
+        struct needle_entry *more = realloc(*list, grown * sizeof(*more));
+        if (!more)
+            return KELP_E_NO_MEMORY;
+        *list = more;
+        *capacity = grown;
+    }
+    (*list)[(*count)++] = *entry;
+    return 0;
+}
+
+static int collect_row(void *ctx, const struct needle_entry *entry, uint64_t position)
+{
+    struct old_rows *old = ctx;
+    if (entry->offset == 0)
+        return add_entry(&old->cut_deletes, &old->cut_count, &old->cut_capacity, entry);
+    return add_entry(&old->entries, &old->count, &old->capacity, entry);
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    uint64_t x = ((const struct needle_entry *)a)->offset;
+    uint64_t y = ((const struct needle_entry *)b)->offset;
+    return x < y ? -1 : x > y;
+}
+
+static int load_old_rows(struct volume_generation *generation, struct old_rows *ret,
+                         struct error *err)
+{
+    int code = index_file_walk(&generation->idx, 0, UINT64_MAX, collect_row, ret, err);
+    if (code == KELP_E_NO_MEMORY)
+        return error_set(err, code, "no memory to repair %s", generation->idx.path);
+    if (code == 0 && ret->count > 0)
+        qsort(ret->entries, ret->count, sizeof(*ret->entries), by_offset);
+    return code;
+}
+
+/* The old row for this place, or NULL. Rows of one place are neighbours: glibc's qsort is stable for
+ * what fits in memory, but nothing here depends on which of them is found. */
+static const struct needle_entry *find_old(const struct old_rows *old, uint64_t offset, uint64_t key)
+{
+    size_t low = 0, high = old->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (old->entries[middle].offset < offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low < old->count && old->entries[low].offset == offset; low++)
+        if (old->entries[low].key == key)
+            return &old->entries[low];
+    return NULL;
+}
+
+static bool is_known(void *ctx, uint64_t offset, const struct needle_header *header)
+{
+    const struct needle_entry *row = find_old(ctx, offset, header->key);
+    return row && row->size == header->size;
+}
+
+/* Rows that point into a gap between good records are kept: their records are damaged, and a read has to
+ * say so instead of "not found". */
+static int keep_rows_in_gap(struct volume_generation *generation, const struct old_rows *old,
+                            const struct dat_item *gap, struct row_sink *sink,
+                            uint64_t *ret_kept, struct error *err)
+{
+    uint64_t reached = gap->offset;
+    for (size_t i = 0; i < old->count; i++) {
+        const struct needle_entry *row = &old->entries[i];
+        if (row->offset < reached || row->size < NEEDLE_TOMBSTONE ||
+            row->offset + needle_record_size(generation->version, row->size) >
+                gap->offset + gap->length)
+            continue;
+        int code = sink_add(sink, row, err);
+        if (code != 0)
+            return code;
+        reached = row->offset + needle_record_size(generation->version, row->size);
+        (*ret_kept)++;
+    }
+    return 0;
+}
+
+struct rebuild {
+    struct volume_generation *generation;
+    struct old_rows old;
+    struct row_sink *sink;
+    struct index_repair repair;
+    uint64_t torn_at;
+    uint64_t rows_kept;
+};
+
+static int rebuild_item(struct rebuild *rebuild, const struct dat_item *item, struct error *err)
+{
+    if (item->kind == DAT_RECORD) {
+        const struct needle_entry *row = find_old(&rebuild->old, item->offset, item->header.key);
+        struct needle_entry entry = {item->header.key, item->offset, item->header.size};
+        if (entry.size == 0 && !(row && row->size == 0))
+            entry.size = NEEDLE_TOMBSTONE;
+        if (row && row->size == entry.size)
+            rebuild->rows_kept++;
+        else
+            rebuild->repair.records_added++;
+        if (item->append_at_ns > rebuild->repair.newest_append_at_ns)
+            rebuild->repair.newest_append_at_ns = item->append_at_ns;
+        return sink_add(rebuild->sink, &entry, err);
+    }
+    if (item->kind != DAT_GAP)
+        return 0;
+    if (item->offset + item->length == volume_generation_end(rebuild->generation)) {
+        rebuild->torn_at = item->offset;
+        rebuild->repair.bytes_cut = item->length;
+        return 0;
+    }
+    rebuild->repair.bytes_skipped += item->length;
+    return keep_rows_in_gap(rebuild->generation, &rebuild->old, item, rebuild->sink,
+                            &rebuild->rows_kept, err);
+}
+
+static int rebuild_rows(struct rebuild *rebuild, struct needle_index *old_index, struct error *err)
+{
+    struct volume_generation *generation = rebuild->generation;
+    struct dat_scan *scan = NULL;
+    struct dat_item item = {.kind = DAT_GAP};
+    int code = dat_scan_open(&scan, generation, super_block_end(&generation->super_block), is_known,
+                             &rebuild->old, err);
+    while (code == 0 && item.kind != DAT_END) {
+        code = dat_scan_next(scan, &item, err);
+        if (code == 0)
+            code = rebuild_item(rebuild, &item, err);
+    }
+    dat_scan_close(scan);
+    /* Deletes that left no record (tiered volumes) hold if nothing was put after them. */
+    for (size_t i = 0; code == 0 && i < rebuild->old.cut_count; i++) {
+        struct needle_entry now;
+        uint64_t key = rebuild->old.cut_deletes[i].key;
+        if (!needle_index_get(old_index, key, &now) || now.size < 0)
+            code = sink_add(rebuild->sink, &rebuild->old.cut_deletes[i], err);
+        rebuild->rows_kept++;
+    }
+    return code == 0 ? sink_flush(rebuild->sink, err) : code;
+}
+
+/* Puts the finished file in the place of the old .idx. */
+static int replace_index(struct volume_generation *generation, struct index_file *made,
+                         const char *temporary, struct error *err)
+{
+    struct os *os = generation->os;
+    const char *path = generation->idx.path;
+    int code = index_file_sync(made, err);
+    if (code != 0)
+        return code;
+    int result = os_rename(os, temporary, path);
+    if (result < 0)
+        return error_set_errno(err, -result, "rename %s", temporary);
+    char *directory = must(strdup(path));
+    char *slash = strrchr(directory, '/');
+    if (slash)
+        slash[slash == directory] = '\0';
+    code = os_sync_directory(os, slash ? directory : ".", err);
+    free(directory);
+    index_file_close(&generation->idx);
+    generation->idx.fd = made->fd;
+    atomic_store(&generation->idx.end, index_file_end(made));
+    made->fd = -1;
+    return code;
+}
+
+int index_repair_rebuild(struct volume_generation *generation, bool is_writable,
+                         struct index_repair *ret, struct error *err)
+{
+    struct rebuild rebuild = {.generation = generation, .torn_at = UINT64_MAX};
+    struct needle_index *old_index = generation->index, *fresh = NULL;
+    struct index_file made = {.fd = -1};
+    char *temporary = NULL;
+    CHECK(asprintf(&temporary, "%s.tmp", generation->idx.path) >= 0);
+    rebuild.sink = must(calloc(1, sizeof(*rebuild.sink)));
+    int code = load_old_rows(generation, &rebuild.old, err);
+    if (code == 0)
+        code = needle_index_memory_create(&fresh, generation->version, os_random(generation->os),
+                                          rebuild.old.count, err);
+    if (code == 0 && is_writable)
+        code = index_file_open(&made, generation->os, temporary, O_RDWR | O_CREAT | O_TRUNC,
+                               generation->offset_bytes, err);
+    if (code == 0) {
+        rebuild.sink->index = fresh;
+        rebuild.sink->file = is_writable ? &made : NULL;
+        code = rebuild_rows(&rebuild, old_index, err);
+    }
+    if (code == 0 && is_writable)
+        code = replace_index(generation, &made, temporary, err);
+    if (code == 0 && rebuild.torn_at != UINT64_MAX)
+        code = cut_tail(generation, rebuild.torn_at, is_writable, err);
+    if (code == 0) {
+        uint64_t rows = rebuild.old.count + rebuild.old.cut_count;
+        rebuild.repair.rows_dropped = rows > rebuild.rows_kept ? rows - rebuild.rows_kept : 0;
+        generation->index = fresh;
+        fresh = old_index;
+        *ret = rebuild.repair;
+    } else if (is_writable) {
+        os_unlink(generation->os, temporary);
+    }
+    index_file_close(&made);
+    needle_index_destroy(fresh);
+    free(rebuild.sink);
+    free(rebuild.old.entries);
+    free(rebuild.old.cut_deletes);
+    free(temporary);
+    return code;
+}

@@ -1,0 +1,94 @@
+/* Making a new volume: .dat, .idx and .vif, all durable before it is used. May block. */
+#include "volume/storage/volume_internal.h"
+
+#include "common/check.h"
+
+#include <errno.h>
+#include <linux/falloc.h>
+
+/* Only a clear "no such file" will do: whatever exists would be truncated. */
+static int check_absent(struct os *os, const char *path, struct error *err)
+{
+    struct os_stat st;
+    int result = os_stat(os, path, &st);
+    if (result == -ENOENT)
+        return 0;
+    if (result < 0)
+        return error_set_errno(err, -result, "stat %s", path);
+    return error_set(err, KELP_E_EXISTS, "%s exists already: mount the volume, or move it away", path);
+}
+
+static int preallocate(struct volume *volume, const struct volume_options *options,
+                       struct error *err)
+{
+    if (options->preallocate == 0)
+        return 0;
+    int result = os_fallocate(volume->os, volume->generation->dat_fd, FALLOC_FL_KEEP_SIZE, 0,
+                              options->preallocate);
+    if (result < 0 && result != -EOPNOTSUPP && result != -ENOSYS)
+        return error_set_errno(err, -result, "reserve %llu bytes for %s",
+                               (unsigned long long)options->preallocate,
+                               volume->files.paths[VOLUME_FILE_DAT]);
+    return 0;
+}
+
+static int make_files(struct volume *volume, const struct volume_options *options, struct error *err)
+{
+    const struct super_block super_block = {
+        .version = NEEDLE_VERSION,
+        .replica_placement = options->replica_placement,
+        .ttl = options->ttl,
+    };
+    struct volume_generation *generation;
+    int code = volume_generation_create(&generation, volume->os,
+                                        volume->files.paths[VOLUME_FILE_DAT],
+                                        volume->files.paths[VOLUME_FILE_IDX], &super_block,
+                                        options->offset_bytes, 0, err);
+    if (code != 0)
+        return code;
+    volume_swap_generation(volume, generation);
+    volume->replica_placement = super_block.replica_placement;
+    volume->ttl = super_block.ttl;
+    volume->info.version = super_block.version;
+    volume->info.bytes_offset = options->offset_bytes;
+    code = preallocate(volume, options, err);
+    if (code == 0)
+        code = volume_generation_sync(generation, err);
+    if (code == 0) {
+        pthread_mutex_lock(&volume->state_lock);
+        code = volume_save_info(volume, err);
+        pthread_mutex_unlock(&volume->state_lock);
+    }
+    if (code == 0)
+        code = volume_files_sync_directories(&volume->files, volume->os, err);
+    atomic_store(&volume->modified_at_second, (uint64_t)(os_now_ns(volume->os) / 1000000000));
+    return code;
+}
+
+int volume_create(struct volume **ret, const struct volume_place *place,
+                  const struct volume_options *options, struct error *err)
+{
+    static const enum volume_file made[] = {VOLUME_FILE_DAT, VOLUME_FILE_IDX, VOLUME_FILE_VIF};
+    CHECK(options->offset_bytes == 4 || options->offset_bytes == 5);
+    struct volume *volume;
+    int code = volume_allocate(&volume, place, err);
+    if (code != 0)
+        return code;
+    for (size_t i = 0; code == 0 && i < 3; i++)
+        code = check_absent(volume->os, volume->files.paths[made[i]], err);
+    if (code != 0) {
+        volume_release(volume);
+        return code;
+    }
+    code = make_files(volume, options, err);
+    if (code != 0) {
+        volume_generation_unref(volume->generation);
+        volume->generation = NULL;
+        for (size_t i = 0; i < 3; i++)
+            os_unlink(volume->os, volume->files.paths[made[i]]);
+        volume_release(volume);
+        return code;
+    }
+    *ret = volume;
+    return 0;
+}

@@ -1,0 +1,156 @@
+/* Reading needles: look up, read, check. Any thread; never waits for writers or for a vacuum.
+ *
+ * A read holds a reference to the generation it began with. A vacuum that commits meanwhile does not
+ * disturb it: the old files stay open until the last such read has ended. */
+#include "volume/storage/volume_internal.h"
+
+#include "common/check.h"
+
+int volume_read_begin(struct volume *volume, uint64_t key, bool allow_deleted,
+                      struct volume_read *ret, struct error *err)
+{
+    struct volume_generation *generation = volume_get_generation(volume);
+    struct needle_entry entry;
+    int code = 0;
+    if (!needle_index_get(generation->index, key, &entry))
+        code = error_set(err, KELP_E_NOT_FOUND, "volume %u has no needle %llx", volume->id,
+                         (unsigned long long)key);
+    else if (entry.size < 0 && (!allow_deleted || entry.size == NEEDLE_TOMBSTONE))
+        code = error_set(err, KELP_E_DELETED, "volume %u: needle %llx is deleted", volume->id,
+                         (unsigned long long)key);
+    if (code != 0) {
+        volume_generation_unref(generation);
+        return code;
+    }
+    int32_t size = entry.size < 0 ? -entry.size : entry.size;
+    *ret = (struct volume_read){
+        .volume = volume,
+        .generation = generation,
+        .key = key,
+        .offset = entry.offset,
+        .record_size = size > 0 ? needle_record_size(generation->version, size) : 0,
+        .body_size = size,
+        .version = generation->version,
+    };
+    return 0;
+}
+
+/* What a read's outcome means for the volume's health. */
+static int note(struct volume_read *read, int code)
+{
+    if (code == KELP_E_CORRUPT)
+        atomic_fetch_add(&read->volume->damaged_count, 1);
+    if (code != KELP_E_AGAIN)
+        volume_note_io(read->volume, code);
+    return code;
+}
+
+static int check_expiry(const struct volume_read *read, const struct needle *needle,
+                        struct error *err)
+{
+    if (!(needle->flags & NEEDLE_HAS_TTL) ||
+        !needle_is_expired(needle, os_now_ns(read->volume->os)))
+        return 0;
+    return error_set(err, KELP_E_NOT_FOUND, "volume %u: the time of needle %llx is over",
+                     read->volume->id, (unsigned long long)read->key);
+}
+
+/* An empty needle: nothing of it is read or checked (spec 7). */
+static void empty_needle(const struct volume_read *read, struct needle *ret)
+{
+    *ret = (struct needle){.key = read->key};
+}
+
+int volume_read_record(struct volume_read *read, void *buf, bool nowait, struct needle *ret,
+                       struct error *err)
+{
+    if (read->record_size == 0) {
+        empty_needle(read, ret);
+        return 0;
+    }
+    struct needle needle;
+    const struct needle_entry entry = {read->key, read->offset, read->body_size};
+    int code = note(read, volume_generation_read(read->generation, &entry, buf, nowait, &needle, err));
+    if (code == 0)
+        code = check_expiry(read, &needle, err);
+    if (code == 0)
+        *ret = needle;
+    return code;
+}
+
+static int read_around(struct volume_read *read, uint8_t *buf, bool nowait, struct needle *ret,
+                       struct error *err)
+{
+    struct volume_generation *generation = read->generation;
+    uint8_t *head = buf, *tail = buf + NEEDLE_HEAD_MAX;
+    size_t head_size = read->version == 1 ? NEEDLE_HEADER_SIZE : NEEDLE_HEAD_MAX;
+    int code = volume_generation_pread(generation, head, head_size, read->offset, nowait, err);
+    if (code != 0)
+        return code;
+    struct needle_header header;
+    needle_header_load(head, &header);
+    if (header.key != read->key || header.size != read->body_size)
+        return error_set(err, KELP_E_CORRUPT, "the record is of needle %llx, size %d",
+                         (unsigned long long)header.key, header.size);
+    uint64_t data_size = (uint32_t)read->body_size;
+    if (read->version != 1)
+        data_size = load_be32(head + NEEDLE_HEADER_SIZE);
+    uint64_t tail_size = read->record_size - head_size - data_size;
+    if (data_size > read->record_size - head_size || tail_size > NEEDLE_TAIL_MAX)
+        return error_set(err, KELP_E_CORRUPT, "data of %llu bytes in a body of %d",
+                         (unsigned long long)data_size, read->body_size);
+    code = volume_generation_pread(generation, tail, tail_size, read->offset + head_size + data_size,
+                                   nowait, err);
+    if (code != 0)
+        return code;
+    return needle_parse_around(head, tail, tail_size, read->version, read->body_size, ret, err);
+}
+
+int volume_read_around(struct volume_read *read, void *buf, bool nowait, struct needle *ret,
+                       struct error *err)
+{
+    if (read->record_size == 0) {
+        empty_needle(read, ret);
+        return 0;
+    }
+    struct needle needle;
+    struct error reason = {0};
+    uint64_t wrapped = read->offset + index_row_limit(read->generation->offset_bytes);
+    int code = read_around(read, buf, nowait, &needle, &reason);
+    if (code == KELP_E_CORRUPT &&
+        wrapped + read->record_size <= volume_generation_end(read->generation)) {
+        struct volume_read second = *read;
+        second.offset = wrapped;
+        if (read_around(&second, buf, nowait, &needle, NULL) == 0) {
+            read->offset = wrapped; /* where the data is, too */
+            code = 0;
+        }
+    }
+    note(read, code);
+    if (code == KELP_E_AGAIN)
+        return code;
+    if (code != 0)
+        return error_set(err, code, "volume %u, needle %llx at %llu: %s", read->volume->id,
+                         (unsigned long long)read->key, (unsigned long long)read->offset,
+                         reason.message);
+    code = check_expiry(read, &needle, err);
+    if (code == 0)
+        *ret = needle;
+    return code;
+}
+
+int volume_read_data(struct volume_read *read, void *buf, size_t n, uint64_t position, bool nowait,
+                     struct error *err)
+{
+    CHECK(position + n <= (uint64_t)read->body_size);
+    size_t head_size = read->version == 1 ? NEEDLE_HEADER_SIZE : NEEDLE_HEAD_MAX;
+    return note(read, volume_generation_pread(read->generation, buf, n,
+                                              read->offset + head_size + position, nowait, err));
+}
+
+void volume_read_end(struct volume_read *read)
+{
+    struct volume_generation *generation = read->generation;
+    read->generation = NULL;
+    volume_generation_unref(generation);
+}

@@ -1,0 +1,81 @@
+/* What may be done to a volume: marks, low space, and the .vif that remembers them.
+ *
+ * The marks are bits of one atomic word; the writer thread looks at it for each batch under append_lock.
+ * A mark waits for the batch that runs, so that nothing is written after the caller was told. Worker
+ * threads only: they block on the .vif. */
+#include "volume/storage/volume_internal.h"
+
+#include "common/check.h"
+
+/* state_lock held. The time at which a TTL volume may go counts from the last save. */
+int volume_save_info(struct volume *volume, struct error *err)
+{
+    if (volume->is_info_foreign)
+        return error_set(err, KELP_E_CORRUPT,
+                         "%s cannot be read and is left alone: move it away and try again",
+                         volume->files.paths[VOLUME_FILE_VIF]);
+    if (ttl_is_set(volume->ttl))
+        volume->info.expire_at_second = (uint64_t)(os_now_ns(volume->os) / 1000000000) +
+                                        ttl_minutes(volume->ttl) * 60;
+    return volume_info_file_save(volume->os, volume->files.paths[VOLUME_FILE_VIF], &volume->info,
+                                 err);
+}
+
+static int persist_marks(struct volume *volume, bool is_read_only, bool can_delete,
+                         struct error *err)
+{
+    pthread_mutex_lock(&volume->state_lock);
+    bool old_read_only = volume->info.is_read_only, old_can_delete = volume->info.can_delete;
+    volume->info.is_read_only = is_read_only;
+    volume->info.can_delete = can_delete;
+    int code = volume_save_info(volume, err);
+    if (code != 0) {
+        volume->info.is_read_only = old_read_only;
+        volume->info.can_delete = old_can_delete;
+    }
+    pthread_mutex_unlock(&volume->state_lock);
+    return code;
+}
+
+static void change_bits(struct volume *volume, unsigned clear, unsigned set)
+{
+    volume_lock_appends(volume);
+    unsigned old = atomic_load(&volume->read_only);
+    while (!atomic_compare_exchange_weak(&volume->read_only, &old, (old & ~clear) | set))
+        ;
+    volume_unlock_appends(volume);
+}
+
+int volume_mark_read_only(struct volume *volume, bool can_delete, bool persist, struct error *err)
+{
+    int code = persist ? persist_marks(volume, true, can_delete, err) : 0;
+    if (code == 0)
+        change_bits(volume, VOLUME_RO_OPERATOR | VOLUME_RO_OPERATOR_CAN_DELETE,
+                    can_delete ? VOLUME_RO_OPERATOR_CAN_DELETE : VOLUME_RO_OPERATOR);
+    return code;
+}
+
+int volume_mark_writable(struct volume *volume, struct error *err)
+{
+    unsigned read_only = atomic_load(&volume->read_only);
+    if (read_only & (VOLUME_RO_FILE_MODE | VOLUME_RO_CORRUPT))
+        return error_set(err, KELP_E_READ_ONLY, "volume %u: %s", volume->id,
+                         read_only & VOLUME_RO_FILE_MODE
+                             ? "its .dat is not writable: change its mode, then mount it again"
+                             : "it could not be repaired: fetch it from a replica");
+    int code = persist_marks(volume, false, false, err);
+    if (code != 0)
+        return code;
+    atomic_store(&volume->consecutive_eio, 0);
+    change_bits(volume,
+                VOLUME_RO_OPERATOR | VOLUME_RO_OPERATOR_CAN_DELETE | VOLUME_RO_IO_ERROR, 0);
+    return 0;
+}
+
+void volume_set_low_space(struct volume *volume, bool is_low)
+{
+    if (is_low)
+        atomic_fetch_or(&volume->read_only, (unsigned)VOLUME_RO_LOW_SPACE);
+    else
+        atomic_fetch_and(&volume->read_only, ~(unsigned)VOLUME_RO_LOW_SPACE);
+}
