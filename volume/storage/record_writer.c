@@ -50,7 +50,7 @@ int record_writer_create(struct record_writer **ret, struct error *err)
 
 void record_writer_destroy(struct record_writer *writer)
 {
-    if (writer)
+    if (writer && writer->count > 0) /* else the generation may be gone already */
         record_writer_discard(writer);
     free(writer);
 }

@@ -16,8 +16,7 @@
  * generation serves, and the renames are completed by the next commit, compact or start.
  *
  * compact and commit run on a worker thread as sequential code; reads, writes and deletes go on. All
- * functions may block, except volume_vacuum_progress and volume_vacuum_damaged. Any thread; but none
- * after volume_close has returned. */
+ * functions may block. Any thread; but none after volume_close has returned. */
 #pragma once
 
 #include "volume/storage/volume.h"

@@ -1,0 +1,85 @@
+/* The inside of a vacuum, for its files: volume_vacuum.c (states, entry points), volume_compact.c (the
+ * copy), volume_replay.c (what was written meanwhile), volume_vacuum_commit.c (the swap),
+ * vacuum_batch.c (writing and reading back), vacuum_budget.c.
+ *
+ * One struct per volume, made by its first compaction and kept until the volume closes, so that progress
+ * and the list of damaged records outlive the job.
+ *
+ * Who owns what: `state` and all members marked (lock) are under volume->vacuum_lock. The members
+ * marked (job) belong to the worker while the state is copying or committing; otherwise to whoever
+ * holds vacuum_lock. */
+#pragma once
+
+#include "volume/storage/record_writer.h"
+#include "volume/storage/vacuum_digest.h"
+#include "volume/storage/volume_internal.h"
+#include "volume/storage/volume_vacuum.h"
+
+/* A record of the batch that is being written: where it comes from, where it goes. */
+struct vacuum_written {
+    struct needle_entry entry;
+    const uint8_t *source;
+};
+
+struct vacuum {
+    struct volume_vacuum base; /* first: see volume_internal.h */
+    struct volume *volume;
+    pthread_cond_t moved;     /* (lock) the state changed */
+    enum vacuum_state state;  /* (lock) */
+    atomic_bool is_cancelled; /* read by the worker, set by whoever wants it to end */
+    bool is_swap_pending;     /* (job) a decided commit whose renames are not complete */
+
+    struct volume_generation *old, *next; /* (job) one reference to each */
+    uint64_t mark;                        /* (job) position in old's .idx: all rows before are in next */
+    uint64_t reserved_bytes;              /* (job) of next's .dat, by fallocate */
+    bool keeps_reservation;               /* (job) the request asked for it */
+    struct needle_index *expired;         /* (job) what the TTL dropped and old still lists; NULL: no TTL */
+    struct vacuum_digest source, result;  /* (job) of old's live records as read, of next's read back */
+
+    struct record_writer *writer; /* (job) */
+    struct vacuum_written written[RECORD_WRITER_RECORDS];
+    size_t written_count;
+    uint8_t *check_buffer; /* (job) VACUUM_CHECK_BYTES */
+
+    pthread_mutex_t progress_lock; /* guards what follows; innermost */
+    struct vacuum_progress progress;
+    int64_t started_at_ns; /* monotonic */
+    struct vacuum_damage *damages;
+    size_t damage_count; /* may be above VACUUM_DAMAGE_MAX */
+};
+
+#define VACUUM_CHECK_BYTES (1u << 20)
+
+/* KELP_E_CANCELLED once somebody wants the job to end. */
+int vacuum_check_cancelled(struct vacuum *v, struct error *err);
+/* Drops what the last job left: generations, index, files unless a decided swap needs them. */
+void vacuum_drop_job(struct vacuum *v, bool keep_files);
+
+/* Takes bytes out of the budget, waiting as long as it must or until *is_cancelled. */
+void vacuum_budget_take(struct vacuum_budget *budget, uint64_t bytes,
+                        const atomic_bool *is_cancelled);
+
+/* ---- vacuum_batch.c: writing to the new generation and reading back ---- */
+
+/* Adds one record as it is; `bytes` must stay until the next flush, which this may cause. `size` as the
+ * row shall say it (-1: a tombstone). `source` is not touched. */
+int vacuum_batch_add(struct vacuum *v, uint64_t key, int32_t size, const uint8_t *bytes,
+                     struct error *err);
+/* Writes the batch, reads it back, compares it byte by byte and with the new index, and adds its live
+ * records to the digest of the result. */
+int vacuum_batch_flush(struct vacuum *v, struct error *err);
+/* What the digest counts of a record. */
+uint32_t vacuum_record_checksum(const uint8_t *record, int32_t size);
+/* Takes the key's live record, if it has one, out of both digests: it is about to be replaced. */
+int vacuum_batch_forget(struct vacuum *v, uint64_t key, bool *ret_was_live, struct error *err);
+/* Lists a record that failed its check. */
+void vacuum_note_damage(struct vacuum *v, const struct needle_entry *entry, const char *reason);
+
+/* ---- the phases ---- */
+
+int vacuum_copy(struct vacuum *v, const struct vacuum_options *options, struct error *err);
+/* Brings the rows of old's .idx in [mark, to) into next. */
+int vacuum_replay(struct vacuum *v, uint64_t to, struct error *err);
+int vacuum_commit(struct vacuum *v, uint64_t *ret_pause_ns, struct error *err);
+/* Completes the renames of a decided commit. */
+int vacuum_finish_swap(struct vacuum *v, struct error *err);

@@ -1,0 +1,374 @@
+/* The copy: all live records into a new generation, in .dat order, while the old one is in use.
+ *
+ * The cursor delivers the live entries by offset. Entries that lie close together make a run, which is
+ * read in one go; its records are checked and handed to the batch writer where they lie. What is read
+ * ahead and dropped behind follows the run. Rows of the new index follow the records, so that the last
+ * row is that of the last record: both programs' check of the tail is cheap then.
+ *
+ * A record that fails its check is carried over as it is and listed. A device that fails aborts. Runs
+ * on the worker; takes the append lock once, for the mark. */
+#include "common/check.h"
+#include "volume/storage/vacuum_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define RUN_BYTES   (1u << 20)  /* one read; larger only for a larger record */
+#define RUN_ENTRIES 8192u
+#define RUN_GAP     (32u << 10) /* garbage that is cheaper to read than to seek over */
+#define AHEAD_BYTES (4u << 20)
+#define SYNC_BYTES  (256u << 20) /* so that the last fsync has little left to do */
+#define SLACK_BYTES (1u << 20)   /* for what is written while the copy runs */
+
+struct copy {
+    struct vacuum *v;
+    const struct vacuum_options *options;
+    uint64_t limit; /* only what lies below: the .dat's end at the mark */
+    uint8_t *buffer;
+    size_t capacity;
+    struct needle_entry *entries; /* of the run, RUN_ENTRIES */
+    size_t count;
+    uint64_t start, end; /* of the run in the .dat */
+    uint64_t passed;     /* end of the run before */
+    uint64_t unsynced;
+    int64_t now_second;
+};
+
+/* ---- the space ---- */
+
+static int refuse_space(uint64_t needed, uint64_t floor_bytes, uint64_t free_bytes,
+                        const char *directory, struct error *err)
+{
+    return error_set(err, KELP_E_NO_SPACE,
+                     "insufficient free space for compaction: need %llu bytes and a floor of %llu in "
+                     "%s, but only %llu bytes available, %llu are missing: delete or move a volume, "
+                     "or vacuum a smaller one first",
+                     (unsigned long long)needed, (unsigned long long)floor_bytes, directory,
+                     (unsigned long long)free_bytes,
+                     (unsigned long long)(needed + floor_bytes - free_bytes));
+}
+
+static int check_space(struct vacuum *v, const char *directory, uint64_t needed,
+                       uint64_t floor_bytes, struct error *err)
+{
+    struct os_space space;
+    int result = os_space(v->volume->os, directory, &space);
+    if (result < 0)
+        return error_set_errno(err, -result, "statvfs %s", directory);
+    if (space.free_bytes < needed + floor_bytes)
+        return refuse_space(needed, floor_bytes, space.free_bytes, directory, err);
+    return 0;
+}
+
+static int reserve(struct vacuum *v, int fd, const char *directory, uint64_t size,
+                   uint64_t floor_bytes, struct error *err)
+{
+    int result = os_fallocate(v->volume->os, fd, FALLOC_FL_KEEP_SIZE, 0, size);
+    if (result == -ENOSPC) {
+        struct os_space space = {0};
+        os_space(v->volume->os, directory, &space);
+        return refuse_space(size, floor_bytes,
+                            space.free_bytes < size + floor_bytes ? space.free_bytes : 0, directory,
+                            err);
+    }
+    /* Some file systems cannot reserve; there a write will say it. */
+    if (result < 0 && result != -EOPNOTSUPP)
+        return error_set_errno(err, -result, "fallocate of %llu bytes in %s",
+                               (unsigned long long)size, directory);
+    return 0;
+}
+
+static int make_next(struct vacuum *v, const struct vacuum_options *options,
+                     const struct needle_index_stat *live, struct error *err)
+{
+    const struct volume_files *files = &v->volume->files;
+    uint64_t dat_bytes = SUPER_BLOCK_SIZE + live->live_record_bytes + SLACK_BYTES;
+    uint64_t idx_bytes = live->live_count * index_row_size(v->old->offset_bytes);
+    bool is_one_disk = strcmp(files->data_dir, files->index_dir) == 0;
+    if (options->preallocate > dat_bytes)
+        dat_bytes = options->preallocate;
+    int code = check_space(v, files->data_dir, dat_bytes + (is_one_disk ? idx_bytes : 0),
+                           options->space_floor_bytes, err);
+    if (code == 0 && !is_one_disk)
+        code = check_space(v, files->index_dir, idx_bytes, 0, err);
+    if (code != 0)
+        return code;
+    struct super_block block = v->old->super_block;
+    block.replica_placement = v->volume->replica_placement;
+    block.compact_revision++;
+    code = volume_generation_create(&v->next, v->volume->os,
+                                    volume_files_path(files, VOLUME_FILE_CPD),
+                                    volume_files_path(files, VOLUME_FILE_CPX), &block,
+                                    v->old->offset_bytes, live->live_count, err);
+    if (code == 0)
+        code = reserve(v, v->next->dat_fd, files->data_dir, dat_bytes, options->space_floor_bytes,
+                       err);
+    if (code == 0 && idx_bytes > 0)
+        code = reserve(v, v->next->idx.fd, files->index_dir, idx_bytes, options->space_floor_bytes,
+                       err);
+    v->reserved_bytes = dat_bytes;
+    v->keeps_reservation = options->preallocate > 0;
+    return code;
+}
+
+/* ---- one record ---- */
+
+/* Spec 4, "compaction", with the peer's quirk left out: the volume's TTL decides, and only where there is
+ * one; a needle's own TTL on a volume without one is kept. */
+static bool is_expired(const struct copy *c, const struct needle *needle)
+{
+    uint64_t minutes = ttl_minutes(c->v->volume->ttl);
+    return minutes > 0 && (needle->flags & NEEDLE_HAS_TTL) && needle->last_modified > 0 &&
+           c->now_second >= 0 && (uint64_t)c->now_second >= needle->last_modified + minutes * 60;
+}
+
+static int check_record(const struct copy *c, const struct needle_entry *entry,
+                        const uint8_t *bytes, size_t size, struct needle *ret, struct error *err)
+{
+    int code = needle_parse(bytes, size, c->v->old->version, entry->size, ret, err);
+    if (code == 0 && ret->key != entry->key)
+        code = error_set(err, KELP_E_CORRUPT, "the record is of needle %llx",
+                         (unsigned long long)ret->key);
+    return code;
+}
+
+/* With 4-byte offsets a row cannot say whether its record lies in the first 32 GiB or behind. */
+static bool read_wrapped(struct copy *c, const struct needle_entry *entry, size_t size,
+                         uint8_t **ret_bytes, struct needle *ret)
+{
+    struct volume_generation *old = c->v->old;
+    uint64_t offset = entry->offset + index_row_limit(old->offset_bytes);
+    if (offset + size > c->limit)
+        return false;
+    uint8_t *bytes = malloc(size);
+    if (!bytes)
+        return false;
+    if (os_read_full(old->os, old->dat_fd, "", bytes, size, offset, NULL) == 0 &&
+        check_record(c, entry, bytes, size, ret, NULL) == 0) {
+        *ret_bytes = bytes;
+        return true;
+    }
+    free(bytes);
+    return false;
+}
+
+static int add_record(struct copy *c, const struct needle_entry *entry, const uint8_t *bytes,
+                      struct error *err)
+{
+    struct vacuum *v = c->v;
+    uint64_t size = needle_record_size(v->old->version, entry->size);
+    int code = vacuum_batch_add(v, entry->key, entry->size, bytes, err);
+    if (code != 0)
+        return code;
+    vacuum_digest_add(&v->source, entry->key, entry->size,
+                      vacuum_record_checksum(bytes, entry->size));
+    pthread_mutex_lock(&v->progress_lock);
+    v->progress.records_copied++;
+    v->progress.bytes_copied += size;
+    pthread_mutex_unlock(&v->progress_lock);
+    c->unsynced += size;
+    return 0;
+}
+
+/* `available`: how many of the record's bytes the file has; the rest is zero. */
+static int copy_record(struct copy *c, const struct needle_entry *entry, const uint8_t *bytes,
+                       size_t available, struct error *err)
+{
+    struct vacuum *v = c->v;
+    size_t size = (size_t)needle_record_size(v->old->version, entry->size);
+    struct needle needle;
+    struct error why;
+    uint8_t *wrapped = NULL;
+    int code = available < size ? error_set(&why, KELP_E_CORRUPT, "the .dat ends inside the record")
+                                : check_record(c, entry, bytes, size, &needle, &why);
+    if (code != 0 && read_wrapped(c, entry, size, &wrapped, &needle)) {
+        code = 0;
+        bytes = wrapped;
+    }
+    if (code != 0) {
+        vacuum_note_damage(v, entry, why.message);
+    } else if (is_expired(c, &needle)) {
+        code = needle_index_put(v->expired, entry, NEEDLE_INDEX_RUNTIME, err);
+        free(wrapped);
+        return code;
+    }
+    code = add_record(c, entry, bytes, err);
+    if (wrapped && code == 0)
+        code = vacuum_batch_flush(v, err);
+    free(wrapped);
+    return code;
+}
+
+/* ---- a run ---- */
+
+static int read_run(struct copy *c, size_t *ret_got, struct error *err)
+{
+    struct volume_generation *old = c->v->old;
+    size_t size = (size_t)(c->end - c->start), got = 0;
+    if (size > c->capacity) {
+        uint8_t *larger = realloc(c->buffer, size);
+        if (!larger)
+            return error_set(err, KELP_E_NO_MEMORY, "no memory for a record of %zu bytes", size);
+        c->buffer = larger;
+        c->capacity = size;
+    }
+    while (got < size) {
+        ssize_t n = os_pread(old->os, old->dat_fd, c->buffer + got, size - got, c->start + got);
+        if (n < 0)
+            return error_set_errno(err, (int)-n, "pread %s at %llu", atomic_load(&old->dat_path),
+                                   (unsigned long long)(c->start + got));
+        if (n == 0)
+            break;
+        got += (size_t)n;
+    }
+    memset(c->buffer + got, 0, size - got);
+    *ret_got = got;
+    return 0;
+}
+
+static void report(struct copy *c, struct vacuum_progress *ret)
+{
+    struct vacuum *v = c->v;
+    pthread_mutex_lock(&v->progress_lock);
+    v->progress.source_offset = c->end;
+    /* All that was passed by and not copied: the super block is neither. */
+    uint64_t kept = v->progress.bytes_copied + SUPER_BLOCK_SIZE;
+    v->progress.bytes_reclaimed = c->end > kept ? c->end - kept : 0;
+    *ret = v->progress;
+    pthread_mutex_unlock(&v->progress_lock);
+}
+
+/* Pages behind are of no use to this copy, and should not push out those of the foreground. */
+static int end_run(struct copy *c, struct error *err)
+{
+    struct vacuum *v = c->v;
+    struct volume_generation *old = v->old;
+    os_fadvise(old->os, old->dat_fd, c->passed, c->end - c->passed, POSIX_FADV_DONTNEED);
+    if (c->end > c->passed)
+        c->passed = c->end;
+    os_fadvise(old->os, old->dat_fd, c->end, AHEAD_BYTES, POSIX_FADV_WILLNEED);
+    if (c->unsynced >= SYNC_BYTES) {
+        c->unsynced = 0;
+        int result = os_fdatasync(v->next->os, v->next->dat_fd);
+        if (result < 0)
+            return error_set_errno(err, -result, "fdatasync %s", atomic_load(&v->next->dat_path));
+    }
+    struct vacuum_progress progress;
+    report(c, &progress);
+    if (c->options->on_progress && c->options->on_progress(c->options->ctx, &progress) != 0)
+        return error_set(err, KELP_E_CANCELLED, "cancelled");
+    return 0;
+}
+
+static int copy_run(struct copy *c, struct error *err)
+{
+    struct vacuum *v = c->v;
+    if (c->count == 0)
+        return 0;
+    uint64_t copied = v->progress.bytes_copied;
+    vacuum_budget_take(c->options->budget, c->end - c->start, &v->is_cancelled);
+    size_t got = 0;
+    int code = vacuum_check_cancelled(v, err);
+    if (code == 0)
+        code = read_run(c, &got, err);
+    for (size_t i = 0; i < c->count && code == 0; i++) {
+        size_t at = (size_t)(c->entries[i].offset - c->start);
+        code = copy_record(c, &c->entries[i], c->buffer + at, got > at ? got - at : 0, err);
+    }
+    if (code == 0)
+        code = vacuum_batch_flush(v, err);
+    if (code == 0)
+        vacuum_budget_take(c->options->budget, v->progress.bytes_copied - copied,
+                           &v->is_cancelled);
+    if (code == 0)
+        code = end_run(c, err);
+    c->count = 0;
+    return code;
+}
+
+static int take_entry(struct copy *c, const struct needle_entry *entry, struct error *err)
+{
+    uint64_t end = entry->offset + needle_record_size(c->v->old->version, entry->size);
+    bool joins = c->count > 0 && c->count < RUN_ENTRIES && entry->offset >= c->start &&
+                 entry->offset <= c->end + RUN_GAP && end - c->start <= RUN_BYTES;
+    if (!joins) {
+        int code = copy_run(c, err);
+        if (code != 0)
+            return code;
+        c->start = c->end = entry->offset;
+    }
+    c->entries[c->count++] = *entry;
+    if (end > c->end)
+        c->end = end;
+    return 0;
+}
+
+static int copy_all(struct copy *c, struct error *err)
+{
+    struct needle_cursor *cursor;
+    int code = needle_cursor_open(c->v->old->index, NEEDLE_INDEX_BY_OFFSET, c->limit, &cursor, err);
+    if (code != 0)
+        return code;
+    for (;;) {
+        const struct needle_entry *entries;
+        size_t count;
+        code = needle_cursor_next(cursor, &entries, &count, err);
+        if (code != 0 || count == 0)
+            break;
+        for (size_t i = 0; i < count && code == 0; i++)
+            code = take_entry(c, &entries[i], err);
+        if (code != 0)
+            break;
+    }
+    if (code == 0)
+        code = copy_run(c, err);
+    needle_cursor_close(cursor);
+    return code;
+}
+
+/* From here on what the index says about lower offsets is complete, and what changes has a row. */
+static void set_mark(struct vacuum *v, struct copy *c, struct needle_index_stat *ret)
+{
+    volume_lock_appends(v->volume);
+    v->mark = index_file_end(&v->old->idx);
+    c->limit = volume_generation_end(v->old);
+    needle_index_stat(v->old->index, ret);
+    volume_unlock_appends(v->volume);
+    pthread_mutex_lock(&v->progress_lock);
+    v->progress.bytes_total = c->limit;
+    v->progress.live_bytes = ret->live_record_bytes;
+    v->progress.live_records = ret->live_count;
+    pthread_mutex_unlock(&v->progress_lock);
+}
+
+int vacuum_copy(struct vacuum *v, const struct vacuum_options *options, struct error *err)
+{
+    struct copy c = {.v = v, .options = options, .capacity = RUN_BYTES};
+    struct needle_index_stat live;
+    set_mark(v, &c, &live);
+    c.now_second = os_now_ns(v->volume->os) / 1000000000;
+    int code = make_next(v, options, &live, err);
+    if (code == 0 && ttl_is_set(v->volume->ttl))
+        code = needle_index_memory_create(&v->expired, v->old->version, os_random(v->volume->os), 0,
+                                          err);
+    if (code != 0)
+        return code;
+    record_writer_begin(v->writer, v->next);
+    c.buffer = malloc(RUN_BYTES);
+    c.entries = malloc(RUN_ENTRIES * sizeof(*c.entries));
+    if (!c.buffer || !c.entries) {
+        code = error_set(err, KELP_E_NO_MEMORY, "no memory for a copy");
+        goto out;
+    }
+    code = copy_all(&c, err);
+    if (code == 0)
+        code = volume_generation_sync(v->next, err);
+    if (code == 0)
+        code = volume_files_sync_directories(&v->volume->files, v->volume->os, err);
+out:
+    record_writer_discard(v->writer);
+    v->written_count = 0;
+    free(c.buffer);
+    free(c.entries);
+    return code;
+}
