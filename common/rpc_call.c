@@ -22,7 +22,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define container(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 #define REQUEST_ID_KEY "x-amz-request-id"
 
 enum delivery { DELIVER_MESSAGE, DELIVER_HALF_CLOSED, DELIVER_CLOSED };
@@ -154,7 +153,7 @@ void rpc_call_fail_error(struct rpc_call *call, const struct error *err)
     rpc_call_fail(call, (enum rpc_status)error_grpc_status(err->code), "%s", err->message);
 }
 
-/* `limit` is 0 for a sender that does not wait. */
+/* Waits until fewer than `wait_above` bytes are queued; 0: does not wait. */
 static int send_message(struct rpc_call *call, const ProtobufCMessage *message, size_t wait_above)
 {
     grpc_byte_buffer *bytes = NULL;
@@ -286,7 +285,7 @@ static void run_delivery(struct rpc_call *call)
 
 static void run_task(struct worker_task *task)
 {
-    struct rpc_call *call = container(task, struct rpc_call, task);
+    struct rpc_call *call = rpc_container(task, struct rpc_call, task);
     atomic_fetch_sub(&call->host->waiting_calls, 1);
     atomic_fetch_sub(&call->host->waiting_bytes, call->waiting_bytes);
     run_delivery(call);
@@ -322,7 +321,7 @@ static void deliver(struct rpc_call *call, enum delivery what)
 
 static void on_received(struct rpc_tag *tag, bool is_ok)
 {
-    struct rpc_call *call = container(tag, struct rpc_call, receive);
+    struct rpc_call *call = rpc_container(tag, struct rpc_call, receive);
     if (is_ok && call->incoming) {
         deliver(call, DELIVER_MESSAGE);
         return;
@@ -345,7 +344,7 @@ static void on_received(struct rpc_tag *tag, bool is_ok)
 
 static void on_sent(struct rpc_tag *tag, bool is_ok)
 {
-    struct rpc_call *call = container(tag, struct rpc_call, send);
+    struct rpc_call *call = rpc_container(tag, struct rpc_call, send);
     pthread_mutex_lock(&call->lock);
     call->is_sending = false;
     rpc_send_queue_pop(&call->queue);
@@ -362,7 +361,7 @@ static void on_sent(struct rpc_tag *tag, bool is_ok)
 
 static void on_close(struct rpc_tag *tag, bool is_ok)
 {
-    struct rpc_call *call = container(tag, struct rpc_call, close);
+    struct rpc_call *call = rpc_container(tag, struct rpc_call, close);
     if (!is_ok || call->close_reason)
         atomic_store(&call->is_cancelled, true);
     pthread_mutex_lock(&call->lock);

@@ -26,6 +26,8 @@ void __tsan_release(void *address);
 void rpc_library_ref(void);
 void rpc_library_unref(void);
 
+#define rpc_container(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
+
 /* What a completion queue gives back. `run` is called on the queue's thread, exactly once for each
  * operation that was started with it. */
 struct rpc_tag {
