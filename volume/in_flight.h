@@ -33,8 +33,7 @@ uint64_t in_flight_bytes(struct in_flight *in_flight);
 static inline bool in_flight_is_over(struct in_flight *in_flight)
 {
     return in_flight->limit_bytes != 0 &&
-           atomic_load_explicit(&in_flight->current_bytes, memory_order_relaxed) >
-               in_flight->limit_bytes;
+           atomic_load(&in_flight->current_bytes) > in_flight->limit_bytes;
 }
 
 /* Waits until not over the limit. Loop thread; `done` is called there, exactly once and later, with 0,

@@ -17,7 +17,7 @@
 #include "common/http_server.h"
 #include "common/metrics.h"
 #include "common/os.h"
-#include "common/whitelist.h"
+#include "volume/guard.h"
 #include "volume/store.h"
 #include "volume/volume_lookup.h"
 
@@ -46,7 +46,7 @@ struct volume_http_config {
     unsigned upload_wait_ms;       /* how long a request waits for room; 0: 60 s */
     unsigned download_wait_ms;
     unsigned reader_threads;       /* for what is not in the page cache, and for (de)compression; 0: 8 */
-    const struct whitelist *whitelist; /* who may write; NULL: everybody */
+    const struct guard *guard;     /* who may write; NULL: everybody */
     struct metrics *metrics;       /* NULL: none */
     struct os *os;                 /* for the clock; NULL: the real one */
     /* What /healthz and /readyz tell: false while stopping or after leaving the cluster. Any loop. NULL:

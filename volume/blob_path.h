@@ -5,21 +5,21 @@
 #include "common/bytes.h"
 
 /* Slices of the path that was parsed; len 0 when absent. */
-struct http_path {
+struct blob_path {
     struct slice vid, fid;
     struct slice filename; /* the third segment */
     struct slice ext;      /* with its dot */
 };
 
 /* Never fails: what does not fit ends up as a vid or fid that does not parse. `path` is decoded. */
-void http_path_parse(struct slice path, struct http_path *ret);
+void blob_path_parse(struct slice path, struct blob_path *ret);
 
 /* What writes take as the needle id: the text after the last comma (the whole path if there is none), up
  * to the last dot behind it. */
-struct slice http_path_write_id(struct slice path);
+struct slice blob_path_write_id(struct slice path);
 
 /* The last segment: what an upload without a name is called. */
-struct slice http_path_last_segment(struct slice path);
+struct slice blob_path_last_segment(struct slice path);
 
 /* From the last dot of the last segment, with it; len 0 when there is none. */
-struct slice http_path_extension(struct slice name);
+struct slice blob_path_extension(struct slice name);

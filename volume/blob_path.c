@@ -1,7 +1,7 @@
 /* Slashes decide the shape. Two parsers live here because the peer has two, and clients have come to
  * depend on what each of them lets through. Where the peer breaks off the connection (a dot before the
  * comma) the vid is one that does not parse, so that the client gets a 400. Pure; any thread. */
-#include "volume/http_path.h"
+#include "volume/blob_path.h"
 
 static size_t count_slashes(struct slice path)
 {
@@ -12,7 +12,7 @@ static size_t count_slashes(struct slice path)
 }
 
 /* "01637037d6.jpg" -> fid and ".jpg". */
-static void split_extension(struct slice text, struct http_path *ret)
+static void split_extension(struct slice text, struct blob_path *ret)
 {
     ptrdiff_t dot = slice_find_last(text, '.');
     ret->fid = text;
@@ -22,7 +22,7 @@ static void split_extension(struct slice text, struct http_path *ret)
     }
 }
 
-static void parse_comma_form(struct slice segment, struct http_path *ret)
+static void parse_comma_form(struct slice segment, struct blob_path *ret)
 {
     ptrdiff_t comma = slice_find_last(segment, ',');
     if (comma < 0) {
@@ -37,9 +37,9 @@ static void parse_comma_form(struct slice segment, struct http_path *ret)
         ret->ext = slice_from(rest, (size_t)dot);
 }
 
-void http_path_parse(struct slice path, struct http_path *ret)
+void blob_path_parse(struct slice path, struct blob_path *ret)
 {
-    *ret = (struct http_path){0};
+    *ret = (struct blob_path){0};
     struct slice rest = slice_from(path, 1); /* every path starts with a slash */
     size_t slashes = count_slashes(path);
     if (slashes == 2 || slashes == 3) {
@@ -53,17 +53,17 @@ void http_path_parse(struct slice path, struct http_path *ret)
         size_t second = (size_t)slice_find(rest, '/');
         ret->fid = slice_until(rest, second);
         ret->filename = slice_from(rest, second + 1);
-        ret->ext = http_path_extension(ret->filename);
+        ret->ext = blob_path_extension(ret->filename);
         return;
     }
     if (slashes > 3) {
-        ret->vid = http_path_last_segment(path);
+        ret->vid = blob_path_last_segment(path);
         return;
     }
     parse_comma_form(rest, ret);
 }
 
-struct slice http_path_write_id(struct slice path)
+struct slice blob_path_write_id(struct slice path)
 {
     ptrdiff_t comma = slice_find_last(path, ',');
     struct slice id = slice_from(path, (size_t)(comma + 1));
@@ -71,14 +71,14 @@ struct slice http_path_write_id(struct slice path)
     return dot > 0 || (dot == 0 && comma >= 0) ? slice_until(id, (size_t)dot) : id;
 }
 
-struct slice http_path_last_segment(struct slice path)
+struct slice blob_path_last_segment(struct slice path)
 {
     return slice_from(path, (size_t)(slice_find_last(path, '/') + 1));
 }
 
-struct slice http_path_extension(struct slice name)
+struct slice blob_path_extension(struct slice name)
 {
-    struct slice segment = http_path_last_segment(name);
+    struct slice segment = blob_path_last_segment(name);
     ptrdiff_t dot = slice_find_last(segment, '.');
     return dot < 0 ? (struct slice){0} : slice_from(segment, (size_t)dot);
 }

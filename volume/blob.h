@@ -1,0 +1,50 @@
+/* A blob on its way out: the needle that was found, what it holds on to, and the pieces that turn it into
+ * an answer. Private to the read path; lives in the arena of its request. Loop thread. */
+#pragma once
+
+#include "volume/blob_lane.h"
+#include "volume/blob_path.h"
+
+struct blob {
+    struct blob_call *call;
+    struct blob_path path;
+    uint32_t volume_id, cookie;
+    uint64_t key;
+
+    struct volume *volume; /* acquired, or NULL */
+    struct volume_read read;
+    bool is_reading;  /* read is held */
+    bool is_streamed; /* needle.data has a length only: read it piece by piece */
+    struct needle needle;
+    struct slice content; /* what goes out: needle.data, or what it unpacks to */
+
+    char *record; /* in the arena, or malloc'd */
+    bool is_record_malloced;
+    char *around;   /* malloc'd, or NULL: everything but the data of a big record */
+    char *unpacked; /* malloc'd, or NULL */
+
+    /* What has been decided about the headers. */
+    struct slice type; /* of the parts of a multipart answer; empty: unknown */
+    bool has_type, has_encoding, has_disposition;
+    bool is_ranged; /* the client asked for a range */
+
+    struct blob_offload offload;
+    void (*work)(struct blob *blob); /* on the pool */
+    void (*next)(struct blob *blob); /* on the loop afterwards */
+    int code;
+    struct error err;
+};
+
+/* Lets go of the volume; needle and memory stay. */
+void blob_let_go(struct blob *blob);
+/* Frees the memory: as the release of a reply. */
+void blob_free(void *blob);
+/* Both, and an answer without a body. */
+void blob_reply_empty(struct blob *blob, int status);
+
+/* Runs `work` on the pool, then blob->next on the loop; 503 when too much waits already. */
+void blob_offload(struct blob *blob, void (*work)(struct blob *blob),
+                       void (*next)(struct blob *blob));
+
+/* A header value as it may go out: line breaks become blanks. In the arena when it was changed. */
+struct slice blob_header_value(struct blob *blob, struct slice value);

@@ -1,0 +1,67 @@
+/* A lane: what one loop has for itself. Appends that a turn collects and their way back, the clients that
+ * talk to other servers, a scratch buffer, a source of cheap random bits. Loop thread only, except where
+ * it says otherwise. */
+#pragma once
+
+#include "common/http_client.h"
+#include "volume/blob_call.h"
+#include "volume/replicator.h"
+
+/* Appends of this turn for one disk. */
+struct blob_lane_batch {
+    struct append_queue *queue;
+    struct append_request *first, *last;
+};
+
+#define BLOB_LANE_BATCHES 16 /* disks; beyond it the oldest batch is handed over early */
+
+struct blob_lane {
+    struct volume_http *http;
+    struct loop *loop;
+    struct append_sink sink;
+    struct blob_lane_batch batches[BLOB_LANE_BATCHES];
+    unsigned batch_count;
+    bool is_turn_end_due;
+    struct loop_task turn_end;
+
+    /* Completions on their way from the writer threads to the loop. */
+    pthread_mutex_t lock;
+    struct append_request *completed_first, *completed_last;
+    bool is_posted;
+    struct loop_task completed;
+
+    struct replicator *replicator;   /* made on first use */
+    struct http_client *http_client; /* made on first use */
+    struct buffer scratch;
+    uint64_t random_state;
+} __attribute__((aligned(64)));
+
+void blob_lane_init(struct blob_lane *lane, struct volume_http *http, struct loop *loop);
+/* Not on a loop: lets the loop drop what it made, waits for that. */
+void blob_lane_fini(struct blob_lane *lane);
+struct blob_lane *blob_lane_of(struct volume_http *http, const struct loop *loop);
+uint64_t blob_lane_random(struct blob_lane *lane);
+
+/* NULL (and err) when it cannot be made. */
+struct replicator *blob_lane_replicator(struct blob_lane *lane, struct error *err);
+struct http_client *blob_lane_http_client(struct blob_lane *lane, struct error *err);
+
+/* An append and what happens after it, on the loop; the request's code and err are set then. Caller's
+ * memory until `done`. */
+struct blob_append {
+    struct append_request request;
+    void (*done)(struct blob_append *append);
+};
+/* Fills in sink; the request is handed over at the end of the turn. */
+void blob_lane_append(struct blob_lane *lane, struct append_queue *queue, struct blob_append *append);
+
+/* Work that may block or takes long: `work` on a thread of the pool, then `done` back on the loop. */
+struct blob_offload {
+    struct worker_task worker_task;
+    struct loop_task loop_task;
+    struct loop *loop;
+    void (*work)(struct blob_offload *offload);
+    void (*done)(struct blob_offload *offload);
+};
+/* KELP_E_LIMIT when too much waits already: neither will be called. */
+int blob_lane_offload(struct blob_lane *lane, struct blob_offload *offload);

@@ -1,0 +1,327 @@
+/* Two ways in, multipart and raw, which the peer tells apart by method and Content-Type; the rules below
+ * are its rules, down to the empty name that is stored as an empty name. One is not: a urlencoded body is
+ * stored as it is, where the peer would store nothing and take it for parameters. */
+#include "volume/blob_upload.h"
+
+#include "common/content_disposition.h"
+#include "common/crc32c.h"
+#include "common/gzip.h"
+#include "common/http_multipart.h"
+#include "common/md5.h"
+#include "common/media_type.h"
+#include "common/mime.h"
+#include "common/url.h"
+#include "volume/blob_path.h"
+
+#include <stdlib.h>
+#include <ctype.h>
+
+#define STORED_TEXT_MAX 255 /* names and types beyond are left out */
+#define PAIRS_MAX       65535
+#define UNPACKED_MAX    (2ull << 30) /* declared gzip is measured up to here */
+#define FAST_BYTES      (64u << 10)  /* compression and MD5 on the loop */
+#define FAST_CRC_BYTES  (8u << 20)   /* a mere CRC on the loop */
+
+/* ---- the form ---- */
+
+static uint64_t parse_seconds(struct slice text)
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] < '0' || text.ptr[i] > '9' || value > UINT64_MAX / 10 - 1)
+            return 0;
+        value = value * 10 + (uint64_t)(text.ptr[i] - '0');
+    }
+    return value;
+}
+
+static int parse_form(struct blob_call *call, struct blob_upload *upload, struct error *err)
+{
+    struct http_request *request = call->request;
+    struct needle *needle = &upload->needle;
+    needle->flags = NEEDLE_HAS_LAST_MODIFIED;
+    needle->last_modified = (uint64_t)(blob_call_now_ns(call) / 1000000000);
+    if (request->query.len == 0)
+        return 0;
+    int code = url_query_check(request->query, err);
+    if (code != 0)
+        return code;
+    upload->is_replicate = blob_call_query_is(call, "type", "replicate");
+    uint64_t seconds = parse_seconds(http_request_query(request, "ts"));
+    if (seconds != 0)
+        needle->last_modified = seconds;
+    if (blob_call_query_flag(call, "cm"))
+        needle->flags |= NEEDLE_IS_CHUNK_MANIFEST;
+    struct slice ttl = http_request_query(request, "ttl");
+    if (ttl.len > 0 && ttl_parse(ttl, &needle->ttl, NULL) == 0 && ttl_is_set(needle->ttl))
+        needle->flags |= NEEDLE_HAS_TTL;
+    else
+        needle->ttl = (struct ttl){0};
+    return 0;
+}
+
+/* ---- name and type ---- */
+
+static struct slice guess_type(struct arena *arena, struct slice name)
+{
+    ptrdiff_t dot = slice_find_last(name, '.');
+    if (dot <= 0)
+        return (struct slice){0};
+    struct slice extension = slice_from(name, (size_t)dot);
+    char *lower = arena_strndup(arena, extension.ptr, extension.len);
+    for (size_t i = 0; i < extension.len; i++)
+        lower[i] = (char)tolower((unsigned char)lower[i]);
+    return mime_by_extension(slice_of(lower, extension.len));
+}
+
+/* `initial`: the type before the rules, `given`: what the client said. */
+static struct slice decide_type(struct arena *arena, struct slice name, struct slice initial,
+                                struct slice given)
+{
+    static const struct slice octets = {"application/octet-stream", 24};
+    struct slice guess = guess_type(arena, name);
+    if (given.len > 0 && !slice_equals(given, octets) && !slice_equals(given, guess))
+        return given;
+    if (guess.len > 0 && !slice_equals(guess, octets) && initial.len == 0)
+        return guess;
+    return initial;
+}
+
+static void set_name_and_type(struct blob_upload *upload, struct slice name, struct slice type)
+{
+    struct needle *needle = &upload->needle;
+    if (name.len <= STORED_TEXT_MAX) {
+        needle->name = name;
+        needle->flags |= NEEDLE_HAS_NAME;
+    }
+    if (type.len <= STORED_TEXT_MAX) {
+        needle->mime = type;
+        needle->flags |= NEEDLE_HAS_MIME;
+    }
+}
+
+/* ---- the two parsers ---- */
+
+static int parse_multipart(struct blob_call *call, struct slice content_type,
+                           struct blob_upload *upload, struct error *err)
+{
+    struct http_request *request = call->request;
+    struct http_multipart_part part;
+    int code = http_multipart_parse(request->arena, content_type, request->body, &part, err);
+    if (code != 0)
+        return code;
+    bool is_manifest = (upload->needle.flags & NEEDLE_IS_CHUNK_MANIFEST) != 0;
+    struct slice none = {0};
+    upload->needle.data = part.data;
+    upload->is_gzip_given = part.is_gzip;
+    if (upload->content_md5.len == 0)
+        upload->content_md5 = part.content_md5;
+    set_name_and_type(upload, part.filename,
+                      is_manifest ? none
+                                  : decide_type(request->arena, part.filename, none,
+                                                part.content_type));
+    return 0;
+}
+
+static void parse_raw(struct blob_call *call, struct slice content_type, struct blob_upload *upload)
+{
+    struct http_request *request = call->request;
+    upload->needle.data = request->body;
+    upload->is_gzip_given =
+        slice_equals(http_request_header(request, "Content-Encoding"), SLICE("gzip"));
+    struct slice name = {0}, disposition = http_request_header(request, "Content-Disposition");
+    if (disposition.len > 0)
+        name = content_disposition_raw_name(request->arena, disposition);
+    if (name.len == 0)
+        name = blob_path_last_segment(request->path);
+    bool is_manifest = (upload->needle.flags & NEEDLE_IS_CHUNK_MANIFEST) != 0;
+    set_name_and_type(upload, name,
+                      is_manifest ? content_type
+                                  : decide_type(request->arena, name, content_type, content_type));
+}
+
+/* ---- pairs ---- */
+
+static const struct slice pair_prefix = {"Seaweed-", 8};
+
+/* "seaweed-foo-bar" -> "Foo-Bar" */
+static struct slice pair_name(struct arena *arena, struct slice header)
+{
+    char *name = arena_strndup(arena, header.ptr + pair_prefix.len, header.len - pair_prefix.len);
+    bool is_start = true;
+    for (char *p = name; *p; p++) {
+        *p = (char)(is_start ? toupper((unsigned char)*p) : tolower((unsigned char)*p));
+        is_start = *p == '-';
+    }
+    return slice_cstr(name);
+}
+
+static int compare_pairs(const void *a, const void *b)
+{
+    const struct http_header *x = a, *y = b;
+    return strcmp(x->name.ptr, y->name.ptr);
+}
+
+static void add_pairs(struct blob_call *call, size_t count, struct blob_upload *upload)
+{
+    struct http_request *request = call->request;
+    struct http_header *pairs = arena_alloc(request->arena, count * sizeof(*pairs));
+    size_t found = 0;
+    for (size_t i = 0; i < request->header_count; i++) {
+        const struct http_header *header = &request->headers[i];
+        if (!slice_equals_nocase(slice_until(header->name, pair_prefix.len), pair_prefix))
+            continue;
+        struct slice name = pair_name(request->arena, header->name);
+        bool is_new = true;
+        for (size_t j = 0; j < found; j++)
+            is_new = is_new && !slice_equals(pairs[j].name, name);
+        if (is_new)
+            pairs[found++] = (struct http_header){name, header->value};
+    }
+    qsort(pairs, found, sizeof(*pairs), compare_pairs);
+    struct json_writer w;
+    struct buffer *text = blob_call_scratch(call);
+    json_writer_init(&w, text, false);
+    json_writer_begin_object(&w);
+    for (size_t i = 0; i < found; i++) {
+        json_writer_key_slice(&w, pairs[i].name);
+        json_writer_string(&w, pairs[i].value);
+    }
+    json_writer_end_object(&w);
+    if (text->length > PAIRS_MAX)
+        return;
+    upload->needle.pairs = arena_slice(request->arena, buffer_slice(text));
+    upload->needle.flags |= NEEDLE_HAS_PAIRS;
+}
+
+static size_t count_pairs(const struct http_request *request)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < request->header_count; i++)
+        count += slice_equals_nocase(slice_until(request->headers[i].name, pair_prefix.len),
+                                     pair_prefix);
+    return count;
+}
+
+/* ---- all of it ---- */
+
+static bool is_form_data(struct slice content_type)
+{
+    return content_type.len == 0 ||
+           memmem(content_type.ptr, content_type.len, "form-data", 9) != NULL;
+}
+
+int blob_upload_parse(struct blob_call *call, struct blob_upload *ret, struct error *err)
+{
+    struct http_request *request = call->request;
+    struct blob_upload upload = {0};
+    struct slice content_type = http_request_header(request, "Content-Type");
+    int code = parse_form(call, &upload, err);
+    if (code != 0)
+        return code;
+    upload.content_md5 = http_request_header(request, "Content-Md5");
+    if (call->kind == BLOB_CALL_POST && is_form_data(content_type))
+        code = parse_multipart(call, content_type, &upload, err);
+    else
+        parse_raw(call, content_type, &upload);
+    if (code != 0)
+        return code;
+    uint64_t limit = call->http->config.file_size_limit_bytes;
+    if (upload.needle.data.len > limit)
+        return error_set(err, KELP_E_INVALID, "file over the limited %llu bytes",
+                         (unsigned long long)limit);
+    size_t pairs = count_pairs(request);
+    if (pairs > 0)
+        add_pairs(call, pairs, &upload);
+    *ret = upload;
+    return 0;
+}
+
+static bool is_to_compress(const struct blob_upload *upload)
+{
+    const struct needle *needle = &upload->needle;
+    if (upload->is_gzip_given || upload->is_replicate || needle->data.len == 0)
+        return false;
+    return mime_is_compressible(needle->mime, needle->name, needle->data);
+}
+
+bool blob_upload_is_slow(const struct blob_upload *upload)
+{
+    size_t size = upload->needle.data.len;
+    if (size <= FAST_BYTES && !upload->is_gzip_given)
+        return false;
+    return size > FAST_CRC_BYTES || upload->is_gzip_given || upload->content_md5.len > 0 ||
+           is_to_compress(upload);
+}
+
+static int check_md5(const struct blob_upload *upload, struct slice plain, struct error *err)
+{
+    char got[MD5_BASE64_SIZE];
+    if (upload->content_md5.len == 0)
+        return 0;
+    md5_base64(plain, got);
+    if (slice_equals(upload->content_md5, slice_cstr(got)))
+        return 0;
+    return error_set(err, KELP_E_INVALID,
+                     "Content-MD5 did not match md5 of file data expected [%.*s] received [%s] size %zu",
+                     (int)(upload->content_md5.len < 128 ? upload->content_md5.len : 128),
+                     upload->content_md5.ptr, got, plain.len);
+}
+
+/* Data that the client compressed: its length and MD5 are those of what is inside. */
+static int digest_given_gzip(struct blob_upload *upload, struct error *err)
+{
+    struct slice data = upload->needle.data;
+    upload->needle.flags |= NEEDLE_IS_GZIP;
+    upload->original_size = data.len;
+    if (upload->content_md5.len == 0) {
+        uint64_t size;
+        if (gzip_measure(data, UNPACKED_MAX, &size, NULL) == 0)
+            upload->original_size = size;
+        return 0;
+    }
+    char *plain = NULL;
+    size_t size = 0;
+    int code = gzip_decompress(data, UNPACKED_MAX, &plain, &size, NULL);
+    if (code == 0)
+        upload->original_size = size;
+    code = check_md5(upload, code == 0 ? slice_of(plain, size) : data, err);
+    free(plain);
+    return code;
+}
+
+static int digest_plain(struct blob_upload *upload, struct error *err)
+{
+    struct slice data = upload->needle.data;
+    upload->original_size = data.len;
+    int code = check_md5(upload, data, err);
+    if (code != 0 || !is_to_compress(upload))
+        return code;
+    char *packed;
+    size_t size;
+    /* Without memory for it, it is stored as it came. */
+    if (gzip_compress(data, &packed, &size, NULL) != 0)
+        return 0;
+    if (size * 10 < data.len * 9) {
+        upload->packed = packed;
+        upload->needle.data = slice_of(packed, size);
+        upload->needle.flags |= NEEDLE_IS_GZIP;
+    } else {
+        free(packed);
+    }
+    return 0;
+}
+
+int blob_upload_digest(struct blob_upload *upload, struct error *err)
+{
+    int code = upload->is_gzip_given ? digest_given_gzip(upload, err) : digest_plain(upload, err);
+    if (code == 0)
+        upload->needle.checksum = crc32c(0, upload->needle.data.ptr, upload->needle.data.len);
+    return code;
+}
+
+void blob_upload_fini(struct blob_upload *upload)
+{
+    free(upload->packed);
+    upload->packed = NULL;
+}

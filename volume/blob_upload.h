@@ -1,0 +1,24 @@
+/* The body of a POST or PUT as the needle it becomes: which part is the data, its name, type and pairs,
+ * whether it is stored compressed. Source: spec/volume-http.md 14.2 to 14.7. */
+#pragma once
+
+#include "volume/blob_call.h"
+#include "volume/storage/needle.h"
+
+struct blob_upload {
+    struct needle needle;     /* everything but key and cookie; slices of the request, arena or `packed` */
+    struct slice content_md5; /* what the client expects, base64; empty: nothing */
+    uint64_t original_size;   /* uncompressed */
+    bool is_replicate;        /* type=replicate */
+    bool is_gzip_given;       /* the client compressed it */
+    char *packed;             /* malloc'd compressed data, or NULL */
+};
+
+/* Loop thread; copies nothing large. KELP_E_INVALID with the text that the client is to see. */
+int blob_upload_parse(struct blob_call *call, struct blob_upload *ret, struct error *err);
+
+/* Measures, compresses, checks the MD5 and sums: any one thread, in proportion to the size. */
+int blob_upload_digest(struct blob_upload *upload, struct error *err);
+/* Whether blob_upload_digest takes longer than a loop's turn may. */
+bool blob_upload_is_slow(const struct blob_upload *upload);
+void blob_upload_fini(struct blob_upload *upload);
