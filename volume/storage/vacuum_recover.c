@@ -140,12 +140,12 @@ static int roll_back(const struct recovery *r, const struct recover_names *names
 {
     /* A lone .cpldb says nothing about the .ldb, which stays. */
     bool is_lone = !names->cpd && !names->cpx_in_data && !names->cpx_in_index;
-    int code = remove_from(r, r->data_dir, VOLUME_FILE_CPD, err);
+    int code = is_lone ? remove_index_side(r, VOLUME_FILE_CPLDB, err)
+                       : remove_derived(r, false, err);
+    if (code == 0)
+        code = remove_from(r, r->data_dir, VOLUME_FILE_CPD, err);
     if (code == 0)
         code = remove_index_side(r, VOLUME_FILE_CPX, err);
-    if (code == 0)
-        code = is_lone ? remove_index_side(r, VOLUME_FILE_CPLDB, err)
-                       : remove_derived(r, false, err);
     return code == 0 ? sync_both(r, err) : code;
 }
 
