@@ -84,7 +84,7 @@ int index_repair_tail(struct volume_generation *generation, uint64_t offset, boo
             entry.size = entry.size == 0 ? NEEDLE_TOMBSTONE : entry.size;
             code = sink_add(sink, &entry, err);
             repair.records_added++;
-            if (item.append_at_ns > repair.newest_append_at_ns)
+            if (item.append_at_ns > repair.newest_append_at_ns && item.append_at_ns < INT64_MAX)
                 repair.newest_append_at_ns = item.append_at_ns;
         } else if (item.kind == DAT_GAP && item.offset + item.length == volume_generation_end(generation)) {
             torn_at = item.offset;
@@ -108,11 +108,9 @@ int index_repair_tail(struct volume_generation *generation, uint64_t offset, boo
 
 /* ---- all of it ---- */
 
-/* The old rows that name a record, by offset; of two rows for one place the later one. */
 struct old_rows {
-    struct needle_entry *entries;
+    struct needle_entry *entries; /* rows that name a record, sorted by offset */
     size_t count, capacity;
-    size_t next; /* while scanning: the first that has not been passed */
     struct needle_entry *cut_deletes; /* rows without a record: (key, 0, -1) */
     size_t cut_count, cut_capacity;
 };
@@ -158,9 +156,8 @@ static int load_old_rows(struct volume_generation *generation, struct old_rows *
     return code;
 }
 
-/* The old row for this place, or NULL. Rows of one place are neighbours: glibc's qsort is stable for
- * what fits in memory, but nothing here depends on which of them is found. */
-static const struct needle_entry *find_old(const struct old_rows *old, uint64_t offset, uint64_t key)
+/* The first old row at or after the offset. */
+static size_t first_old(const struct old_rows *old, uint64_t offset)
 {
     size_t low = 0, high = old->count;
     while (low < high) {
@@ -170,9 +167,15 @@ static const struct needle_entry *find_old(const struct old_rows *old, uint64_t 
         else
             high = middle;
     }
-    for (; low < old->count && old->entries[low].offset == offset; low++)
-        if (old->entries[low].key == key)
-            return &old->entries[low];
+    return low;
+}
+
+/* The old row for this place and key, or NULL. */
+static const struct needle_entry *find_old(const struct old_rows *old, uint64_t offset, uint64_t key)
+{
+    for (size_t i = first_old(old, offset); i < old->count && old->entries[i].offset == offset; i++)
+        if (old->entries[i].key == key)
+            return &old->entries[i];
     return NULL;
 }
 
@@ -189,8 +192,10 @@ static int keep_rows_in_gap(struct volume_generation *generation, const struct o
                             uint64_t *ret_kept, struct error *err)
 {
     uint64_t reached = gap->offset;
-    for (size_t i = 0; i < old->count; i++) {
+    for (size_t i = first_old(old, reached); i < old->count; i++) {
         const struct needle_entry *row = &old->entries[i];
+        if (row->offset >= gap->offset + gap->length)
+            break;
         if (row->offset < reached || row->size < NEEDLE_TOMBSTONE ||
             row->offset + needle_record_size(generation->version, row->size) >
                 gap->offset + gap->length)
@@ -224,7 +229,8 @@ static int rebuild_item(struct rebuild *rebuild, const struct dat_item *item, st
             rebuild->rows_kept++;
         else
             rebuild->repair.records_added++;
-        if (item->append_at_ns > rebuild->repair.newest_append_at_ns)
+        if (item->append_at_ns > rebuild->repair.newest_append_at_ns &&
+            item->append_at_ns < INT64_MAX)
             rebuild->repair.newest_append_at_ns = item->append_at_ns;
         return sink_add(rebuild->sink, &entry, err);
     }

@@ -1,0 +1,118 @@
+/* One walk over the rows fills the index and collects the evidence:
+ *
+ * - Each row has to lie within the .dat. The last rows, which a crash can have left without their
+ *   records, are compared with the headers of these records.
+ * - Records are written without gaps, and each gets a row. So the lengths of all records that the rows name add up
+ *   to the length of the file up to the last of them, unless rows are missing or name a wrong place.
+ *
+ * A volume whose records outgrew what its rows can address (4-byte offsets past 32 GiB: they wrap) cannot
+ * be judged this way, and is loaded as it is. */
+#include "volume/storage/index_load.h"
+
+#include "common/check.h"
+
+#include <stdlib.h>
+
+#define TAIL_ROWS 16u /* compared with the .dat */
+
+struct loader {
+    struct volume_generation *generation;
+    uint64_t first, dat_end;
+    bool is_wrapped;
+    uint64_t tail_from;         /* position of the first row that is compared */
+    bool is_tail_bad[TAIL_ROWS];
+    uint64_t bad_at; /* position of the first bad row; UINT64_MAX */
+    uint64_t sum;
+    struct index_verdict verdict;
+    struct error *err;
+};
+
+static bool is_plausible(const struct loader *loader, const struct needle_entry *entry)
+{
+    if (entry->size < NEEDLE_TOMBSTONE)
+        return false;
+    if (loader->is_wrapped || entry->offset == 0)
+        return true;
+    return entry->offset >= loader->first &&
+           entry->offset + needle_record_size(loader->generation->version, entry->size) <=
+               loader->dat_end;
+}
+
+static int load_row(void *ctx, const struct needle_entry *entry, uint64_t position)
+{
+    struct loader *loader = ctx;
+    struct volume_generation *generation = loader->generation;
+    size_t tail_row = SIZE_MAX;
+    if (position >= loader->tail_from)
+        tail_row = (position - loader->tail_from) / index_row_size(generation->offset_bytes);
+    if (!is_plausible(loader, entry) || (tail_row < TAIL_ROWS && loader->is_tail_bad[tail_row])) {
+        loader->bad_at = loader->bad_at < position ? loader->bad_at : position;
+        loader->verdict.bad_rows++;
+        return 0;
+    }
+    if (loader->bad_at != UINT64_MAX)
+        loader->verdict.needs_rebuild = true;
+    loader->verdict.rows++;
+    if (entry->offset != 0) {
+        uint64_t size = needle_record_size(generation->version, entry->size);
+        loader->sum += size;
+        if (entry->offset + size > loader->verdict.records_end) {
+            loader->verdict.records_end = entry->offset + size;
+            loader->verdict.last = *entry;
+        }
+    }
+    if (index_row_is_put(entry))
+        return needle_index_put(generation->index, entry, NEEDLE_INDEX_LOAD, loader->err);
+    return needle_index_delete(generation->index, entry->key, NEEDLE_INDEX_LOAD, loader->err);
+}
+
+/* Compares one of the last rows with its record's header. */
+static int check_tail_row(void *ctx, const struct needle_entry *entry, uint64_t position)
+{
+    struct loader *loader = ctx;
+    size_t row = (position - loader->tail_from) / index_row_size(loader->generation->offset_bytes);
+    uint8_t bytes[NEEDLE_HEADER_SIZE];
+    struct needle_header header;
+    if (!is_plausible(loader, entry) || entry->offset == 0 || row >= TAIL_ROWS)
+        return 0;
+    int code = volume_generation_pread(loader->generation, bytes, sizeof(bytes), entry->offset, false,
+                                       loader->err);
+    if (code != 0)
+        return code == KELP_E_CORRUPT ? 0 : code;
+    needle_header_load(bytes, &header);
+    loader->is_tail_bad[row] =
+        header.key != entry->key || header.size != (entry->size > 0 ? entry->size : 0);
+    return 0;
+}
+
+int index_load(struct volume_generation *generation, struct index_verdict *ret, struct error *err)
+{
+    CHECK(!generation->index);
+    size_t row_size = index_row_size(generation->offset_bytes);
+    uint64_t end = index_file_end(&generation->idx);
+    struct loader loader = {
+        .generation = generation,
+        .first = super_block_end(&generation->super_block),
+        .dat_end = volume_generation_end(generation),
+        .tail_from = end > TAIL_ROWS * row_size ? end - TAIL_ROWS * row_size : 0,
+        .bad_at = UINT64_MAX,
+        .err = err,
+    };
+    loader.is_wrapped = loader.dat_end > index_row_limit(generation->offset_bytes);
+    loader.verdict.records_end = loader.first;
+    int code = needle_index_memory_create(&generation->index, generation->version,
+                                          os_random(generation->os), end / row_size, err);
+    if (code == 0 && !loader.is_wrapped)
+        code = index_file_walk(&generation->idx, loader.tail_from, end, check_tail_row, &loader, err);
+    if (code == 0)
+        code = index_file_walk(&generation->idx, 0, end, load_row, &loader, err);
+    if (code != 0)
+        return code;
+    if (!loader.is_wrapped && loader.first + loader.sum != loader.verdict.records_end)
+        loader.verdict.needs_rebuild = true;
+    if (loader.is_wrapped)
+        loader.verdict.records_end = loader.dat_end;
+    loader.verdict.good_end = loader.bad_at < end ? loader.bad_at : end;
+    *ret = loader.verdict;
+    return 0;
+}
