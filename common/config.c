@@ -344,7 +344,7 @@ int config_parse(const struct config_command *command, int argc, char **argv, in
         CHECK(set_value(flag, flag->fallback ? flag->fallback : zero, NULL) == 0);
     }
     int code = parse_words(command, argc, argv, is_set, ret_rest, err);
-    if (code == 0)
+    if (code == 0 && !command->ignores_environment)
         code = parse_environment(command, is_set, err);
     ptrdiff_t options = find_flag(command, SLICE("options"));
     const char *path = options >= 0 ? *(const char **)command->flags[options].target : "";

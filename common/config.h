@@ -41,6 +41,7 @@ struct config_command {
     const char *description; /* may be NULL */
     const struct config_flag *flags;
     size_t flag_count;
+    bool ignores_environment; /* for commands whose flags have everyday names */
 };
 
 /* Fills all targets. *ret_rest is the index in argv of the first word after the flags (argv[0] is the
