@@ -145,6 +145,11 @@ static bool is_data_missing(struct volume *volume)
     return is_missing;
 }
 
+struct replica_placement volume_replica_placement(const struct volume *volume)
+{
+    return volume->replica_placement;
+}
+
 void volume_stat(struct volume *volume, struct volume_stat *ret)
 {
     struct volume_generation *generation = volume_get_generation(volume);

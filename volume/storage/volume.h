@@ -64,6 +64,7 @@ int volume_delete_files(struct volume *volume, struct error *err);
 
 uint32_t volume_id(const struct volume *volume);
 const char *volume_collection(const struct volume *volume);
+struct replica_placement volume_replica_placement(const struct volume *volume); /* as volume_stat, but free */
 
 struct volume_stat {
     uint64_t dat_bytes; /* logical length of the .dat */
