@@ -32,6 +32,7 @@ struct sequencer {
     uint64_t wanted;  /* ceiling in flight, 0 when none */
     sequencer_persist *persist;
     void *ctx;
+    bool is_started;
     /* snowflake */
     uint16_t node;
     uint16_t step;

@@ -122,10 +122,12 @@ struct heartbeat {
  *
  * KELP_E_EXISTS: a directory uuid is already registered by another address; the message is the
  * wire's, ret_duplicates (may be NULL) gets pointers into the heartbeat's own uuids, at most `room` of them,
- * *ret_duplicate_count how many; the stale or new node of this identity was unregistered and ret_update
- * names what it held. No binding was made.
+ * *ret_duplicate_count how many; a stale node of this identity was unregistered and ret_update names
+ * what it held. No binding was made.
  * KELP_E_INVALID: no ip. KELP_E_LIMIT: more than 64 disk types in the cluster.
  *
+ * Also on success broadcast ret_update when it is not empty: a node that changed its address is withdrawn
+ * under the old one.
  * Better than the peer: a server that comes back with the same address while its old stream is still
  * registered is accepted at once. */
 int topology_register_node(struct topology *t, const struct heartbeat *h, struct data_node **ret_node,

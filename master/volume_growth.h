@@ -43,5 +43,5 @@ struct growth_plan {
 /* The periodic pass (every 5 min + 0-29 s, leader only). Sets no flag: the worker calls
  * volume_growth_begin and volume_growth_check_slots for each request. Empty while growth is disabled or
  * warming up. `plan` is the caller's: zero it first, and end with growth_plan_fini. */
-void volume_growth_plan(const struct topology *t, struct growth_plan *plan);
+void volume_growth_plan(struct topology *t, struct growth_plan *plan);
 void growth_plan_fini(struct growth_plan *plan);

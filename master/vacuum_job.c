@@ -1,0 +1,495 @@
+/* The moves are a table, and one function makes them. Answers are matched to the state they were asked
+ * for by counting: a state is left when nothing is outstanding. */
+#include "master/vacuum_job.h"
+
+#include "common/check.h"
+#include "common/log.h"
+
+#include <string.h>
+
+#define DRAIN_NS            INT64_C(30000000000)
+#define DRAINED_BYTES       (UINT64_C(2) << 20)
+#define MINUTE_MS           60000u
+#define SERVER_GONE_STATUS  RPC_UNAVAILABLE
+#define REPLICAS_MAX        32u
+
+static const char *const state_texts[] = {
+#define X(name, text) text,
+    VACUUM_STATES(X)
+#undef X
+};
+
+static const char *const result_texts[] = {
+#define X(name, text) text,
+    VACUUM_RESULTS(X)
+#undef X
+};
+
+#define BIT(state) (1u << VACUUM_##state)
+/* From each state, where it may go. */
+static const unsigned moves[] = {
+    [VACUUM_QUEUED] = BIT(CHECKING) | BIT(DELETING) | BIT(ENDED),
+    [VACUUM_CHECKING] = BIT(DRAINING) | BIT(ENDED),
+    [VACUUM_DRAINING] = BIT(COMPACTING) | BIT(ENDED),
+    [VACUUM_COMPACTING] = BIT(COMMITTING) | BIT(CLEANING),
+    [VACUUM_COMMITTING] = BIT(COMPACTING) | BIT(ENDED),
+    [VACUUM_CLEANING] = BIT(COMPACTING) | BIT(ENDED),
+    [VACUUM_DELETING] = BIT(ENDED),
+    [VACUUM_ENDED] = 0,
+};
+
+const char *vacuum_state_text(enum vacuum_state state) { return state_texts[state]; }
+const char *vacuum_result_text(enum vacuum_result result) { return result_texts[result]; }
+
+static void move(struct vacuum_job *job, enum vacuum_state state)
+{
+    CHECK(moves[job->state] & (1u << state));
+    CHECK(job->outstanding == 0);
+    job->state = state;
+}
+
+/* ---- Life ----------------------------------------------------------------------------------------- */
+
+struct vacuum_job *vacuum_job_create(const struct vacuum_job_config *config, uint32_t volume_id,
+                                     const char *collection, double threshold, int64_t now_ns)
+{
+    struct vacuum_job *job = must(calloc(1, sizeof(*job)));
+    job->config = config;
+    job->volume_id = volume_id;
+    job->collection = must(strdup(collection));
+    job->threshold = threshold;
+    job->created_ns = now_ns;
+    return job;
+}
+
+void vacuum_job_destroy(struct vacuum_job *job)
+{
+    if (!job)
+        return;
+    CHECK(job->state == VACUUM_QUEUED || job->state == VACUUM_ENDED);
+    for (size_t i = 0; i < job->replica_count; i++) {
+        free(job->replicas[i].url);
+        free(job->replicas[i].address);
+    }
+    free(job->replicas);
+    free(job->collection);
+    free(job);
+}
+
+static struct vacuum_job_replica *add_replica(struct vacuum_job *job, const char *url,
+                                              const char *address)
+{
+    job->replicas = must(realloc(job->replicas, (job->replica_count + 1) * sizeof(*job->replicas)));
+    struct vacuum_job_replica *replica = &job->replicas[job->replica_count++];
+    *replica = (struct vacuum_job_replica){.url = must(strdup(url)),
+                                           .address = must(strdup(address)),
+                                           .garbage_ratio = -1};
+    return replica;
+}
+
+void vacuum_job_add_empty(struct vacuum_job *job, const char *url, const char *address,
+                          bool only_empty)
+{
+    struct vacuum_job_replica *replica = add_replica(job, url, address);
+    job->is_deleting_empty = true;
+    replica->only_empty = only_empty;
+    replica->only_garbage = !only_empty;
+}
+
+static void say(struct vacuum_job *job, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* The first message stays: later ones are mostly consequences. */
+static void say(struct vacuum_job *job, const char *fmt, ...)
+{
+    if (job->message[0])
+        return;
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(job->message, sizeof(job->message), fmt, args);
+    va_end(args);
+}
+
+static void end(struct vacuum_job *job, enum vacuum_result result)
+{
+    if (job->is_held) {
+        struct vacuum_outcome outcome = {
+            .is_committed = job->outcome.committed > 0 && job->outcome.failed == 0,
+            .is_read_only = job->outcome.is_read_only,
+            .size = job->outcome.largest,
+        };
+        cluster_lock(job->config->cluster);
+        topology_end_vacuum(job->config->cluster->topology, job->volume_id, &outcome);
+        cluster_unlock(job->config->cluster);
+        job->is_held = false;
+    }
+    move(job, VACUUM_ENDED);
+    job->result = result;
+    job->ended_ns = cluster_now_ns(job->config->cluster);
+    job->config->on_ended(job->config->ctx, job);
+}
+
+/* ---- Calls ---------------------------------------------------------------------------------------- */
+
+static void on_answer(struct vacuum_call *call, const struct vacuum_reply *reply);
+static void on_progress(struct vacuum_call *call, int64_t processed_bytes);
+
+static unsigned size_minutes(const struct vacuum_job *job)
+{
+    return job->config->volume_size_limit_mb / 1000 + 1;
+}
+
+static void call_replica(struct vacuum_job *job, size_t index, enum vacuum_call_kind kind)
+{
+    struct vacuum_job_replica *replica = &job->replicas[index];
+    replica->call = (struct vacuum_call){
+        .kind = kind,
+        .address = replica->address,
+        .volume_id = job->volume_id,
+        .progress = on_progress,
+        .done = on_answer,
+        .job = job,
+        .only_empty = replica->only_empty,
+        .only_garbage = replica->only_garbage,
+    };
+    if (kind == VACUUM_CALL_CHECK)
+        replica->call.timeout_ms = size_minutes(job) * MINUTE_MS;
+    if (kind == VACUUM_CALL_COMPACT && job->config->is_preallocating)
+        replica->call.preallocate_bytes = (int64_t)job->config->volume_size_limit_mb << 20;
+    job->outstanding++;
+    job->config->ops->start(job->config->ops->ctx, &replica->call);
+}
+
+static void on_progress(struct vacuum_call *call, int64_t processed_bytes)
+{
+    struct vacuum_job *job = call->job;
+    pthread_mutex_lock(job->config->lock);
+    job->replicas[job->current].processed_bytes = processed_bytes;
+    job->last_progress_ns = cluster_now_ns(job->config->cluster);
+    pthread_mutex_unlock(job->config->lock);
+}
+
+/* ---- Checking ------------------------------------------------------------------------------------- */
+
+/* The replicas as they are now; false when the volume has none, or too few of them. */
+static bool collect_replicas(struct vacuum_job *job)
+{
+    struct cluster *cluster = job->config->cluster;
+    struct topology_location found[REPLICAS_MAX];
+    bool is_ec, is_complete = true;
+    cluster_lock(cluster);
+    size_t count = topology_lookup(cluster->topology, job->volume_id, NULL, found, REPLICAS_MAX,
+                                   &is_ec);
+    if (count > REPLICAS_MAX)
+        count = REPLICAS_MAX;
+    for (size_t i = 0; i < count && !is_ec; i++) {
+        struct data_node_info info;
+        data_node_info(found[i].node, &info);
+        char address[320];
+        cluster_node_grpc_address(found[i].node, address, sizeof(address));
+        struct vacuum_job_replica *replica = add_replica(job, info.url, address);
+        if (!found[i].record)
+            continue;
+        replica->size_before = found[i].record->size;
+        unsigned copies = replica_placement_copies(
+            replica_placement_from_byte((uint8_t)found[i].record->replica_placement));
+        is_complete = is_complete && count >= copies;
+    }
+    cluster_unlock(cluster);
+    if (job->replica_count == 0)
+        say(job, "the volume is gone");
+    else if (!is_complete)
+        say(job, "fewer replicas than its placement asks for; run volume.fix.replication");
+    return job->replica_count > 0 && is_complete;
+}
+
+static void start_checking(struct vacuum_job *job)
+{
+    if (!collect_replicas(job)) {
+        end(job, VACUUM_RESULT_SKIPPED);
+        return;
+    }
+    move(job, VACUUM_CHECKING);
+    for (size_t i = 0; i < job->replica_count; i++)
+        call_replica(job, i, VACUUM_CALL_CHECK);
+}
+
+static void start_draining(struct vacuum_job *job);
+
+static void finish_checking(struct vacuum_job *job)
+{
+    size_t qualified = 0, failed = 0;
+    double highest = 0;
+    for (size_t i = 0; i < job->replica_count; i++) {
+        struct vacuum_job_replica *replica = &job->replicas[i];
+        failed += replica->result == VACUUM_RESULT_FAILED;
+        qualified += replica->qualifies;
+        if (replica->garbage_ratio > highest)
+            highest = replica->garbage_ratio;
+    }
+    /* A replica that cannot even be asked may be about to die; leave the volume as it is. */
+    if (failed > 0) {
+        end(job, VACUUM_RESULT_FAILED);
+    } else if (job->is_cancelling) {
+        end(job, VACUUM_RESULT_CANCELLED);
+    } else if (qualified == 0) {
+        say(job, "garbage %.1f%% is below the threshold", highest * 100);
+        end(job, VACUUM_RESULT_SKIPPED);
+    } else {
+        start_draining(job);
+    }
+}
+
+/* ---- Draining ------------------------------------------------------------------------------------- */
+
+static void compact_next(struct vacuum_job *job, size_t from);
+
+/* Keys that were handed out for this volume may still be on their way; new ones are stopped, and a
+ * short while is given to those. */
+static void try_drained(struct vacuum_job *job, int64_t now_ns)
+{
+    struct cluster *cluster = job->config->cluster;
+    cluster_lock(cluster);
+    uint64_t pending = topology_pending_bytes(cluster->topology, job->volume_id);
+    cluster_unlock(cluster);
+    if (job->is_cancelling)
+        end(job, VACUUM_RESULT_CANCELLED);
+    else if (pending <= DRAINED_BYTES || now_ns >= job->drain_until_ns)
+        compact_next(job, 0);
+}
+
+static void start_draining(struct vacuum_job *job)
+{
+    struct cluster *cluster = job->config->cluster;
+    cluster_lock(cluster);
+    job->is_held = topology_begin_vacuum(cluster->topology, job->volume_id);
+    cluster_unlock(cluster);
+    if (!job->is_held) {
+        say(job, "the volume is gone");
+        end(job, VACUUM_RESULT_SKIPPED);
+        return;
+    }
+    move(job, VACUUM_DRAINING);
+    int64_t now_ns = cluster_now_ns(cluster);
+    job->drain_until_ns = now_ns + DRAIN_NS;
+    try_drained(job, now_ns);
+}
+
+/* ---- Compacting, committing, cleaning up ---------------------------------------------------------- */
+
+static void finish(struct vacuum_job *job)
+{
+    if (job->outcome.failed > 0)
+        end(job, VACUUM_RESULT_FAILED);
+    else if (job->is_cancelling)
+        end(job, VACUUM_RESULT_CANCELLED);
+    else
+        end(job, VACUUM_RESULT_DONE);
+}
+
+static void compact_next(struct vacuum_job *job, size_t from)
+{
+    size_t i = from;
+    while (i < job->replica_count && !job->replicas[i].qualifies)
+        i++;
+    if (i == job->replica_count || job->is_cancelling) {
+        finish(job);
+        return;
+    }
+    move(job, VACUUM_COMPACTING);
+    job->current = i;
+    job->last_progress_ns = cluster_now_ns(job->config->cluster);
+    call_replica(job, i, VACUUM_CALL_COMPACT);
+}
+
+/* Kinds of failure that the next try will meet again. */
+static bool is_halting(enum rpc_status status, const char *message)
+{
+    return status == RPC_DATA_LOSS || strcasestr(message, "corrupt") != NULL;
+}
+
+static void fail_replica(struct vacuum_job *job, struct vacuum_job_replica *replica,
+                         const char *what, const struct vacuum_reply *reply)
+{
+    const char *message = reply->message ? reply->message : "";
+    replica->result = VACUUM_RESULT_FAILED;
+    job->is_halting |= is_halting(reply->status, message);
+    say(job, "%s on %s: rpc error: code = %s desc = %s", what, replica->url,
+        rpc_status_name(reply->status), message);
+}
+
+static void finish_compacting(struct vacuum_job *job, const struct vacuum_reply *reply)
+{
+    struct vacuum_job_replica *replica = &job->replicas[job->current];
+    if (reply->status == RPC_OK && !job->is_cancelling) {
+        move(job, VACUUM_COMMITTING);
+        call_replica(job, job->current, VACUUM_CALL_COMMIT);
+        return;
+    }
+    if (reply->status == RPC_OK || job->is_cancelling) {
+        replica->result = VACUUM_RESULT_CANCELLED;
+    } else {
+        fail_replica(job, replica, "compact", reply);
+        job->outcome.failed++;
+    }
+    /* The volume has lost a copy: what is left of it is not touched. */
+    if (reply->status == SERVER_GONE_STATUS)
+        job->is_cancelling = true;
+    move(job, VACUUM_CLEANING);
+    if (job->is_abandoned)
+        finish(job);
+    else
+        call_replica(job, job->current, VACUUM_CALL_CLEANUP);
+}
+
+static void finish_committing(struct vacuum_job *job, const struct vacuum_reply *reply)
+{
+    struct vacuum_job_replica *replica = &job->replicas[job->current];
+    if (reply->status == RPC_OK) {
+        replica->result = VACUUM_RESULT_DONE;
+        replica->size_after = reply->volume_size;
+        if (replica->size_before > reply->volume_size)
+            job->reclaimed_bytes += replica->size_before - reply->volume_size;
+        job->outcome.committed++;
+        job->outcome.is_read_only |= reply->is_read_only;
+        if (reply->volume_size > job->outcome.largest)
+            job->outcome.largest = reply->volume_size;
+    } else {
+        /* Whether it was decided is the server's to know: nothing is repeated, nothing cleaned up. */
+        fail_replica(job, replica, "commit", reply);
+        job->outcome.failed++;
+        if (reply->status == SERVER_GONE_STATUS)
+            job->is_cancelling = true;
+    }
+    compact_next(job, job->current + 1);
+}
+
+static void finish_cleaning(struct vacuum_job *job, const struct vacuum_reply *reply)
+{
+    struct vacuum_job_replica *replica = &job->replicas[job->current];
+    if (reply->status != RPC_OK)
+        log_warning("vacuum leftovers stay until the server restarts",
+                    "volume=%u server=%s error=\"%s\"", job->volume_id, replica->url,
+                    reply->message ? reply->message : "");
+    compact_next(job, job->current + 1);
+}
+
+/* ---- Deleting empty copies ------------------------------------------------------------------------ */
+
+static void delete_next(struct vacuum_job *job)
+{
+    if (job->current == job->replica_count || job->is_cancelling)
+        finish(job);
+    else
+        call_replica(job, job->current, VACUUM_CALL_DELETE);
+}
+
+static void finish_deleting(struct vacuum_job *job, const struct vacuum_reply *reply)
+{
+    struct cluster *cluster = job->config->cluster;
+    struct vacuum_job_replica *replica = &job->replicas[job->current];
+    if (reply->status == RPC_OK) {
+        struct location_update update;
+        location_update_init(&update);
+        cluster_lock(cluster);
+        struct data_node *node = topology_find_node(cluster->topology, replica->url);
+        if (node)
+            topology_remove_replica(cluster->topology, node, job->volume_id, &update);
+        client_registry_publish(cluster->clients, &update);
+        cluster_unlock(cluster);
+        location_update_fini(&update);
+        replica->result = VACUUM_RESULT_DONE;
+    } else {
+        fail_replica(job, replica, "delete", reply);
+        job->outcome.failed++;
+    }
+    job->current++;
+    delete_next(job);
+}
+
+/* ---- Events --------------------------------------------------------------------------------------- */
+
+static void take_check(struct vacuum_job *job, struct vacuum_call *call,
+                       const struct vacuum_reply *reply)
+{
+    struct vacuum_job_replica *replica = NULL;
+    for (size_t i = 0; i < job->replica_count; i++)
+        if (&job->replicas[i].call == call)
+            replica = &job->replicas[i];
+    CHECK(replica);
+    if (reply->status == RPC_OK) {
+        replica->garbage_ratio = reply->garbage_ratio;
+        replica->qualifies = reply->garbage_ratio >= job->threshold;
+    } else {
+        fail_replica(job, replica, "check", reply);
+    }
+    if (job->outstanding == 0)
+        finish_checking(job);
+}
+
+static void on_answer(struct vacuum_call *call, const struct vacuum_reply *reply)
+{
+    struct vacuum_job *job = call->job;
+    const struct vacuum_job_config *config = job->config;
+    pthread_mutex_lock(config->lock);
+    CHECK(job->outstanding > 0);
+    job->outstanding--;
+    switch (call->kind) {
+    case VACUUM_CALL_CHECK:
+        take_check(job, call, reply);
+        break;
+    case VACUUM_CALL_COMPACT:
+        finish_compacting(job, reply);
+        break;
+    case VACUUM_CALL_COMMIT:
+        finish_committing(job, reply);
+        break;
+    case VACUUM_CALL_CLEANUP:
+        finish_cleaning(job, reply);
+        break;
+    case VACUUM_CALL_DELETE:
+        finish_deleting(job, reply);
+        break;
+    }
+    pthread_mutex_unlock(config->lock);
+    config->on_idle(config->ctx);
+}
+
+void vacuum_job_start(struct vacuum_job *job, int64_t now_ns)
+{
+    job->started_ns = now_ns;
+    if (job->is_deleting_empty) {
+        move(job, VACUUM_DELETING);
+        delete_next(job);
+    } else {
+        start_checking(job);
+    }
+}
+
+void vacuum_job_tick(struct vacuum_job *job, int64_t now_ns)
+{
+    if (job->state == VACUUM_DRAINING) {
+        try_drained(job, now_ns);
+    } else if (job->state == VACUUM_COMPACTING) {
+        int64_t limit_ns = (int64_t)size_minutes(job) * 3 * MINUTE_MS * 1000000;
+        if (now_ns - job->last_progress_ns < limit_ns)
+            return;
+        job->last_progress_ns = now_ns;
+        say(job, "compact on %s: no progress for %u minutes", job->replicas[job->current].url,
+            size_minutes(job) * 3);
+        job->config->ops->cancel(job->config->ops->ctx, &job->replicas[job->current].call);
+    }
+}
+
+void vacuum_job_cancel(struct vacuum_job *job, const char *why)
+{
+    if (job->state == VACUUM_ENDED || job->is_cancelling)
+        return;
+    job->is_cancelling = true;
+    say(job, "%s", why);
+    if (job->state == VACUUM_QUEUED)
+        end(job, VACUUM_RESULT_CANCELLED);
+    else if (job->state == VACUUM_DRAINING)
+        try_drained(job, cluster_now_ns(job->config->cluster));
+    else if (job->state == VACUUM_COMPACTING)
+        job->config->ops->cancel(job->config->ops->ctx, &job->replicas[job->current].call);
+}

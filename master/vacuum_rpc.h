@@ -1,0 +1,8 @@
+/* The vacuum rpcs to volume servers, as the job's table of calls. */
+#pragma once
+
+#include "common/rpc_client.h"
+#include "master/vacuum_job.h"
+
+/* `rpc` is borrowed, and is the ops' ctx. */
+void vacuum_rpc_ops(struct rpc_client *rpc, struct vacuum_ops *ret);
