@@ -1,0 +1,214 @@
+/* Counters are set when something happens; what describes the present is looked up when a page is
+ * printed, on the thread that prints it. */
+#include "volume/volume_metrics.h"
+
+#include "common/check.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+#define NAME(rest) "SeaweedFS_volumeServer_" rest
+/* Collections beyond it are added up under one name. */
+#define COLLECTIONS_MAX 1000u
+
+static const double seconds_bounds[] = {
+    0.0001, 0.0002, 0.0004, 0.0008,  0.0016,  0.0032,  0.0064,  0.0128,
+    0.0256, 0.0512, 0.1024, 0.2048,  0.4096,  0.8192,  1.6384,  3.2768,
+    6.5536, 13.1072, 26.2144, 52.4288, 104.8576, 209.7152, 419.4304, 838.8608};
+#define SECONDS_BOUNDS (sizeof(seconds_bounds) / sizeof(seconds_bounds[0]))
+
+enum { PHASES = 2 };
+static const char *const phase_names[PHASES] = {"compact", "commit"};
+
+struct collection_sums {
+    char *name;
+    uint64_t volumes, read_only, no_write_or_delete, no_write_can_delete, low_space;
+    uint64_t bytes, deleted_bytes, damaged;
+};
+
+struct volume_metrics {
+    struct store *store;
+    struct metric_series *vacuum_count[PHASES][2]; /* by success */
+    struct metric_series *vacuum_seconds[PHASES];
+    struct metric_series *vacuum_pause;
+    struct metric_family *volumes, *read_only, *disk_size, *resource, *damaged;
+    struct metric_series *max_volumes;
+    pthread_mutex_t lock; /* collections: kept, so that a collection that is gone shows 0 */
+    struct collection_sums *collections;
+    size_t collection_count;
+};
+
+static struct collection_sums *sums_of(struct volume_metrics *metrics, const char *collection)
+{
+    for (size_t i = 0; i < metrics->collection_count; i++)
+        if (strcmp(metrics->collections[i].name, collection) == 0)
+            return &metrics->collections[i];
+    if (metrics->collection_count >= COLLECTIONS_MAX && strcmp(collection, "other") != 0)
+        return sums_of(metrics, "other");
+    metrics->collections =
+        must(realloc(metrics->collections,
+                     (metrics->collection_count + 1) * sizeof(*metrics->collections)));
+    struct collection_sums *sums = &metrics->collections[metrics->collection_count++];
+    *sums = (struct collection_sums){.name = must(strdup(collection))};
+    return sums;
+}
+
+static int add_volume(void *ctx, struct disk_location *location, struct volume *volume)
+{
+    struct volume_metrics *metrics = ctx;
+    struct volume_stat stat;
+    volume_stat(volume, &stat);
+    struct collection_sums *sums = sums_of(metrics, volume_collection(volume));
+    unsigned can_delete = VOLUME_RO_OPERATOR_CAN_DELETE | VOLUME_RO_TIERED;
+    sums->volumes++;
+    sums->read_only += stat.read_only != 0;
+    sums->no_write_or_delete += (stat.read_only & VOLUME_BLOCKS_DELETE_MASK) != 0;
+    sums->no_write_can_delete += (stat.read_only & can_delete) != 0;
+    sums->low_space += (stat.read_only & VOLUME_RO_LOW_SPACE) != 0;
+    sums->bytes += stat.dat_bytes;
+    sums->deleted_bytes += stat.deletion_bytes;
+    sums->damaged += stat.damaged_count;
+    return 0;
+}
+
+static void set(struct metric_family *family, const char *first, const char *second, uint64_t value)
+{
+    const char *values[] = {first, second};
+    metric_set(metric_series(family, values), (double)value);
+}
+
+static void print_collections(struct volume_metrics *metrics)
+{
+    for (size_t i = 0; i < metrics->collection_count; i++) {
+        const struct collection_sums *sums = &metrics->collections[i];
+        set(metrics->volumes, sums->name, "volume", sums->volumes);
+        set(metrics->read_only, sums->name, "IsReadOnly", sums->read_only);
+        set(metrics->read_only, sums->name, "noWriteOrDelete", sums->no_write_or_delete);
+        set(metrics->read_only, sums->name, "noWriteCanDelete", sums->no_write_can_delete);
+        set(metrics->read_only, sums->name, "isDiskSpaceLow", sums->low_space);
+        set(metrics->disk_size, sums->name, "normal", sums->bytes);
+        set(metrics->disk_size, sums->name, "deleted_bytes", sums->deleted_bytes);
+        const char *values[] = {sums->name};
+        metric_set(metric_series(metrics->damaged, values), (double)sums->damaged);
+    }
+}
+
+static void collect(void *ctx)
+{
+    struct volume_metrics *metrics = ctx;
+    pthread_mutex_lock(&metrics->lock);
+    for (size_t i = 0; i < metrics->collection_count; i++)
+        metrics->collections[i] = (struct collection_sums){.name = metrics->collections[i].name};
+    store_for_each(metrics->store, add_volume, metrics);
+    print_collections(metrics);
+    uint64_t slots = 0;
+    for (size_t i = 0; i < store_location_count(metrics->store); i++) {
+        struct disk_location *location = store_location(metrics->store, i);
+        const char *name = disk_location_directory(location);
+        struct disk_space space;
+        disk_location_space(location, &space);
+        uint64_t reserve =
+            space.reserve_bytes < space.free_bytes ? space.reserve_bytes : space.free_bytes;
+        set(metrics->resource, name, "all", space.total_bytes);
+        set(metrics->resource, name, "used", space.total_bytes - space.free_bytes);
+        set(metrics->resource, name, "free", space.free_bytes);
+        set(metrics->resource, name, "avail", space.free_bytes - reserve);
+        slots += store_location_max(metrics->store, location);
+    }
+    metric_set(metrics->max_volumes, (double)slots);
+    pthread_mutex_unlock(&metrics->lock);
+}
+
+static void add_vacuum(struct volume_metrics *metrics, struct metrics *registry)
+{
+    static const char *const by_success[] = {"success", NULL};
+    static const char *const by_type[] = {"type", NULL};
+    static const double pause_bounds[] = {0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01,
+                                          0.025,  0.05,   0.1,   0.25,   0.5,   1};
+    static const char *const success_values[2][1] = {{"false"}, {"true"}};
+    struct metric_family *counts[PHASES] = {
+        metrics_add(registry, METRIC_COUNTER, NAME("vacuuming_compact_count"),
+                    "Vacuum copies that ended.", by_success, NULL, 0),
+        metrics_add(registry, METRIC_COUNTER, NAME("vacuuming_commit_count"),
+                    "Vacuum commits that ended.", by_success, NULL, 0),
+    };
+    struct metric_family *seconds =
+        metrics_add(registry, METRIC_HISTOGRAM, NAME("vacuuming_seconds"),
+                    "Time that vacuum phases took.", by_type, seconds_bounds, SECONDS_BOUNDS);
+    for (int phase = 0; phase < PHASES; phase++) {
+        for (int success = 0; success < 2; success++)
+            metrics->vacuum_count[phase][success] =
+                metric_series(counts[phase], success_values[success]);
+        metrics->vacuum_seconds[phase] = metric_series(seconds, &phase_names[phase]);
+    }
+    struct metric_family *pause =
+        metrics_add(registry, METRIC_HISTOGRAM, "kelp_vacuum_writer_pause_seconds",
+                    "Longest time that writers waited for a vacuum commit.", NULL, pause_bounds,
+                    sizeof(pause_bounds) / sizeof(pause_bounds[0]));
+    metrics->vacuum_pause = metric_series(pause, NULL);
+}
+
+struct volume_metrics *volume_metrics_create(struct metrics *registry, struct store *store,
+                                             const char *version)
+{
+    static const char *const by_collection_type[] = {"collection", "type", NULL};
+    static const char *const by_collection[] = {"collection", NULL};
+    static const char *const by_name_type[] = {"name", "type", NULL};
+    static const char *const by_version[] = {"version", NULL};
+    struct volume_metrics *metrics = must(calloc(1, sizeof(*metrics)));
+    metrics->store = store;
+    pthread_mutex_init(&metrics->lock, NULL);
+    add_vacuum(metrics, registry);
+    metrics->volumes = metrics_add(registry, METRIC_GAUGE, NAME("volumes"), "Volumes served.",
+                                   by_collection_type, NULL, 0);
+    metrics->read_only = metrics_add(registry, METRIC_GAUGE, NAME("read_only_volumes"),
+                                     "Read-only volumes by reason.", by_collection_type, NULL, 0);
+    metrics->disk_size = metrics_add(registry, METRIC_GAUGE, NAME("total_disk_size"),
+                                     "Bytes in volumes.", by_collection_type, NULL, 0);
+    metrics->resource = metrics_add(registry, METRIC_GAUGE, NAME("resource"),
+                                    "Disk space by directory.", by_name_type, NULL, 0);
+    metrics->damaged =
+        metrics_add(registry, METRIC_GAUGE, "kelp_damaged_records",
+                    "Records that failed their check since their volume was opened.",
+                    by_collection, NULL, 0);
+    metrics->max_volumes =
+        metric_series(metrics_add(registry, METRIC_GAUGE, NAME("max_volumes"),
+                                  "Volume slots of all disks.", NULL, NULL, 0),
+                      NULL);
+    struct metric_family *start =
+        metrics_add(registry, METRIC_GAUGE, NAME("start_time_seconds"),
+                    "When the server started, in unix time.", NULL, NULL, 0);
+    metric_set(metric_series(start, NULL), (double)time(NULL));
+    struct metric_family *build = metrics_add(registry, METRIC_GAUGE, "SeaweedFS_build_info",
+                                              "What this is.", by_version, NULL, 0);
+    metric_set(metric_series(build, &version), 1);
+    metrics_set_collector(registry, collect, metrics);
+    return metrics;
+}
+
+void volume_metrics_destroy(struct volume_metrics *metrics)
+{
+    if (!metrics)
+        return;
+    for (size_t i = 0; i < metrics->collection_count; i++)
+        free(metrics->collections[i].name);
+    free(metrics->collections);
+    pthread_mutex_destroy(&metrics->lock);
+    free(metrics);
+}
+
+void volume_metrics_vacuum(struct volume_metrics *metrics, enum volume_metrics_phase phase,
+                           bool is_success, double seconds)
+{
+    if (!metrics)
+        return;
+    metric_add(metrics->vacuum_count[phase][is_success], 1);
+    metric_observe(metrics->vacuum_seconds[phase], seconds);
+}
+
+void volume_metrics_vacuum_pause(struct volume_metrics *metrics, double seconds)
+{
+    if (metrics)
+        metric_observe(metrics->vacuum_pause, seconds);
+}
