@@ -3,6 +3,7 @@
 #include "volume/blob.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 
 void blob_let_go(struct blob *blob)
 {

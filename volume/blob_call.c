@@ -1,6 +1,7 @@
 /* The life of a request as the accounts see it (metrics, bytes in flight), and the shapes of replies. */
 #include "volume/blob_call.h"
 
+#include "common/http_status.h"
 #include "volume/blob_lane.h"
 
 #include <stdio.h>
@@ -169,20 +170,28 @@ static void append_html(struct buffer *out, struct slice text)
     }
 }
 
-void blob_call_reply_redirect(struct blob_call *call, int status, struct slice location)
+void blob_call_redirect(struct http_request *request, int status, struct slice location)
 {
-    struct http_request *request = call->request;
     http_response_set_header(request, "Location", location);
-    if (!blob_call_is_read(call)) {
-        blob_call_reply_empty(call, status);
+    bool is_get = request->method == HTTP_METHOD_GET;
+    if (!is_get && request->method != HTTP_METHOD_HEAD) {
+        http_respond_empty(request, status);
         return;
     }
     http_response_set_header(request, "Content-Type", SLICE("text/html; charset=utf-8"));
-    struct buffer *out = blob_call_scratch(call);
-    buffer_append_text(out, "<a href=\"");
-    append_html(out, location);
-    buffer_printf(out, "\">%s</a>.\n\n", status == 301 ? "Moved Permanently" : "Temporary Redirect");
-    blob_call_reply(call, status, arena_slice(request->arena, buffer_slice(out)), NULL, NULL);
+    struct buffer out = BUFFER_INIT;
+    buffer_append_text(&out, "<a href=\"");
+    append_html(&out, location);
+    buffer_printf(&out, "\">%s</a>.\n\n", http_status_text(status));
+    struct slice body = arena_slice(request->arena, buffer_slice(&out));
+    buffer_fini(&out);
+    http_respond(request, status, body, NULL, NULL);
+}
+
+void blob_call_reply_redirect(struct blob_call *call, int status, struct slice location)
+{
+    blob_call_close(call, status);
+    blob_call_redirect(call->request, status, location);
 }
 
 struct buffer *blob_call_scratch(struct blob_call *call)

@@ -48,6 +48,8 @@ struct volume_http {
     struct in_flight uploads, downloads;
     struct blob_metrics *metrics; /* NULL: none */
     struct slice server_text;
+    struct slice too_large; /* what an upload over the limit is told */
+    char too_large_text[80];
 };
 
 /* One request, in its arena; request->user points here. */
@@ -94,6 +96,8 @@ void blob_call_reply_failure(struct blob_call *call, int status, const struct er
 void blob_call_reply_text(struct blob_call *call, int status, const char *text);
 /* 301, 307: Location, and a line of HTML for GET. */
 void blob_call_reply_redirect(struct blob_call *call, int status, struct slice location);
+/* The same for a request that never became a call. */
+void blob_call_redirect(struct http_request *request, int status, struct slice location);
 
 /* For those that stream or abort: the accounts of a call end here. `status` is for the metrics. */
 void blob_call_close(struct blob_call *call, int status);

@@ -9,6 +9,7 @@
 #include "volume/blob_remote.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 
 /* Up to here a record is read in one piece. */
 #define WHOLE_RECORD_MAX (1u << 20)
@@ -56,10 +57,9 @@ static bool send_elsewhere(struct blob_call *call)
     struct volume *volume = store_acquire(call->http->config.store, volume_id);
     if (!volume)
         return false;
-    struct volume_stat stat;
-    volume_stat(volume, &stat);
+    unsigned copies = replica_placement_copies(volume_replica_placement(volume));
     store_release(call->http->config.store, volume);
-    if (replica_placement_copies(stat.replica_placement) <= 1)
+    if (copies <= 1)
         return false;
     blob_remote_read(call, volume_id, &path,
                      call->http->config.read_mode == VOLUME_READ_PROXY ? VOLUME_READ_PROXY

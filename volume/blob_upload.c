@@ -35,18 +35,12 @@ static uint64_t parse_seconds(struct slice text)
     return value;
 }
 
-static int parse_form(struct blob_call *call, struct blob_upload *upload, struct error *err)
+static void parse_query(struct blob_call *call, struct blob_upload *upload)
 {
     struct http_request *request = call->request;
     struct needle *needle = &upload->needle;
-    needle->flags = NEEDLE_HAS_LAST_MODIFIED;
-    needle->last_modified = (uint64_t)(blob_call_now_ns(call) / 1000000000);
-    if (request->query.len == 0)
-        return 0;
-    int code = url_query_check(request->query, err);
-    if (code != 0)
-        return code;
     upload->is_replicate = blob_call_query_is(call, "type", "replicate");
+    upload->is_durable = blob_call_query_is(call, "fsync", "true");
     uint64_t seconds = parse_seconds(http_request_query(request, "ts"));
     if (seconds != 0)
         needle->last_modified = seconds;
@@ -57,7 +51,22 @@ static int parse_form(struct blob_call *call, struct blob_upload *upload, struct
         needle->flags |= NEEDLE_HAS_TTL;
     else
         needle->ttl = (struct ttl){0};
-    return 0;
+}
+
+int blob_upload_parse_form(struct blob_call *call, struct blob_upload *ret, struct error *err)
+{
+    struct http_request *request = call->request;
+    *ret = (struct blob_upload){0};
+    ret->needle.flags = NEEDLE_HAS_LAST_MODIFIED;
+    ret->needle.last_modified = (uint64_t)(blob_call_now_ns(call) / 1000000000);
+    int code = request->query.len > 0 ? url_query_check(request->query, err) : 0;
+    struct slice content_type = http_request_header(request, "Content-Type");
+    struct media_type unused;
+    if (code == 0 && content_type.len > 0)
+        code = media_type_parse(request->arena, content_type, &unused, err);
+    if (code == 0 && request->query.len > 0)
+        parse_query(call, ret);
+    return code;
 }
 
 /* ---- name and type ---- */
@@ -211,29 +220,25 @@ static bool is_form_data(struct slice content_type)
            memmem(content_type.ptr, content_type.len, "form-data", 9) != NULL;
 }
 
-int blob_upload_parse(struct blob_call *call, struct blob_upload *ret, struct error *err)
+int blob_upload_parse_body(struct blob_call *call, struct blob_upload *upload, struct error *err)
 {
     struct http_request *request = call->request;
-    struct blob_upload upload = {0};
     struct slice content_type = http_request_header(request, "Content-Type");
-    int code = parse_form(call, &upload, err);
-    if (code != 0)
-        return code;
-    upload.content_md5 = http_request_header(request, "Content-Md5");
-    if (call->kind == BLOB_CALL_POST && is_form_data(content_type))
-        code = parse_multipart(call, content_type, &upload, err);
-    else
-        parse_raw(call, content_type, &upload);
-    if (code != 0)
-        return code;
+    upload->content_md5 = http_request_header(request, "Content-Md5");
+    if (call->kind == BLOB_CALL_POST && is_form_data(content_type)) {
+        int code = parse_multipart(call, content_type, upload, err);
+        if (code != 0)
+            return code;
+    } else {
+        parse_raw(call, content_type, upload);
+    }
     uint64_t limit = call->http->config.file_size_limit_bytes;
-    if (upload.needle.data.len > limit)
+    if (upload->needle.data.len > limit)
         return error_set(err, KELP_E_INVALID, "file over the limited %llu bytes",
                          (unsigned long long)limit);
     size_t pairs = count_pairs(request);
     if (pairs > 0)
-        add_pairs(call, pairs, &upload);
-    *ret = upload;
+        add_pairs(call, pairs, upload);
     return 0;
 }
 

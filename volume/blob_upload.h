@@ -10,12 +10,16 @@ struct blob_upload {
     struct slice content_md5; /* what the client expects, base64; empty: nothing */
     uint64_t original_size;   /* uncompressed */
     bool is_replicate;        /* type=replicate */
+    bool is_durable;          /* fsync=true */
     bool is_gzip_given;       /* the client compressed it */
     char *packed;             /* malloc'd compressed data, or NULL */
 };
 
-/* Loop thread; copies nothing large. KELP_E_INVALID with the text that the client is to see. */
-int blob_upload_parse(struct blob_call *call, struct blob_upload *ret, struct error *err);
+/* Query and Content-Type; begins *ret. Both are for the loop thread, copy nothing large, and fail with
+ * KELP_E_INVALID and the text that the client is to see. */
+int blob_upload_parse_form(struct blob_call *call, struct blob_upload *ret, struct error *err);
+/* The body, after the form. */
+int blob_upload_parse_body(struct blob_call *call, struct blob_upload *upload, struct error *err);
 
 /* Measures, compresses, checks the MD5 and sums: any one thread, in proportion to the size. */
 int blob_upload_digest(struct blob_upload *upload, struct error *err);

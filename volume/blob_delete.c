@@ -1,0 +1,220 @@
+/* A delete on its way: find, read (for the cookie), peers, local tombstone, peers' tombstones, reply.
+ * Whatever cannot be read cannot be deleted by a client: 404, and the blob stays. */
+#include "volume/blob_delete.h"
+
+#include "common/file_id.h"
+#include "volume/blob_path.h"
+#include "volume/blob_peers.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+/* Up to here the whole record is read (and its CRC checked), beyond it only both ends. */
+#define WHOLE_RECORD_MAX (1u << 20)
+
+struct blob_delete {
+    struct blob_call *call;
+    uint32_t volume_id, cookie;
+    uint64_t key;
+    struct volume *volume; /* acquired, or NULL */
+    struct volume_read read;
+    bool is_reading;
+    void *buffer; /* malloc'd */
+    struct needle needle;
+    struct blob_offload offload;
+    struct blob_peers peers;
+    struct blob_append append;
+    uint64_t size; /* that the reply tells */
+    int code;
+    struct error err;
+};
+
+/* ---- the end ---- */
+
+static void let_go(struct blob_delete *delete)
+{
+    if (delete->is_reading)
+        volume_read_end(&delete->read);
+    delete->is_reading = false;
+    if (delete->volume)
+        store_release(delete->call->http->config.store, delete->volume);
+    delete->volume = NULL;
+    free(delete->buffer);
+    delete->buffer = NULL;
+    blob_peers_fini(&delete->peers);
+}
+
+static void reply_size(struct blob_delete *delete, int status, uint64_t size)
+{
+    struct json_writer w;
+    let_go(delete);
+    blob_call_begin_json(delete->call, &w);
+    json_writer_begin_object(&w);
+    json_writer_member_uint(&w, "size", size);
+    json_writer_end_object(&w);
+    blob_call_end_json(delete->call, status);
+}
+
+static void fail(struct blob_delete *delete, const struct error *err)
+{
+    delete->err = *err;
+    error_prefix(&delete->err, "Deletion Failed");
+    let_go(delete);
+    blob_call_reply_failure(delete->call, 500, &delete->err);
+}
+
+/* ---- the tombstones ---- */
+
+static void on_replicated(void *ctx, int code, const struct error *err)
+{
+    struct blob_delete *delete = ctx;
+    blob_metrics_replicated(delete->call->http->metrics, false, delete->peers.locations->count - 1,
+                            code == 0);
+    if (code != 0)
+        fail(delete, err);
+    else
+        reply_size(delete, 202, delete->size);
+}
+
+static void on_appended(struct blob_append *append)
+{
+    struct blob_delete *delete =
+        (struct blob_delete *)((char *)append - offsetof(struct blob_delete, append));
+    if (append->request.code != 0) {
+        fail(delete, &append->request.err);
+        return;
+    }
+    delete->size = (uint64_t)append->request.body_size;
+    if (!delete->peers.locations) {
+        reply_size(delete, 202, delete->size);
+        return;
+    }
+    struct replicator *replicator = blob_lane_replicator(delete->call->lane, &delete->err);
+    if (!replicator) {
+        struct error err = delete->err;
+        fail(delete, &err);
+        return;
+    }
+    struct replicator_target target;
+    blob_peers_target(&delete->peers, &target);
+    replicator_delete(replicator, &target, on_replicated, delete);
+}
+
+static void on_peers(struct blob_peers *peers)
+{
+    struct blob_delete *delete =
+        (struct blob_delete *)((char *)peers - offsetof(struct blob_delete, peers));
+    if (peers->code != 0) {
+        fail(delete, &peers->err);
+        return;
+    }
+    struct append_request *request = &delete->append.request;
+    request->volume = delete->volume;
+    request->kind = APPEND_DELETE;
+    request->needle = (struct needle){.key = delete->key, .cookie = delete->cookie};
+    request->check_cookie = true;
+    request->is_durable = false;
+    request->is_unchanged = false;
+    request->code = 0;
+    delete->append.done = on_appended;
+    blob_lane_append(delete->call->lane,
+                     store_append_queue(delete->call->http->config.store, delete->volume),
+                     &delete->append);
+}
+
+/* ---- find and read ---- */
+
+static void check(struct blob_delete *delete)
+{
+    if (delete->code != 0) {
+        reply_size(delete, 404, 0);
+        return;
+    }
+    volume_read_end(&delete->read);
+    delete->is_reading = false;
+    if (delete->read.record_size != 0 && delete->needle.cookie != delete->cookie) {
+        let_go(delete);
+        blob_call_reply_error(delete->call, 400, "File Random Cookie does not match.");
+        return;
+    }
+    struct blob_peers *peers = &delete->peers;
+    peers->call = delete->call;
+    peers->volume_id = delete->volume_id;
+    peers->copies = replica_placement_copies(volume_replica_placement(delete->volume));
+    peers->done = on_peers;
+    if (blob_call_query_is(delete->call, "type", "replicate"))
+        on_peers(peers);
+    else
+        blob_peers_find(peers);
+}
+
+static int read_needle(struct blob_delete *delete, bool nowait)
+{
+    return delete->read.record_size <= WHOLE_RECORD_MAX
+               ? volume_read_record(&delete->read, delete->buffer, nowait, &delete->needle, NULL)
+               : volume_read_around(&delete->read, delete->buffer, nowait, &delete->needle, NULL);
+}
+
+static void read_on_worker(struct blob_offload *offload)
+{
+    struct blob_delete *delete =
+        (struct blob_delete *)((char *)offload - offsetof(struct blob_delete, offload));
+    delete->code = read_needle(delete, false);
+}
+
+static void on_read(struct blob_offload *offload)
+{
+    check((struct blob_delete *)((char *)offload - offsetof(struct blob_delete, offload)));
+}
+
+static void load(struct blob_delete *delete)
+{
+    uint64_t size = delete->read.record_size;
+    if (size == 0) {
+        check(delete);
+        return;
+    }
+    delete->buffer = malloc(size <= WHOLE_RECORD_MAX ? size : VOLUME_READ_AROUND_MAX);
+    delete->code = delete->buffer ? read_needle(delete, true) : KELP_E_NO_MEMORY;
+    if (delete->code == KELP_E_AGAIN) {
+        delete->offload.work = read_on_worker;
+        delete->offload.done = on_read;
+        delete->code = blob_lane_offload(delete->call->lane, &delete->offload);
+        if (delete->code == 0)
+            return;
+    }
+    if (delete->code == KELP_E_NO_MEMORY || delete->code == KELP_E_LIMIT) {
+        struct error err;
+        error_set(&err, delete->code, "too many requests wait for this disk: try again later");
+        fail(delete, &err);
+        return;
+    }
+    check(delete);
+}
+
+void blob_delete_start(struct blob_call *call)
+{
+    struct blob_path path;
+    struct error err;
+    struct blob_delete *delete = arena_calloc(call->request->arena, sizeof(*delete));
+    delete->call = call;
+    blob_path_parse(call->request->path, &path);
+    if (needle_id_parse(path.fid, &delete->key, &delete->cookie, &err) != 0) {
+        blob_call_reply_error(call, 400, err.message);
+        return;
+    }
+    /* A volume id that is none stands for volume 0, which nobody has. */
+    if (volume_id_parse(path.vid, &delete->volume_id, NULL) == 0)
+        delete->volume = store_acquire(call->http->config.store, delete->volume_id);
+    if (!delete->volume) {
+        reply_size(delete, 404, 0);
+        return;
+    }
+    delete->code = volume_read_begin(delete->volume, delete->key, false, &delete->read, NULL);
+    if (delete->code != 0) {
+        reply_size(delete, 404, 0);
+        return;
+    }
+    delete->is_reading = true;
+    load(delete);
+}

@@ -1,0 +1,96 @@
+/* A volume with one copy that is here has no peers, and nobody is asked. Anything else is looked up. Too
+ * few locations fail the request before anything is changed, and the cached answer is dropped, so that a
+ * replica that comes back is seen at once. Locations that are read-only do not count: a write there would
+ * fail after it had been done here. */
+#include "volume/blob_peers.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+
+static size_t count_writable(const struct volume_locations *locations)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < locations->count; i++)
+        count += !locations->items[i].is_read_only;
+    return count;
+}
+
+static void on_found(struct volume_lookup_request *lookup)
+{
+    struct blob_peers *peers =
+        (struct blob_peers *)((char *)lookup - offsetof(struct blob_peers, lookup));
+    struct volume_http *http = peers->call->http;
+    if (lookup->code != 0) {
+        peers->code = error_set(&peers->err, lookup->code,
+                                "replicating lookup failed for %" PRIu32 ": %s", peers->volume_id,
+                                lookup->err.message);
+        peers->done(peers);
+        return;
+    }
+    peers->locations = lookup->locations;
+    size_t writable = count_writable(lookup->locations);
+    if (peers->copies > 0 && writable < peers->copies) {
+        volume_lookup_forget(http->config.lookup, peers->volume_id);
+        peers->code = error_set(&peers->err, KELP_E_PRECONDITION,
+                                "%sreplication locations [%zu] is less than volume %" PRIu32
+                                " replication copy count [%u]",
+                                peers->is_write ? "writable " : "", writable, peers->volume_id,
+                                peers->copies);
+    }
+    peers->done(peers);
+}
+
+void blob_peers_find(struct blob_peers *peers)
+{
+    struct volume_lookup *lookup = peers->call->http->config.lookup;
+    peers->locations = NULL;
+    peers->code = 0;
+    if (peers->copies == 1 || (!lookup && peers->copies == 0)) {
+        peers->done(peers);
+        return;
+    }
+    if (!lookup) {
+        peers->code = error_set(&peers->err, KELP_E_UNAVAILABLE,
+                                "replicating lookup failed for %" PRIu32 ": no master is known",
+                                peers->volume_id);
+        peers->done(peers);
+        return;
+    }
+    peers->lookup.loop = peers->call->request->loop;
+    peers->lookup.volume_id = peers->volume_id;
+    peers->lookup.done = on_found;
+    volume_lookup_find(lookup, &peers->lookup);
+}
+
+void blob_peers_fini(struct blob_peers *peers)
+{
+    volume_locations_unref(peers->locations);
+    peers->locations = NULL;
+}
+
+/* The client's token, wherever it came from. */
+static struct slice find_token(struct http_request *request)
+{
+    struct slice token = {0};
+    if (request->query.len > 0)
+        token = http_request_query(request, "jwt");
+    if (token.len > 0)
+        return token;
+    struct slice header = http_request_header(request, "Authorization");
+    if (header.len > 7 && strncasecmp(header.ptr, "bearer", 6) == 0)
+        return slice_from(header, 7);
+    return (struct slice){0};
+}
+
+void blob_peers_target(struct blob_peers *peers, struct replicator_target *ret)
+{
+    struct blob_call *call = peers->call;
+    *ret = (struct replicator_target){
+        .locations = peers->locations,
+        .own_url = call->http->config.own_url,
+        .skip_read_only = true,
+        .path = call->request->raw_path,
+        .authorization = find_token(call->request),
+        .request_id = slice_cstr(call->request_id),
+    };
+}

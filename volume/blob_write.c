@@ -1,0 +1,293 @@
+/* A write on its way: room, form, volume id, body, needle, peers, local append, peers' append, reply.
+ *
+ * Everything that can be wrong with the request is found before the volume is touched. The local append
+ * comes first, also when it finds the same blob there already; then all peers at once; the reply tells of
+ * the first failure, and what was written stays (the contract of the peer: the client writes again). */
+#include "volume/blob_write.h"
+
+#include "common/crc32c.h"
+#include "common/file_id.h"
+#include "volume/blob_path.h"
+#include "volume/blob_peers.h"
+#include "volume/blob_upload.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+
+struct blob_write {
+    struct blob_call *call;
+    struct blob_upload upload;
+    uint32_t volume_id;
+    struct volume *volume; /* acquired while it is looked at or written to, else NULL */
+    bool is_local, is_unchanged;
+    struct blob_peers peers;
+    struct blob_append append;
+    struct blob_offload offload;
+    int code;
+    struct error err;
+};
+
+static void parse(struct blob_write *write);
+static void place(struct blob_write *write);
+
+/* ---- the end ---- */
+
+static void let_go(struct blob_write *write)
+{
+    if (write->volume)
+        store_release(write->call->http->config.store, write->volume);
+    write->volume = NULL;
+    blob_peers_fini(&write->peers);
+    blob_upload_fini(&write->upload);
+}
+
+static void fail(struct blob_write *write, int status, const struct error *err)
+{
+    struct error kept = *err; /* it may live in what is let go */
+    let_go(write);
+    blob_call_reply_failure(write->call, status, &kept);
+}
+
+static void reply(struct blob_write *write)
+{
+    struct blob_call *call = write->call;
+    struct http_request *request = call->request;
+    struct needle *needle = &write->upload.needle;
+    char etag[12];
+    snprintf(etag, sizeof(etag), "\"%08x\"", needle->checksum);
+    http_response_header(request, "Etag", slice_of(etag, 10));
+    http_response_header(request, "Content-Md5", write->upload.content_md5);
+    let_go(write);
+    if (write->is_unchanged) {
+        blob_call_reply_empty(call, 204);
+        return;
+    }
+    struct json_writer w;
+    blob_call_begin_json(call, &w);
+    json_writer_begin_object(&w);
+    if (needle->name.len > 0)
+        json_writer_member_string(&w, "name", needle->name);
+    if (write->upload.original_size > 0)
+        json_writer_member_uint(&w, "size", write->upload.original_size);
+    json_writer_member_string(&w, "eTag", slice_of(etag + 1, 8));
+    if (needle->mime.len > 0)
+        json_writer_member_string(&w, "mime", needle->mime);
+    if (write->upload.content_md5.len > 0)
+        json_writer_member_string(&w, "contentMd5", write->upload.content_md5);
+    json_writer_end_object(&w);
+    blob_call_end_json(call, 201);
+}
+
+/* ---- room ---- */
+
+static void on_room(void *ctx, int code)
+{
+    struct blob_write *write = ctx;
+    struct blob_call *call = write->call;
+    struct in_flight *uploads = &call->http->uploads;
+    call->waiter = NULL;
+    if (code == 0) {
+        parse(write);
+    } else if (code == KELP_E_CANCELLED) {
+        blob_call_reply_error(call, 499, "context canceled");
+    } else {
+        blob_call_reply_error(
+            call, 429,
+            arena_printf(call->request->arena,
+                         "reject because inflight upload data %" PRIu64 " > %" PRIu64
+                         ", and wait timeout",
+                         in_flight_bytes(uploads), uploads->limit_bytes));
+    }
+}
+
+void blob_write_start(struct blob_call *call)
+{
+    struct volume_http *http = call->http;
+    struct blob_write *write = arena_alloc(call->request->arena, sizeof(*write));
+    write->call = call;
+    write->volume = NULL;
+    write->is_local = write->is_unchanged = false;
+    write->upload.packed = NULL;
+    write->peers.locations = NULL;
+    if (!in_flight_is_over(&http->uploads) || blob_call_query_is(call, "type", "replicate")) {
+        parse(write);
+        return;
+    }
+    blob_metrics_event(http->metrics, BLOB_EVENT_UPLOAD_LIMIT);
+    int code = in_flight_wait(&http->uploads, call->request->loop, http->config.upload_wait_ms,
+                              on_room, write, &call->waiter);
+    if (code != 0)
+        on_room(write, KELP_E_TIMEOUT);
+}
+
+/* ---- the needle ---- */
+
+static void digest(struct blob_offload *offload)
+{
+    struct blob_write *write =
+        (struct blob_write *)((char *)offload - offsetof(struct blob_write, offload));
+    write->code = blob_upload_digest(&write->upload, &write->err);
+}
+
+static void on_digested(struct blob_offload *offload)
+{
+    struct blob_write *write =
+        (struct blob_write *)((char *)offload - offsetof(struct blob_write, offload));
+    if (write->code != 0)
+        fail(write, 400, &write->err);
+    else
+        place(write);
+}
+
+static int parse_all(struct blob_write *write)
+{
+    struct slice path = write->call->request->path;
+    struct blob_path parts;
+    int code = blob_upload_parse_form(write->call, &write->upload, &write->err);
+    if (code != 0)
+        return code;
+    blob_path_parse(path, &parts);
+    code = volume_id_parse(parts.vid, &write->volume_id, &write->err);
+    if (code == 0)
+        code = blob_upload_parse_body(write->call, &write->upload, &write->err);
+    if (code == 0)
+        code = needle_id_parse(blob_path_write_id(path), &write->upload.needle.key,
+                               &write->upload.needle.cookie, &write->err);
+    return code;
+}
+
+static void parse(struct blob_write *write)
+{
+    struct blob_call *call = write->call;
+    if (call->http->uploads.limit_bytes != 0) {
+        call->upload_bytes = call->request->body.len;
+        in_flight_enter(&call->http->uploads, call->upload_bytes);
+    }
+    if (parse_all(write) != 0) {
+        fail(write, 400, &write->err);
+        return;
+    }
+    write->offload.work = digest;
+    write->offload.done = on_digested;
+    if (!blob_upload_is_slow(&write->upload)) {
+        digest(&write->offload);
+        on_digested(&write->offload);
+    } else if (blob_lane_offload(call->lane, &write->offload) != 0) {
+        error_set(&write->err, KELP_E_LIMIT, "too much waits to be compressed: try again later");
+        fail(write, 503, &write->err);
+    }
+}
+
+/* ---- storing ---- */
+
+static void on_replicated(void *ctx, int code, const struct error *err)
+{
+    struct blob_write *write = ctx;
+    struct volume_http *http = write->call->http;
+    blob_metrics_replicated(http->metrics, true, write->peers.locations->count - write->is_local,
+                            code == 0);
+    if (code == 0) {
+        reply(write);
+        return;
+    }
+    blob_metrics_event(http->metrics, BLOB_EVENT_WRITE_REPLICAS);
+    write->err = *err;
+    error_prefix(&write->err, "failed to write to replicas for volume %" PRIu32, write->volume_id);
+    fail(write, 500, &write->err);
+}
+
+static void replicate(struct blob_write *write)
+{
+    if (!write->peers.locations) {
+        reply(write);
+        return;
+    }
+    struct replicator *replicator = blob_lane_replicator(write->call->lane, &write->err);
+    if (!replicator) {
+        fail(write, 500, &write->err);
+        return;
+    }
+    struct replicator_target target;
+    blob_peers_target(&write->peers, &target);
+    replicator_put(replicator, &target, &write->upload.needle, write->upload.content_md5,
+                   write->upload.is_durable, on_replicated, write);
+}
+
+static void on_appended(struct blob_append *append)
+{
+    struct blob_write *write =
+        (struct blob_write *)((char *)append - offsetof(struct blob_write, append));
+    store_release(write->call->http->config.store, write->volume);
+    write->volume = NULL;
+    if (append->request.code != 0) {
+        blob_metrics_event(write->call->http->metrics, BLOB_EVENT_WRITE_LOCAL);
+        error_prefix(&append->request.err, "failed to write to local disk");
+        fail(write, 500, &append->request.err);
+        return;
+    }
+    write->is_unchanged = append->request.is_unchanged;
+    /* The volume's own TTL may have come in: the replicas are to have it too. */
+    write->upload.needle.ttl = append->request.needle.ttl;
+    write->upload.needle.flags = append->request.needle.flags;
+    replicate(write);
+}
+
+static void append_locally(struct blob_write *write)
+{
+    struct append_request *request = &write->append.request;
+    request->volume = write->volume;
+    request->kind = APPEND_PUT;
+    request->needle = write->upload.needle;
+    request->check_cookie = true;
+    request->is_durable = write->upload.is_durable;
+    request->is_unchanged = false;
+    request->code = 0;
+    write->append.done = on_appended;
+    blob_lane_append(write->call->lane,
+                     store_append_queue(write->call->http->config.store, write->volume),
+                     &write->append);
+}
+
+static void on_peers(struct blob_peers *peers)
+{
+    struct blob_write *write =
+        (struct blob_write *)((char *)peers - offsetof(struct blob_write, peers));
+    if (peers->code != 0) {
+        fail(write, 500, &peers->err);
+        return;
+    }
+    if (write->is_local) {
+        append_locally(write);
+        return;
+    }
+    struct replicator_target target;
+    blob_peers_target(peers, &target);
+    if (!peers->locations || replicator_peer_count(&target) == 0) {
+        error_set(&write->err, KELP_E_NOT_FOUND, "volume %" PRIu32 " not found on %s",
+                  write->volume_id, write->call->http->config.own_url);
+        fail(write, 500, &write->err);
+        return;
+    }
+    replicate(write);
+}
+
+static void place(struct blob_write *write)
+{
+    struct blob_call *call = write->call;
+    struct blob_peers *peers = &write->peers;
+    write->volume = store_acquire(call->http->config.store, write->volume_id);
+    write->is_local = write->volume != NULL;
+    peers->call = call;
+    peers->volume_id = write->volume_id;
+    peers->is_write = true;
+    peers->done = on_peers;
+    peers->copies =
+        write->volume ? replica_placement_copies(volume_replica_placement(write->volume)) : 0;
+    if (!write->upload.is_replicate) {
+        blob_peers_find(peers);
+        return;
+    }
+    peers->code = 0;
+    on_peers(peers);
+}

@@ -1,0 +1,243 @@
+/* Routing. A path that is not clean is redirected before anything else; then the few pages; then every path
+ * is a blob's, told apart by method. The admin and the public port differ only here. */
+#include "volume/volume_http.h"
+
+#include "common/check.h"
+#include "common/url.h"
+#include "volume/blob_delete.h"
+#include "volume/blob_lane.h"
+#include "volume/blob_pages.h"
+#include "volume/blob_read.h"
+#include "volume/blob_write.h"
+
+#include <inttypes.h>
+
+#define DEFAULT_WAIT_MS 60000u
+#define DEFAULT_READERS 8u
+#define POOL_QUEUE_MAX  10000u
+/* The multipart wrapping of a blob: part headers, boundaries, other small fields. */
+#define WRAPPING_MAX (1u << 20)
+
+/* ---- routing ---- */
+
+static enum blob_call_kind kind_of(const struct http_request *request)
+{
+    switch (request->method) {
+    case HTTP_METHOD_GET:
+        return BLOB_CALL_GET;
+    case HTTP_METHOD_HEAD:
+        return BLOB_CALL_HEAD;
+    case HTTP_METHOD_POST:
+        return BLOB_CALL_POST;
+    case HTTP_METHOD_PUT:
+        return BLOB_CALL_PUT;
+    case HTTP_METHOD_DELETE:
+        return BLOB_CALL_DELETE;
+    case HTTP_METHOD_OPTIONS:
+        return BLOB_CALL_OPTIONS;
+    case HTTP_METHOD_OTHER:
+        break;
+    }
+    return BLOB_CALL_INVALID;
+}
+
+static bool is_static_file(struct slice path)
+{
+    return slice_equals(path, SLICE("/favicon.ico")) || slice_starts(path, SLICE("/seaweedfsstatic/"));
+}
+
+static void answer_options(struct blob_call *call)
+{
+    http_response_header(call->request, "Access-Control-Allow-Methods",
+                         call->is_public ? SLICE("GET, OPTIONS")
+                                         : SLICE("PUT, POST, GET, DELETE, OPTIONS"));
+    http_response_header(call->request, "Access-Control-Allow-Headers", SLICE("*"));
+    blob_call_reply_empty(call, 200);
+}
+
+/* Only a path with "//" or "/." in it, or one that does not begin with a slash, can be unclean. */
+static bool may_be_unclean(struct slice path)
+{
+    if (path.len == 0 || path.ptr[0] != '/')
+        return true;
+    for (size_t i = 1; i < path.len; i++)
+        if (path.ptr[i - 1] == '/' && (path.ptr[i] == '/' || path.ptr[i] == '.'))
+            return true;
+    return false;
+}
+
+static bool redirect_unclean(struct http_request *request)
+{
+    struct slice clean;
+    if (!may_be_unclean(request->path) || !url_clean_path(request->arena, request->path, &clean))
+        return false;
+    struct buffer location = BUFFER_INIT;
+    url_encode_path(&location, clean);
+    if (request->query.len > 0)
+        buffer_printf(&location, "?%.*s", (int)request->query.len, request->query.ptr);
+    blob_call_redirect(request, 307, arena_slice(request->arena, buffer_slice(&location)));
+    buffer_fini(&location);
+    return true;
+}
+
+static void route_blob(struct blob_call *call)
+{
+    switch (call->kind) {
+    case BLOB_CALL_GET:
+    case BLOB_CALL_HEAD:
+        blob_read_start(call);
+        return;
+    case BLOB_CALL_OPTIONS:
+        answer_options(call);
+        return;
+    default:
+        break;
+    }
+    if (call->is_public) {
+        blob_call_reply_empty(call, 200);
+        return;
+    }
+    if (call->kind == BLOB_CALL_DELETE)
+        blob_delete_start(call);
+    else if (call->kind == BLOB_CALL_INVALID)
+        blob_call_reply_error(call, 400,
+                              arena_printf(call->request->arena, "unsupported method %.*s",
+                                           (int)call->request->method_name.len,
+                                           call->request->method_name.ptr));
+    else
+        blob_write_start(call);
+}
+
+static void on_admin_request(struct http_request *request, void *ctx)
+{
+    struct volume_http *http = ctx;
+    struct slice path = request->path;
+    if (redirect_unclean(request))
+        return;
+    /* Blobs' paths have a comma or a second slash: no need to compare them all. */
+    if (slice_equals(path, SLICE("/status")))
+        blob_pages_status(blob_call_begin(http, request, BLOB_CALL_PAGE, false));
+    else if (slice_equals(path, SLICE("/healthz")) || slice_equals(path, SLICE("/readyz")))
+        blob_pages_health(blob_call_begin(http, request, BLOB_CALL_PAGE, false));
+    else if (is_static_file(path))
+        blob_pages_not_found(request);
+    else
+        route_blob(blob_call_begin(http, request, kind_of(request), false));
+}
+
+static void on_public_request(struct http_request *request, void *ctx)
+{
+    if (redirect_unclean(request))
+        return;
+    if (is_static_file(request->path))
+        blob_pages_not_found(request);
+    else
+        route_blob(blob_call_begin(ctx, request, kind_of(request), true));
+}
+
+/* Before a body is taken in: is the client welcome, and how much may it send? */
+static void on_admin_headers(struct http_request *request, void *ctx)
+{
+    struct volume_http *http = ctx;
+    enum blob_call_kind kind = kind_of(request);
+    bool is_write = kind == BLOB_CALL_POST || kind == BLOB_CALL_PUT;
+    if (!is_write && kind != BLOB_CALL_DELETE)
+        return;
+    if (!guard_is_open(http->config.guard)) {
+        char ip[INET6_ADDRSTRLEN];
+        http_request_peer_ip(request, ip);
+        if (!guard_allows(http->config.guard, ip)) {
+            blob_call_reply_empty(blob_call_begin(http, request, kind, false), 401);
+            return;
+        }
+    }
+    if (is_write && request->has_body)
+        http_request_limit_body(request, volume_http_body_limit(http), 400,
+                                SLICE("application/json"), http->too_large);
+}
+
+/* Whoever waits for room is told; everything else goes on as if the client were there. */
+static void on_aborted(struct http_request *request, void *ctx)
+{
+    struct blob_call *call = request->user;
+    if (call && call->waiter)
+        in_flight_cancel(call->waiter);
+}
+
+/* ---- life ---- */
+
+uint64_t volume_http_body_limit(const struct volume_http *http)
+{
+    return http->config.file_size_limit_bytes + WRAPPING_MAX;
+}
+
+static void fill_in_defaults(struct volume_http *http)
+{
+    struct volume_http_config *config = &http->config;
+    if (!config->os)
+        config->os = os_real();
+    if (config->upload_wait_ms == 0)
+        config->upload_wait_ms = DEFAULT_WAIT_MS;
+    if (config->download_wait_ms == 0)
+        config->download_wait_ms = DEFAULT_WAIT_MS;
+    if (config->reader_threads == 0)
+        config->reader_threads = DEFAULT_READERS;
+    http->server_text = slice_cstr(config->server_text);
+    snprintf(http->too_large_text, sizeof(http->too_large_text),
+             "{\"error\":\"file over the limited %" PRIu64 " bytes\"}", config->file_size_limit_bytes);
+    http->too_large = slice_cstr(http->too_large_text);
+    http->admin = (struct http_handler){.on_headers = on_admin_headers,
+                                        .on_request = on_admin_request,
+                                        .on_aborted = on_aborted,
+                                        .ctx = http};
+    http->public = (struct http_handler){
+        .on_request = on_public_request, .on_aborted = on_aborted, .ctx = http};
+}
+
+int volume_http_create(struct volume_http **ret, const struct volume_http_config *config,
+                       struct error *err)
+{
+    CHECK(config->loop_count > 0);
+    struct volume_http *http = calloc(1, sizeof(*http));
+    if (!http)
+        return error_set(err, KELP_E_NO_MEMORY, "http: out of memory");
+    http->config = *config;
+    fill_in_defaults(http);
+    int code = worker_pool_create(&http->pool, "reader", http->config.reader_threads, POOL_QUEUE_MAX,
+                                  err);
+    if (code != 0) {
+        free(http);
+        return code;
+    }
+    in_flight_init(&http->uploads, config->upload_limit_bytes);
+    in_flight_init(&http->downloads, config->download_limit_bytes);
+    if (config->metrics)
+        http->metrics = blob_metrics_create(config->metrics);
+    http->lanes = must(aligned_alloc(_Alignof(struct blob_lane),
+                                     config->loop_count * sizeof(struct blob_lane)));
+    for (unsigned i = 0; i < config->loop_count; i++)
+        blob_lane_init(&http->lanes[i], http, config->loops[i]);
+    *ret = http;
+    return 0;
+}
+
+void volume_http_destroy(struct volume_http *http)
+{
+    if (!http)
+        return;
+    worker_pool_destroy(http->pool);
+    for (unsigned i = 0; i < http->config.loop_count; i++)
+        blob_lane_fini(&http->lanes[i]);
+    free(http->lanes);
+    in_flight_fini(&http->uploads);
+    in_flight_fini(&http->downloads);
+    blob_metrics_destroy(http->metrics);
+    free(http);
+}
+
+const struct http_handler *volume_http_handler(struct volume_http *http) { return &http->admin; }
+
+const struct http_handler *volume_http_public_handler(struct volume_http *http)
+{
+    return &http->public;
+}
