@@ -2,7 +2,7 @@
  * thread only. Internal to common/http_*.c. */
 #pragma once
 
-#include "common/http_exchange.h"
+#include "common/http_server_internal.h"
 
 /* Room for `total` bytes in all. KELP_E_TOO_LARGE over the request's limit, KELP_E_LIMIT over the
  * server's, KELP_E_NO_MEMORY. */

@@ -37,8 +37,9 @@ void http_lane_hold(struct http_lane *lane) { lane->live_count++; }
 void http_lane_drop(struct http_lane *lane)
 {
     CHECK(lane->live_count > 0);
-    if (--lane->live_count == 0 && lane->is_stopping)
-        lane->on_empty(lane);
+    bool is_empty = --lane->live_count == 0;
+    if (lane->is_stopping)
+        lane->on_drop(lane, is_empty);
 }
 
 struct http_exchange *http_lane_borrow(struct http_lane *lane)

@@ -2,7 +2,7 @@
  * only. Internal to common/http_*.c. */
 #pragma once
 
-#include "common/http_exchange.h"
+#include "common/http_server_internal.h"
 
 void http_lane_init(struct http_lane *lane, struct http_shared *shared, struct loop *loop);
 void http_lane_fini(struct http_lane *lane);

@@ -140,5 +140,6 @@ void http_response_write(struct http_request *request, struct slice piece,
                          void *ctx);
 /* The response is complete; fewer bytes than announced close the connection. */
 void http_response_end(struct http_request *request);
-/* Gives up in the middle: closes the connection, so that the client sees a broken body. */
+/* Gives up in the middle: closes the connection, so that the client sees a broken body. The on_written of
+ * a piece that is still out is then not called. */
 void http_response_abort(struct http_request *request);

@@ -3,7 +3,9 @@
  *
  *   http_server.c      creates and ends it all
  *   http_listener.c    the sockets that listen
- *   http_connection.c  reading, time-outs, the end of a connection; drives the parser
+ *   http_timeout.c     closes what has waited too long
+ *   http_connection.c  accepting and reading; drives the parser
+ *   http_closing.c     the end of a connection, refusals, lingering
  *   http_parser.c      bytes to requests (llhttp)
  *   http_body.c        the bytes of a body and the account of them
  *   http_response.c    requests' answers to bytes
@@ -85,8 +87,8 @@ struct http_lane {
     void (*on_response_done)(struct http_connection *connection);
     /* Writing has failed or the response was given up: the connection has to die. */
     void (*on_broken)(struct http_connection *connection);
-    /* live_count has come down to 0 while stopping: the last thing that the lane does. */
-    void (*on_empty)(struct http_lane *lane);
+    /* live_count has come down while stopping; at 0 this is the last thing that the lane does. */
+    void (*on_drop)(struct http_lane *lane, bool is_empty);
     void *owner;
     char read_buffer[HTTP_READ_BUFFER_SIZE];
 };
@@ -115,7 +117,7 @@ struct http_connection {
     uint16_t fail_status; /* set by the parser's callbacks */
     uint8_t state;        /* enum http_connection_state */
     uint8_t wait;         /* enum http_wait; HTTP_WAIT_COUNT: in no list */
-    bool is_parsing, is_paused, is_reading, has_seen_eof, is_chunked;
+    bool is_parsing, is_paused, is_reading, has_seen_eof, is_chunked, has_fed_body;
     const char *fail_text;
     union {
         struct sockaddr_in in;

@@ -1,0 +1,378 @@
+/* A connection: reading and handing over.
+ *
+ *            +--------------------------- response out, keep-alive ---------------------------+
+ *            v                                                                                 |
+ *   HEAD --header complete--> BODY --body complete--> HANDLING (on_request; response pending) -+
+ *    |                         |                          |
+ *    |                         +-- answered early --> DISCARD (short rest, parsed away) -> HEAD
+ *    |                         |                          |
+ *    +-- bad input, limits, time-outs, no keep-alive --> LINGER (bytes are dropped) --> CLOSED
+ *
+ * While a request is handled the connection is still read, because that is how the end of a client is
+ * noticed; what comes is kept, up to HTTP_PENDING_LIMIT, and then reading stops. LINGER shuts down our
+ * side and drops what comes, so that a client that is still sending gets to read the answer instead of a
+ * reset. Any state may go to CLOSED when the socket breaks; the exchange then lives on alone until its
+ * handler has responded.
+ *
+ * Responses may be given from inside the parsing loop (is_parsing): then on_response_done only changes
+ * the state and the loop goes on, so pipelined requests do not recurse. */
+#include "common/http_connection.h"
+
+#include "common/check.h"
+#include "common/http_body.h"
+#include "common/http_closing.h"
+#include "common/http_lane.h"
+#include "common/http_parser.h"
+
+#include <stdlib.h>
+
+#define DRAIN_PROGRESS 1024u
+
+static void read_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret);
+static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf);
+
+static void start_reading(struct http_connection *c)
+{
+    if (c->is_reading || c->has_seen_eof || c->state == HTTP_CONNECTION_CLOSED)
+        return;
+    c->is_reading = uv_read_start((uv_stream_t *)&c->tcp, read_alloc, on_read) == 0;
+}
+
+static void stop_reading(struct http_connection *c)
+{
+    if (c->is_reading)
+        uv_read_stop((uv_stream_t *)&c->tcp);
+    c->is_reading = false;
+}
+
+/* --- parsing ------------------------------------------------------------------------------------ */
+
+static void send_continue(struct http_connection *c)
+{
+    /* A socket that does not take 25 bytes between two requests belongs to a client that does not
+     * read; it may then as well wait until it gives up and sends the body. */
+    static char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    uv_buf_t buf = uv_buf_init(text, sizeof(text) - 1);
+    int sent = uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
+    if (sent > 0 && sent < (int)buf.len)
+        http_closing_now(c); /* half a status line cannot be taken back */
+}
+
+/* The header is complete. `more_follows`: bytes of the body are here already. */
+static void on_head(struct http_connection *c, bool more_follows)
+{
+    struct http_exchange *x = c->exchange;
+    const struct http_handler *handler = c->lane->shared->handler;
+    struct error detail;
+    HTTP_COUNT(c->lane, requests, 1);
+    if (http_parser_finish_head(c, &detail) != 0) {
+        HTTP_COUNT(c->lane, parse_errors, 1);
+        http_closing_refuse(c, c->fail_status, c->fail_text);
+        return;
+    }
+    c->state = HTTP_CONNECTION_BODY;
+    if (handler->on_headers) {
+        x->is_visible = true;
+        handler->on_headers(&x->request, handler->ctx);
+        if (c->state != HTTP_CONNECTION_BODY || c->exchange != x ||
+            x->response_state != HTTP_RESPONSE_NONE)
+            return; /* answered; on_response_begun and on_response_done have set the state */
+    }
+    if (!x->request.has_body)
+        return;
+    uint64_t length = c->is_chunked ? 0 : c->parser.content_length;
+    int code = http_body_reserve(x, length);
+    if (code == KELP_E_TOO_LARGE)
+        http_closing_refuse(c, 413, "request body too large");
+    else if (code < 0)
+        http_closing_refuse(c, 503, "too many request bodies in flight, try again later");
+    else if (x->expects_continue) {
+        x->expects_continue = false;
+        if (!more_follows)
+            send_continue(c);
+    }
+}
+
+static void on_message(struct http_connection *c)
+{
+    struct http_exchange *x = c->exchange;
+    if (c->state == HTTP_CONNECTION_DISCARD) {
+        c->state = x ? HTTP_CONNECTION_HANDLING : HTTP_CONNECTION_HEAD;
+        return;
+    }
+    c->state = HTTP_CONNECTION_HANDLING;
+    x->request.body = slice_of(x->body, x->body_length);
+    x->is_handed = x->is_visible = true;
+    const struct http_handler *handler = c->lane->shared->handler;
+    handler->on_request(&x->request, handler->ctx);
+}
+
+/* In BODY or DISCARD with a response that has begun: is the rest of the body worth reading? */
+static void settle_early_response(struct http_connection *c)
+{
+    struct http_exchange *x = c->exchange;
+    if (c->state != HTTP_CONNECTION_BODY || !x || x->response_state == HTTP_RESPONSE_NONE)
+        return;
+    http_body_free(x); /* part of a body that nobody will look at */
+    if (x->keeps_alive)
+        c->state = HTTP_CONNECTION_DISCARD;
+    else
+        http_closing_stop_parsing(c);
+}
+
+static bool can_parse(const struct http_connection *c)
+{
+    return c->state == HTTP_CONNECTION_HEAD || c->state == HTTP_CONNECTION_BODY ||
+           c->state == HTTP_CONNECTION_DISCARD;
+}
+
+static size_t skip_blank_lines(const char *data, size_t size)
+{
+    size_t n = 0;
+    while (n < size && (data[n] == '\r' || data[n] == '\n'))
+        n++;
+    return n;
+}
+
+/* Parses until the bytes or the will to parse end; returns how many bytes were used. */
+static size_t feed(struct http_connection *c, const char *data, size_t size)
+{
+    size_t used = 0;
+    c->is_parsing = true;
+    while ((used < size || c->is_paused) && can_parse(c)) {
+        if (c->state == HTTP_CONNECTION_HEAD && !c->exchange) {
+            used += skip_blank_lines(data + used, size - used);
+            if (used == size)
+                break;
+            c->exchange = http_lane_borrow(c->lane);
+            c->exchange->connection = c;
+            c->overhead_bytes = 0;
+        }
+        enum http_parser_event event;
+        used += http_parser_execute(c, data + used, size - used, &event);
+        if (event == HTTP_PARSER_HEAD) {
+            on_head(c, used < size);
+            settle_early_response(c);
+        } else if (event == HTTP_PARSER_MESSAGE) {
+            on_message(c);
+        } else if (event == HTTP_PARSER_ERROR) {
+            HTTP_COUNT(c->lane, parse_errors, 1);
+            http_closing_refuse(c, c->fail_status, c->fail_text);
+        }
+    }
+    c->is_parsing = false;
+    return used;
+}
+
+static enum http_wait wait_of(const struct http_connection *c)
+{
+    const struct http_exchange *x = c->exchange;
+    if (x && x->response_state != HTTP_RESPONSE_NONE)
+        return x->is_write_queued ? HTTP_WAIT_CLIENT : HTTP_WAIT_HANDLER;
+    switch ((enum http_connection_state)c->state) {
+    case HTTP_CONNECTION_HEAD:
+        return x ? HTTP_WAIT_HEAD : HTTP_WAIT_IDLE;
+    case HTTP_CONNECTION_BODY:
+    case HTTP_CONNECTION_DISCARD:
+        return HTTP_WAIT_CLIENT;
+    case HTTP_CONNECTION_HANDLING:
+        return HTTP_WAIT_HANDLER;
+    case HTTP_CONNECTION_LINGER:
+        return HTTP_WAIT_LINGER;
+    default:
+        return HTTP_WAIT_COUNT;
+    }
+}
+
+static void rewait(struct http_connection *c)
+{
+    if (c->state == HTTP_CONNECTION_CLOSED)
+        return;
+    enum http_wait wait = wait_of(c);
+    if (wait != HTTP_WAIT_HEAD || c->wait != HTTP_WAIT_HEAD) /* its clock runs from the first byte */
+        http_lane_wait(c, wait);
+}
+
+/* Keeps bytes that came while a request is handled. */
+static void keep_pending(struct http_connection *c, const char *data, size_t size)
+{
+    size_t kept = c->pending_end - c->pending_start;
+    char *pending = malloc(kept + size);
+    if (!pending) {
+        http_closing_now(c);
+        return;
+    }
+    if (kept)
+        memcpy(pending, c->pending + c->pending_start, kept);
+    memcpy(pending + kept, data, size);
+    free(c->pending);
+    c->pending = pending;
+    c->pending_start = 0;
+    c->pending_end = (uint32_t)(kept + size);
+    if (c->pending_end >= HTTP_PENDING_LIMIT)
+        stop_reading(c);
+}
+
+static void go_on_after_eof(struct http_connection *c);
+
+/* Takes up the bytes that were kept, after a response. */
+static void resume(struct http_connection *c)
+{
+    if (c->pending_end > c->pending_start || c->is_paused) {
+        /* feed may free or replace pending (stop_parsing): hold the block here. */
+        char *block = c->pending;
+        uint32_t start = c->pending_start, end = c->pending_end;
+        c->pending = NULL;
+        c->pending_start = c->pending_end = 0;
+        uint32_t used = (uint32_t)feed(c, block + start, end - start);
+        if (start + used < end && c->state != HTTP_CONNECTION_CLOSED &&
+            c->state != HTTP_CONNECTION_LINGER) {
+            c->pending = block;
+            c->pending_start = start + used;
+            c->pending_end = end;
+        } else {
+            free(block);
+        }
+    }
+    if (c->pending_end - c->pending_start < HTTP_PENDING_LIMIT)
+        start_reading(c);
+    if (c->has_seen_eof)
+        go_on_after_eof(c);
+    rewait(c);
+}
+
+/* --- what the lane tells us --------------------------------------------------------------------- */
+
+static void on_response_done(struct http_connection *c)
+{
+    struct http_exchange *x = c->exchange;
+    settle_early_response(c); /* when the whole response went out inside the handler's call */
+    bool keeps_alive = x->keeps_alive && !c->lane->is_stopping;
+    c->exchange = NULL;
+    http_lane_return(x);
+    if (c->state == HTTP_CONNECTION_HANDLING)
+        c->state = HTTP_CONNECTION_HEAD;
+    if (!keeps_alive) {
+        bool is_read = c->state == HTTP_CONNECTION_HEAD && c->pending_start == c->pending_end;
+        if (is_read && !c->is_parsing)
+            http_closing_now(c);
+        else
+            http_closing_linger(c);
+        start_reading(c); /* when the client's end is still to come */
+    } else if (!c->is_parsing) {
+        resume(c);
+    }
+}
+
+void http_connection_attach(struct http_lane *lane)
+{
+    lane->on_response_done = on_response_done;
+    lane->on_broken = http_closing_now;
+}
+
+/* --- reading ------------------------------------------------------------------------------------ */
+
+static void read_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
+{
+    struct http_connection *c = handle->data;
+    settle_early_response(c); /* a response that was given in the middle of a body */
+    /* A body of known length is read right to where it belongs. */
+    if (c->state == HTTP_CONNECTION_BODY && !c->is_chunked &&
+        c->exchange->body_length < c->exchange->body_capacity)
+        *ret = http_body_room(c->exchange);
+    else
+        *ret = uv_buf_init(c->lane->read_buffer, HTTP_READ_BUFFER_SIZE);
+}
+
+/* The client has shut down its sending side; it may still read. */
+static void go_on_after_eof(struct http_connection *c)
+{
+    switch ((enum http_connection_state)c->state) {
+    case HTTP_CONNECTION_BODY:
+        http_closing_refuse(c, 400, "unexpected EOF"); /* the body is shorter than announced */
+        break;
+    case HTTP_CONNECTION_HANDLING:
+        if (c->pending_start == c->pending_end && c->exchange->response_state == HTTP_RESPONSE_NONE)
+            http_closing_notify(c->exchange);
+        break;
+    case HTTP_CONNECTION_CLOSED:
+        break;
+    default:
+        if (!c->exchange || c->state == HTTP_CONNECTION_HEAD)
+            http_closing_now(c);
+        else
+            http_closing_stop_parsing(c); /* closes when the response is out */
+    }
+}
+
+static void drop_bytes(struct http_connection *c, size_t size)
+{
+    c->drain_left -= size < c->drain_left ? size : c->drain_left;
+    if (c->drain_left > 0) {
+        if (size >= DRAIN_PROGRESS) /* a trickle does not buy time */
+            rewait(c);
+    } else if (c->exchange) {
+        stop_reading(c);
+    } else {
+        http_closing_now(c);
+    }
+}
+
+static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
+{
+    struct http_connection *c = stream->data;
+    if (size == 0 || c->state == HTTP_CONNECTION_CLOSED)
+        return;
+    if (size == UV_EOF) {
+        c->has_seen_eof = true;
+        stop_reading(c);
+        go_on_after_eof(c);
+        return;
+    }
+    if (size < 0) {
+        http_closing_now(c);
+        return;
+    }
+    HTTP_COUNT(c->lane, bytes_in, (uint64_t)size);
+    if (c->state == HTTP_CONNECTION_LINGER) {
+        drop_bytes(c, (size_t)size);
+        return;
+    }
+    size_t used = can_parse(c) ? feed(c, buf->base, (size_t)size) : 0;
+    if (used < (size_t)size && c->state == HTTP_CONNECTION_HANDLING)
+        keep_pending(c, buf->base + used, (size_t)size - used);
+    rewait(c);
+}
+
+void http_connection_accept(struct http_lane *lane)
+{
+    struct http_connection *c = must(calloc(1, sizeof(*c)));
+    c->lane = lane;
+    c->wait = HTTP_WAIT_COUNT;
+    c->drain_left = HTTP_DRAIN_LIMIT;
+    c->tcp.data = c;
+    CHECK(uv_tcp_init(loop_uv(lane->loop), &c->tcp) == 0);
+    http_lane_hold(lane);
+    unsigned before = atomic_fetch_add_explicit(&lane->shared->connections, 1, memory_order_relaxed);
+    if (uv_accept((uv_stream_t *)&lane->listener, (uv_stream_t *)&c->tcp) != 0) {
+        http_closing_now(c);
+        return;
+    }
+    uv_tcp_nodelay(&c->tcp, 1);
+    int peer_size = sizeof(c->peer);
+    uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&c->peer, &peer_size);
+    http_parser_start(c);
+    unsigned limit = lane->shared->connection_limit;
+    if (limit && before >= limit) {
+        HTTP_COUNT(lane, connections_refused, 1);
+        if (before >= limit + limit / 4 + 64) { /* a flood: not even an answer */
+            http_closing_now(c);
+            return;
+        }
+        start_reading(c);
+        http_closing_refuse(c, 503, "too many connections, try again later");
+        return;
+    }
+    start_reading(c);
+    http_lane_wait(c, HTTP_WAIT_IDLE);
+}

@@ -1,0 +1,413 @@
+/* Responses to bytes.
+ *
+ * Header and body go out in one writev, at once when the socket takes it (uv_try_write, which saves
+ * arming epoll), and by uv_write for what is left. Bodies are never copied. Nobody reads the next
+ * request before the response is out, so a slow reader holds one response, or one piece of a streamed
+ * one.
+ *
+ * A response to a client that has gone does nothing but release what it was given. */
+#include "common/http_response.h"
+
+#include "common/check.h"
+#include "common/http_lane.h"
+#include "common/http_status.h"
+#include "common/json_writer.h"
+
+#include <stdlib.h>
+
+/* --- headers ------------------------------------------------------------------------------------ */
+
+static bool is_token(struct slice name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        unsigned char c = (unsigned char)name.ptr[i];
+        if (c <= ' ' || c >= 0x7f || strchr("()<>@,;:\\\"/[]?={}", c))
+            return false;
+    }
+    return name.len > 0;
+}
+
+/* Stored names and values come from clients: a line break in one must not become a header. */
+static struct slice copy_value(struct arena *arena, struct slice value)
+{
+    char *copy = arena_strndup(arena, value.ptr, value.len);
+    for (size_t i = 0; i < value.len; i++)
+        if (copy[i] == '\r' || copy[i] == '\n' || copy[i] == '\0')
+            copy[i] = ' ';
+    return slice_of(copy, value.len);
+}
+
+static void add_header(struct http_exchange *x, struct slice name, struct slice value)
+{
+    if (!is_token(name))
+        return;
+    if (x->out_header_count == x->out_header_capacity) {
+        uint32_t capacity = x->out_header_capacity ? x->out_header_capacity * 2 : 8;
+        struct http_header *headers = arena_alloc(&x->arena, capacity * sizeof(*headers));
+        if (x->out_header_count)
+            memcpy(headers, x->out_headers, x->out_header_count * sizeof(*headers));
+        x->out_headers = headers;
+        x->out_header_capacity = capacity;
+    }
+    x->out_headers[x->out_header_count++] =
+        (struct http_header){arena_slice(&x->arena, name), copy_value(&x->arena, value)};
+}
+
+void http_response_header(struct http_request *request, const char *name, struct slice value)
+{
+    add_header(http_exchange_of(request), slice_cstr(name), value);
+}
+
+void http_response_set_header(struct http_request *request, const char *name, struct slice value)
+{
+    struct http_exchange *x = http_exchange_of(request);
+    struct slice wanted = slice_cstr(name);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < x->out_header_count; i++)
+        if (!slice_equals_nocase(x->out_headers[i].name, wanted))
+            x->out_headers[kept++] = x->out_headers[i];
+    x->out_header_count = kept;
+    add_header(x, wanted, value);
+}
+
+static char *put(char *at, const char *text, size_t size)
+{
+    memcpy(at, text, size);
+    return at + size;
+}
+
+#define PUT(at, literal) put(at, literal, sizeof(literal) - 1)
+
+static char *put_uint(char *at, uint64_t value)
+{
+    char digits[20];
+    size_t n = 0;
+    do
+        digits[sizeof(digits) - ++n] = (char)('0' + value % 10);
+    while ((value /= 10) != 0);
+    return put(at, digits + sizeof(digits) - n, n);
+}
+
+/* The connection goes on when the client wants it, the server stays, and the rest of a body that nobody
+ * read is short and sure to come. */
+static bool decide_keep_alive(const struct http_exchange *x)
+{
+    const struct http_connection *connection = x->connection;
+    if (!x->request.is_keep_alive || connection->has_seen_eof ||
+        atomic_load_explicit(&x->lane->shared->is_draining, memory_order_relaxed))
+        return false;
+    if (connection->state == HTTP_CONNECTION_HANDLING)
+        return true;
+    if (connection->state != HTTP_CONNECTION_BODY || x->expects_continue)
+        return false;
+    return !x->request.has_body ||
+           (!connection->is_chunked && connection->parser.content_length <= HTTP_DRAIN_LIMIT);
+}
+
+static bool has_no_body(int status) { return status == 204 || status == 304 || status < 200; }
+
+static uv_buf_t build_head(struct http_exchange *x, int status, uint64_t length)
+{
+    const char *reason = http_status_text(status);
+    size_t reason_size = strlen(reason);
+    size_t room = 192 + reason_size;
+    for (uint32_t i = 0; i < x->out_header_count; i++)
+        room += x->out_headers[i].name.len + x->out_headers[i].value.len + 4;
+    char *head = arena_alloc(&x->arena, room), *at = head;
+
+    at = PUT(at, "HTTP/1.1 ");
+    at = put_uint(at, (uint64_t)status);
+    *at++ = ' ';
+    at = put(at, reason, reason_size);
+    at = PUT(at, "\r\n");
+    for (uint32_t i = 0; i < x->out_header_count; i++) {
+        const struct http_header *h = &x->out_headers[i];
+        at = put(at, h->name.ptr, h->name.len);
+        at = PUT(at, ": ");
+        at = put(at, h->value.ptr, h->value.len);
+        at = PUT(at, "\r\n");
+    }
+    at = PUT(at, "Date: ");
+    at = put(at, http_lane_date(x->lane), 29);
+    if (x->is_chunked_out) {
+        at = PUT(at, "\r\nTransfer-Encoding: chunked");
+    } else if (!has_no_body(status) && length != HTTP_LENGTH_CHUNKED) {
+        at = PUT(at, "\r\nContent-Length: ");
+        at = put_uint(at, length);
+    }
+    if (!x->keeps_alive)
+        at = PUT(at, "\r\nConnection: close");
+    else if (x->is_http10)
+        at = PUT(at, "\r\nConnection: keep-alive");
+    at = PUT(at, "\r\n\r\n");
+    CHECK((size_t)(at - head) <= room);
+    return uv_buf_init(head, (unsigned)(at - head));
+}
+
+/* --- output ------------------------------------------------------------------------------------- */
+
+static void finish(struct http_exchange *x)
+{
+    if (x->release) {
+        void (*release)(void *) = x->release;
+        x->release = NULL;
+        release(x->release_ctx);
+    }
+    if (x->is_withdrawn)
+        return; /* the connection frees it */
+    if (x->connection)
+        x->lane->on_response_done(x->connection);
+    else
+        http_lane_return(x);
+}
+
+static void break_connection(struct http_exchange *x)
+{
+    if (x->connection)
+        x->lane->on_broken(x->connection);
+}
+
+static void run_piece_done(struct loop_task *task)
+{
+    struct http_exchange *x =
+        (struct http_exchange *)((char *)task - offsetof(struct http_exchange, piece_task));
+    x->is_piece_out = false;
+    if (x->response_state == HTTP_RESPONSE_ENDED) { /* given up in the meantime */
+        finish(x);
+        return;
+    }
+    x->on_written(&x->request, x->connection ? 0 : KELP_E_CANCELLED, x->on_written_ctx);
+}
+
+/* All of `buffers` is out, or will never be. */
+static void output_done(struct http_exchange *x)
+{
+    if (x->is_piece_out) {
+        /* Later, so that pieces that a fast client takes at once neither recurse nor starve others. */
+        x->piece_task.run = run_piece_done;
+        loop_at_turn_end(x->lane->loop, &x->piece_task);
+    } else {
+        finish(x);
+    }
+}
+
+static void on_uv_written(uv_write_t *write, int status)
+{
+    struct http_exchange *x = write->data;
+    x->is_write_queued = false;
+    if (status < 0)
+        break_connection(x);
+    output_done(x);
+}
+
+/* Sends x->buffers; output_done follows now or later, exactly once. */
+static void output(struct http_exchange *x)
+{
+    struct http_connection *connection = x->connection;
+    if (!connection) {
+        output_done(x);
+        return;
+    }
+    uint64_t total = 0;
+    for (unsigned i = 0; i < x->buffer_count; i++)
+        total += x->buffers[i].len;
+    HTTP_COUNT(x->lane, bytes_out, total);
+    uv_stream_t *stream = (uv_stream_t *)&connection->tcp;
+    int sent = uv_try_write(stream, x->buffers, x->buffer_count);
+    if (sent >= 0 && (uint64_t)sent == total) {
+        output_done(x);
+        return;
+    }
+    if (sent < 0 && sent != UV_EAGAIN) {
+        break_connection(x);
+        output_done(x);
+        return;
+    }
+    size_t skip = sent > 0 ? (size_t)sent : 0;
+    unsigned first = 0;
+    while (skip >= x->buffers[first].len)
+        skip -= x->buffers[first++].len;
+    x->buffers[first].base += skip;
+    x->buffers[first].len -= skip;
+    x->write.data = x;
+    x->is_write_queued = true;
+    if (uv_write(&x->write, stream, x->buffers + first, x->buffer_count - first, on_uv_written) != 0) {
+        x->is_write_queued = false;
+        break_connection(x);
+        output_done(x);
+        return;
+    }
+    http_lane_wait(connection, HTTP_WAIT_CLIENT);
+}
+
+static void add_buffer(struct http_exchange *x, const void *data, size_t size)
+{
+    if (size > 0)
+        x->buffers[x->buffer_count++] = (uv_buf_t){(char *)(uintptr_t)data, size};
+}
+
+/* --- whole responses ---------------------------------------------------------------------------- */
+
+/* Status and framing, once, when the response begins. */
+static void begin(struct http_exchange *x, int status)
+{
+    CHECK(x->response_state == HTTP_RESPONSE_NONE);
+    x->status = status;
+    x->is_bodyless = x->request.method == HTTP_METHOD_HEAD || has_no_body(status);
+    x->is_handed = true;
+}
+
+static void respond(struct http_exchange *x, int status, struct slice body, uint64_t length,
+                    void (*release)(void *ctx), void *ctx)
+{
+    if (x->is_withdrawn) { /* not handed over: see http_handler.on_aborted */
+        if (release)
+            release(ctx);
+        return;
+    }
+    begin(x, status);
+    x->response_state = HTTP_RESPONSE_ENDED;
+    x->release = release;
+    x->release_ctx = ctx;
+    x->buffer_count = 0;
+    if (x->connection) {
+        x->keeps_alive = decide_keep_alive(x);
+        uv_buf_t head = build_head(x, status, length);
+        add_buffer(x, head.base, head.len);
+        if (!x->is_bodyless)
+            add_buffer(x, body.ptr, body.len);
+    }
+    output(x);
+}
+
+void http_respond(struct http_request *request, int status, struct slice body,
+                  void (*release)(void *ctx), void *ctx)
+{
+    respond(http_exchange_of(request), status, body, body.len, release, ctx);
+}
+
+void http_respond_empty(struct http_request *request, int status)
+{
+    respond(http_exchange_of(request), status, (struct slice){NULL, 0}, 0, NULL, NULL);
+}
+
+void http_respond_head(struct http_request *request, int status, uint64_t content_length)
+{
+    CHECK(request->method == HTTP_METHOD_HEAD || content_length == 0);
+    respond(http_exchange_of(request), status, (struct slice){NULL, 0}, content_length, NULL, NULL);
+}
+
+void http_response_refuse(struct http_exchange *x, int status, struct slice content_type,
+                          struct slice body)
+{
+    x->out_header_count = 0;
+    x->request.is_keep_alive = false;
+    add_header(x, SLICE("Content-Type"), content_type.len ? content_type : SLICE("application/json"));
+    if (status == 503)
+        add_header(x, SLICE("Retry-After"), SLICE("1"));
+    respond(x, status, body, body.len, NULL, NULL);
+}
+
+void http_response_error(struct http_exchange *x, int status, const char *text)
+{
+    struct buffer json = BUFFER_INIT;
+    struct json_writer w;
+    json_writer_init(&w, &json, false);
+    json_writer_begin_object(&w);
+    json_writer_member_text(&w, "error", text);
+    json_writer_end_object(&w);
+    struct slice body = arena_slice(&x->arena, buffer_slice(&json));
+    buffer_fini(&json);
+    http_response_refuse(x, status, (struct slice){NULL, 0}, body);
+}
+
+/* --- streamed responses ------------------------------------------------------------------------- */
+
+void http_response_start(struct http_request *request, int status, uint64_t content_length)
+{
+    struct http_exchange *x = http_exchange_of(request);
+    if (x->is_withdrawn)
+        return;
+    begin(x, status);
+    x->response_state = HTTP_RESPONSE_STREAMING;
+    x->announced = content_length;
+    if (!x->connection)
+        return;
+    x->keeps_alive = decide_keep_alive(x);
+    if (content_length == HTTP_LENGTH_CHUNKED && !has_no_body(status)) {
+        if (x->is_http10)
+            x->keeps_alive = false; /* the end of the connection is the end of the body */
+        else
+            x->is_chunked_out = true;
+    }
+    x->head_out = build_head(x, status, content_length);
+}
+
+static void add_pending_head(struct http_exchange *x)
+{
+    x->buffer_count = 0;
+    if (x->connection)
+        add_buffer(x, x->head_out.base, x->head_out.len);
+    x->head_out = uv_buf_init(NULL, 0);
+}
+
+void http_response_write(struct http_request *request, struct slice piece,
+                         void (*on_written)(struct http_request *request, int status, void *ctx),
+                         void *ctx)
+{
+    struct http_exchange *x = http_exchange_of(request);
+    CHECK(x->response_state == HTTP_RESPONSE_STREAMING && !x->is_piece_out);
+    x->is_piece_out = true;
+    x->on_written = on_written;
+    x->on_written_ctx = ctx;
+    x->written += piece.len;
+    CHECK(x->announced == HTTP_LENGTH_CHUNKED || x->written <= x->announced);
+    add_pending_head(x);
+    if (x->connection && !x->is_bodyless && piece.len > 0) {
+        if (x->is_chunked_out) {
+            int n = snprintf(x->chunk_line, sizeof(x->chunk_line), "%zx\r\n", piece.len);
+            add_buffer(x, x->chunk_line, (size_t)n);
+        }
+        add_buffer(x, piece.ptr, piece.len);
+        if (x->is_chunked_out)
+            add_buffer(x, "\r\n", 2);
+    }
+    if (x->buffer_count == 0)
+        output_done(x);
+    else
+        output(x);
+}
+
+void http_response_end(struct http_request *request)
+{
+    struct http_exchange *x = http_exchange_of(request);
+    if (x->is_withdrawn)
+        return;
+    CHECK(x->response_state == HTTP_RESPONSE_STREAMING && !x->is_piece_out);
+    if (!x->is_bodyless && x->announced != HTTP_LENGTH_CHUNKED && x->written < x->announced) {
+        http_response_abort(request);
+        return;
+    }
+    x->response_state = HTTP_RESPONSE_ENDED;
+    add_pending_head(x);
+    if (x->connection && x->is_chunked_out && !x->is_bodyless)
+        add_buffer(x, "0\r\n\r\n", 5);
+    if (x->buffer_count == 0)
+        finish(x);
+    else
+        output(x);
+}
+
+void http_response_abort(struct http_request *request)
+{
+    struct http_exchange *x = http_exchange_of(request);
+    if (x->is_withdrawn)
+        return;
+    CHECK(x->response_state != HTTP_RESPONSE_ENDED);
+    x->is_handed = true;
+    x->response_state = HTTP_RESPONSE_ENDED;
+    bool is_piece_out = x->is_piece_out;
+    break_connection(x);
+    if (!is_piece_out)
+        finish(x); /* else when the piece comes back */
+}
