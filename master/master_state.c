@@ -8,7 +8,8 @@
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <pthread.h>
-#include <sys/stat.h>
+#include <errno.h>
+#include <string.h>
 
 #define STATE_FILE_MAX 65536
 

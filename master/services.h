@@ -2,13 +2,13 @@
 #pragma once
 
 #include "common/rpc_server.h"
-#include "common/whitelist.h"
 #include "common/worker_pool.h"
 #include "master/admin_lock.h"
 #include "master/assigner.h"
 #include "master/cluster.h"
 #include "master/grower.h"
 #include "master/vacuum_runner.h"
+#include "master/white_list.h"
 
 struct loop;
 
@@ -21,7 +21,7 @@ struct services {
     struct rpc_client *rpc;
     struct worker_pool *pool; /* for HTTP handlers that wait */
     struct loop *control;     /* KeepConnected's clients live there */
-    struct whitelist *guard;  /* NULL: all are welcome */
+    struct white_list *white_list; /* NULL: all are welcome */
     const char *address;      /* host:httpPort[.grpcPort] */
     const char *http_address; /* host:httpPort */
     const char *version;

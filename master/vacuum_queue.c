@@ -54,7 +54,7 @@ static struct ticket *ticket_create(struct vacuum_runner *r, uint32_t volume_id,
 {
     struct ticket *ticket = must(calloc(1, sizeof(*ticket)));
     ticket->volume_id = volume_id;
-    ticket->job = vacuum_job_create(&r->job_config, volume_id, collection, threshold,
+    ticket->job = vacuum_task_create(&r->job_config, volume_id, collection, threshold,
                                     cluster_now_ns(r->config.cluster));
     ticket->job->id = ++r->last_job_id;
     ticket->job->host_data = ticket;
@@ -64,7 +64,7 @@ static struct ticket *ticket_create(struct vacuum_runner *r, uint32_t volume_id,
 
 static void enqueue(struct vacuum_runner *r, struct ticket *ticket, bool is_explicit)
 {
-    struct vacuum_job *job = ticket->job, *other;
+    struct vacuum_task *job = ticket->job, *other;
     job->is_explicit = is_explicit;
     /* Before the first automatic one, behind the other explicit ones. */
     other = r->queued;
@@ -86,7 +86,7 @@ static void add_job(struct vacuum_runner *r, struct sweep *sweep, bool is_explic
     struct ticket *ticket;
     HASH_FIND(hh, r->by_volume, &volume->id, sizeof(volume->id), ticket);
     if (ticket && !ticket->is_running && is_explicit) {
-        struct vacuum_job *job = ticket->job;
+        struct vacuum_task *job = ticket->job;
         if (threshold < job->threshold)
             job->threshold = threshold;
         if (!job->is_explicit) {
@@ -177,7 +177,7 @@ static void queue_empty_copies_of(struct vacuum_runner *r, struct sweep *sweep,
         cluster_node_grpc_address(replica.node, address, sizeof(address));
         if (!ticket)
             ticket = ticket_create(r, info.id, replica.record->collection, 0);
-        vacuum_job_add_empty(ticket->job, node.url, address, only_empty);
+        vacuum_task_add_empty(ticket->job, node.url, address, only_empty);
         vacuum_claim_add(&r->limits, &ticket->claim, node.url, r->config.per_server);
     }
     if (!ticket)

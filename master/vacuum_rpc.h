@@ -2,7 +2,7 @@
 #pragma once
 
 #include "common/rpc_client.h"
-#include "master/vacuum_job.h"
+#include "master/vacuum_task.h"
 
 /* `rpc` is borrowed, and is the ops' ctx. */
 void vacuum_rpc_ops(struct rpc_client *rpc, struct vacuum_ops *ret);

@@ -46,7 +46,7 @@ static void unlock_and_tell(struct vacuum_runner *r)
     }
 }
 
-static void count_result(struct vacuum_summary *summary, const struct vacuum_job *job)
+static void count_result(struct vacuum_summary *summary, const struct vacuum_task *job)
 {
     summary->done += job->result == VACUUM_RESULT_DONE;
     summary->skipped += job->result == VACUUM_RESULT_SKIPPED;
@@ -57,7 +57,7 @@ static void count_result(struct vacuum_summary *summary, const struct vacuum_job
 
 /* ---- Failures ------------------------------------------------------------------------------------- */
 
-static void remember_result(struct vacuum_runner *r, const struct vacuum_job *job)
+static void remember_result(struct vacuum_runner *r, const struct vacuum_task *job)
 {
     struct failure *failure;
     HASH_FIND(hh, r->failures, &job->volume_id, sizeof(job->volume_id), failure);
@@ -86,14 +86,14 @@ static void remember_result(struct vacuum_runner *r, const struct vacuum_job *jo
 static void trim_history(struct vacuum_runner *r)
 {
     while (r->history_count > VACUUM_HISTORY_MAX) {
-        struct vacuum_job *oldest = r->history;
+        struct vacuum_task *oldest = r->history;
         DL_DELETE(r->history, oldest);
         r->history_count--;
-        vacuum_job_destroy(oldest);
+        vacuum_task_destroy(oldest);
     }
 }
 
-static void on_ended(void *ctx, struct vacuum_job *job)
+static void on_ended(void *ctx, struct vacuum_task *job)
 {
     struct vacuum_runner *r = ctx;
     struct ticket *ticket = job->host_data;
@@ -136,11 +136,11 @@ static void start_jobs(struct vacuum_runner *r)
 {
     int64_t now_ns = cluster_now_ns(r->config.cluster);
     bool is_automatic_off = r->is_off_by_operator || r->is_off_by_plugin;
-    struct vacuum_job *job, *next;
+    struct vacuum_task *job, *next;
     DL_FOREACH_SAFE(r->queued, job, next) {
         struct ticket *ticket = job->host_data;
         if (!job->is_explicit && is_automatic_off) {
-            vacuum_job_cancel(job, "automatic vacuum was disabled");
+            vacuum_task_cancel(job, "automatic vacuum was disabled");
             continue;
         }
         if (!vacuum_claim_take(&ticket->claim))
@@ -150,7 +150,7 @@ static void start_jobs(struct vacuum_runner *r)
         DL_APPEND(r->running, job);
         r->running_count++;
         ticket->is_running = true;
-        vacuum_job_start(job, now_ns);
+        vacuum_task_start(job, now_ns);
     }
     /* A job that ended at once may have freed what those before it wait for. They get it with the
      * next event or tick. */
@@ -214,9 +214,9 @@ void vacuum_runner_tick(struct vacuum_runner *r)
 {
     pthread_mutex_lock(&r->lock);
     int64_t now_ns = cluster_now_ns(r->config.cluster);
-    struct vacuum_job *job, *next;
+    struct vacuum_task *job, *next;
     DL_FOREACH_SAFE(r->running, job, next)
-        vacuum_job_tick(job, now_ns);
+        vacuum_task_tick(job, now_ns);
     run_timer(r, now_ns);
     start_jobs(r);
     unlock_and_tell(r);
@@ -240,17 +240,17 @@ bool vacuum_runner_is_enabled(struct vacuum_runner *r)
 bool vacuum_runner_cancel(struct vacuum_runner *r, uint64_t job_id)
 {
     bool is_found = false;
-    struct vacuum_job *job, *next;
+    struct vacuum_task *job, *next;
     pthread_mutex_lock(&r->lock);
     DL_FOREACH_SAFE(r->running, job, next)
         if (job->id == job_id) {
             is_found = true;
-            vacuum_job_cancel(job, "cancelled by hand");
+            vacuum_task_cancel(job, "cancelled by hand");
         }
     DL_FOREACH_SAFE(r->queued, job, next)
         if (job->id == job_id) {
             is_found = true;
-            vacuum_job_cancel(job, "cancelled by hand");
+            vacuum_task_cancel(job, "cancelled by hand");
         }
     start_jobs(r);
     unlock_and_tell(r);
@@ -276,7 +276,7 @@ struct vacuum_runner *vacuum_runner_create(const struct vacuum_runner_config *co
     r->config = *config;
     if (r->config.per_server == 0)
         r->config.per_server = 1;
-    r->job_config = (struct vacuum_job_config){
+    r->job_config = (struct vacuum_task_config){
         .cluster = config->cluster,
         .ops = config->ops,
         .lock = &r->lock,
@@ -304,13 +304,13 @@ void vacuum_runner_stop(struct vacuum_runner *r, unsigned grace_ms)
     until.tv_nsec += (long)(grace_ms % 1000) * 1000000;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
-    struct vacuum_job *job, *next;
+    struct vacuum_task *job, *next;
     pthread_mutex_lock(&r->lock);
     r->is_stopping = true;
     DL_FOREACH_SAFE(r->queued, job, next)
-        vacuum_job_cancel(job, "the master stops");
+        vacuum_task_cancel(job, "the master stops");
     DL_FOREACH_SAFE(r->running, job, next)
-        vacuum_job_cancel(job, "the master stops");
+        vacuum_task_cancel(job, "the master stops");
     while (r->running && pthread_cond_timedwait(&r->changed, &r->lock, &until) == 0)
         ;
     DL_FOREACH(r->running, job)
@@ -323,10 +323,10 @@ void vacuum_runner_destroy(struct vacuum_runner *r)
     if (!r)
         return;
     CHECK(!r->queued && !r->running && !r->finished);
-    struct vacuum_job *job, *next;
+    struct vacuum_task *job, *next;
     DL_FOREACH_SAFE(r->history, job, next) {
         DL_DELETE(r->history, job);
-        vacuum_job_destroy(job);
+        vacuum_task_destroy(job);
     }
     struct failure *failure, *next_failure;
     HASH_ITER(hh, r->failures, failure, next_failure) {

@@ -11,7 +11,7 @@
 #pragma once
 
 #include "common/json_writer.h"
-#include "master/vacuum_job.h"
+#include "master/vacuum_task.h"
 #include "master/vacuum_planner.h"
 
 #define VACUUM_HISTORY_MAX     200u

@@ -5,7 +5,7 @@
 
 static double seconds(int64_t ns) { return (double)(ns / 1000000) / 1000; }
 
-static void print_replica(const struct vacuum_job_replica *replica, struct json_writer *w)
+static void print_replica(const struct vacuum_task_replica *replica, struct json_writer *w)
 {
     json_writer_begin_object(w);
     json_writer_member_text(w, "server", replica->url);
@@ -21,7 +21,7 @@ static void print_replica(const struct vacuum_job_replica *replica, struct json_
     json_writer_end_object(w);
 }
 
-static void print_job(const struct vacuum_job *job, int64_t now_ns, struct json_writer *w)
+static void print_job(const struct vacuum_task *job, int64_t now_ns, struct json_writer *w)
 {
     json_writer_begin_object(w);
     json_writer_member_uint(w, "id", job->id);
@@ -50,12 +50,12 @@ static void print_job(const struct vacuum_job *job, int64_t now_ns, struct json_
     json_writer_end_object(w);
 }
 
-static void print_list(const char *name, const struct vacuum_job *list, int64_t now_ns,
+static void print_list(const char *name, const struct vacuum_task *list, int64_t now_ns,
                        struct json_writer *w)
 {
     json_writer_key(w, name);
     json_writer_begin_array(w);
-    for (const struct vacuum_job *job = list; job; job = job->next)
+    for (const struct vacuum_task *job = list; job; job = job->next)
         print_job(job, now_ns, w);
     json_writer_end_array(w);
 }

@@ -22,7 +22,7 @@ struct job_sweep {
 
 /* What the runner adds to a job. */
 struct ticket {
-    struct vacuum_job *job;
+    struct vacuum_task *job;
     uint32_t volume_id; /* the key */
     struct vacuum_claim claim;
     struct job_sweep *sweeps;
@@ -40,10 +40,10 @@ struct failure {
 
 struct vacuum_runner {
     struct vacuum_runner_config config;
-    struct vacuum_job_config job_config;
+    struct vacuum_task_config job_config;
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a job ended */
-    struct vacuum_job *queued, *running, *history;
+    struct vacuum_task *queued, *running, *history;
     size_t queued_count, running_count, history_count;
     struct ticket *by_volume; /* queued and running */
     struct failure *failures;

@@ -46,7 +46,7 @@ struct vacuum_call {
     void (*progress)(struct vacuum_call *call, int64_t processed_bytes);
     void (*done)(struct vacuum_call *call, const struct vacuum_reply *reply); /* exactly once */
     void *handle;                                                             /* of the table's owner */
-    struct vacuum_job *job;
+    struct vacuum_task *job;
 };
 
 /* `start` returns before `done` is called, which comes later from another stack. */
@@ -87,7 +87,7 @@ enum vacuum_result {
 };
 const char *vacuum_result_text(enum vacuum_result result);
 
-struct vacuum_job_replica {
+struct vacuum_task_replica {
     char *url;     /* "ip:port" */
     char *address; /* "host:grpcPort" */
     double garbage_ratio; /* as checked; negative: not yet */
@@ -99,21 +99,21 @@ struct vacuum_job_replica {
     struct vacuum_call call;
 };
 
-struct vacuum_job_config {
+struct vacuum_task_config {
     struct cluster *cluster;
     const struct vacuum_ops *ops;
     pthread_mutex_t *lock; /* the host's */
     bool is_preallocating;
     uint32_t volume_size_limit_mb;
     /* Lock held: the job has just ended. */
-    void (*on_ended)(void *ctx, struct vacuum_job *job);
+    void (*on_ended)(void *ctx, struct vacuum_task *job);
     /* Without the lock, after any answer: a chance to start others and to notify. */
     void (*on_idle)(void *ctx);
     void *ctx;
 };
 
-struct vacuum_job {
-    const struct vacuum_job_config *config; /* borrowed */
+struct vacuum_task {
+    const struct vacuum_task_config *config; /* borrowed */
     uint64_t id;
     uint32_t volume_id;
     char *collection;
@@ -121,7 +121,7 @@ struct vacuum_job {
     bool is_explicit;
     enum vacuum_state state;
     enum vacuum_result result; /* PENDING until it ended */
-    struct vacuum_job_replica *replicas;
+    struct vacuum_task_replica *replicas;
     size_t replica_count;
     size_t current;     /* replica at work */
     size_t outstanding; /* answers that are still to come */
@@ -132,7 +132,7 @@ struct vacuum_job {
     bool is_deleting_empty;
     int64_t created_ns, started_ns, ended_ns;
     int64_t drain_until_ns, last_progress_ns;
-    struct vacuum_job_outcome {
+    struct vacuum_task_outcome {
         bool is_read_only;
         uint64_t largest;
         size_t committed, failed;
@@ -140,20 +140,20 @@ struct vacuum_job {
     uint64_t reclaimed_bytes;
     char message[ERROR_MESSAGE_MAX];
     void *host_data; /* the host's own */
-    struct vacuum_job *prev, *next;
+    struct vacuum_task *prev, *next;
 };
 
 /* A queued one. */
-struct vacuum_job *vacuum_job_create(const struct vacuum_job_config *config, uint32_t volume_id,
+struct vacuum_task *vacuum_task_create(const struct vacuum_task_config *config, uint32_t volume_id,
                                      const char *collection, double threshold, int64_t now_ns);
-void vacuum_job_destroy(struct vacuum_job *job); /* one that is queued or has ended */
+void vacuum_task_destroy(struct vacuum_task *job); /* one that is queued or has ended */
 /* Before the start: deletes this empty copy instead of compacting. */
-void vacuum_job_add_empty(struct vacuum_job *job, const char *url, const char *address,
+void vacuum_task_add_empty(struct vacuum_task *job, const char *url, const char *address,
                           bool only_empty);
 
 /* Lock held. May end at once (on_ended is then called from inside). */
-void vacuum_job_start(struct vacuum_job *job, int64_t now_ns);
+void vacuum_task_start(struct vacuum_task *job, int64_t now_ns);
 /* Every few hundred ms: drains, and cancels compactions that stand still. */
-void vacuum_job_tick(struct vacuum_job *job, int64_t now_ns);
+void vacuum_task_tick(struct vacuum_task *job, int64_t now_ns);
 /* Ends it at its next safe point; a commit that was sent is awaited. */
-void vacuum_job_cancel(struct vacuum_job *job, const char *why);
+void vacuum_task_cancel(struct vacuum_task *job, const char *why);

@@ -1,6 +1,6 @@
 /* The moves are a table, and one function makes them. Answers are matched to the state they were asked
  * for by counting: a state is left when nothing is outstanding. */
-#include "master/vacuum_job.h"
+#include "master/vacuum_task.h"
 
 #include "common/check.h"
 #include "common/log.h"
@@ -41,7 +41,7 @@ static const unsigned moves[] = {
 const char *vacuum_state_text(enum vacuum_state state) { return state_texts[state]; }
 const char *vacuum_result_text(enum vacuum_result result) { return result_texts[result]; }
 
-static void move(struct vacuum_job *job, enum vacuum_state state)
+static void move(struct vacuum_task *job, enum vacuum_state state)
 {
     CHECK(moves[job->state] & (1u << state));
     CHECK(job->outstanding == 0);
@@ -50,10 +50,10 @@ static void move(struct vacuum_job *job, enum vacuum_state state)
 
 /* ---- Life ----------------------------------------------------------------------------------------- */
 
-struct vacuum_job *vacuum_job_create(const struct vacuum_job_config *config, uint32_t volume_id,
+struct vacuum_task *vacuum_task_create(const struct vacuum_task_config *config, uint32_t volume_id,
                                      const char *collection, double threshold, int64_t now_ns)
 {
-    struct vacuum_job *job = must(calloc(1, sizeof(*job)));
+    struct vacuum_task *job = must(calloc(1, sizeof(*job)));
     job->config = config;
     job->volume_id = volume_id;
     job->collection = must(strdup(collection));
@@ -62,7 +62,7 @@ struct vacuum_job *vacuum_job_create(const struct vacuum_job_config *config, uin
     return job;
 }
 
-void vacuum_job_destroy(struct vacuum_job *job)
+void vacuum_task_destroy(struct vacuum_task *job)
 {
     if (!job)
         return;
@@ -76,30 +76,30 @@ void vacuum_job_destroy(struct vacuum_job *job)
     free(job);
 }
 
-static struct vacuum_job_replica *add_replica(struct vacuum_job *job, const char *url,
+static struct vacuum_task_replica *add_replica(struct vacuum_task *job, const char *url,
                                               const char *address)
 {
     job->replicas = must(realloc(job->replicas, (job->replica_count + 1) * sizeof(*job->replicas)));
-    struct vacuum_job_replica *replica = &job->replicas[job->replica_count++];
-    *replica = (struct vacuum_job_replica){.url = must(strdup(url)),
+    struct vacuum_task_replica *replica = &job->replicas[job->replica_count++];
+    *replica = (struct vacuum_task_replica){.url = must(strdup(url)),
                                            .address = must(strdup(address)),
                                            .garbage_ratio = -1};
     return replica;
 }
 
-void vacuum_job_add_empty(struct vacuum_job *job, const char *url, const char *address,
+void vacuum_task_add_empty(struct vacuum_task *job, const char *url, const char *address,
                           bool only_empty)
 {
-    struct vacuum_job_replica *replica = add_replica(job, url, address);
+    struct vacuum_task_replica *replica = add_replica(job, url, address);
     job->is_deleting_empty = true;
     replica->only_empty = only_empty;
     replica->only_garbage = !only_empty;
 }
 
-static void say(struct vacuum_job *job, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct vacuum_task *job, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* The first message stays: later ones are mostly consequences. */
-static void say(struct vacuum_job *job, const char *fmt, ...)
+static void say(struct vacuum_task *job, const char *fmt, ...)
 {
     if (job->message[0])
         return;
@@ -109,7 +109,7 @@ static void say(struct vacuum_job *job, const char *fmt, ...)
     va_end(args);
 }
 
-static void end(struct vacuum_job *job, enum vacuum_result result)
+static void end(struct vacuum_task *job, enum vacuum_result result)
 {
     if (job->is_held) {
         struct vacuum_outcome outcome = {
@@ -133,14 +133,14 @@ static void end(struct vacuum_job *job, enum vacuum_result result)
 static void on_answer(struct vacuum_call *call, const struct vacuum_reply *reply);
 static void on_progress(struct vacuum_call *call, int64_t processed_bytes);
 
-static unsigned size_minutes(const struct vacuum_job *job)
+static unsigned size_minutes(const struct vacuum_task *job)
 {
     return job->config->volume_size_limit_mb / 1000 + 1;
 }
 
-static void call_replica(struct vacuum_job *job, size_t index, enum vacuum_call_kind kind)
+static void call_replica(struct vacuum_task *job, size_t index, enum vacuum_call_kind kind)
 {
-    struct vacuum_job_replica *replica = &job->replicas[index];
+    struct vacuum_task_replica *replica = &job->replicas[index];
     replica->call = (struct vacuum_call){
         .kind = kind,
         .address = replica->address,
@@ -161,7 +161,7 @@ static void call_replica(struct vacuum_job *job, size_t index, enum vacuum_call_
 
 static void on_progress(struct vacuum_call *call, int64_t processed_bytes)
 {
-    struct vacuum_job *job = call->job;
+    struct vacuum_task *job = call->job;
     pthread_mutex_lock(job->config->lock);
     job->replicas[job->current].processed_bytes = processed_bytes;
     job->last_progress_ns = cluster_now_ns(job->config->cluster);
@@ -171,7 +171,7 @@ static void on_progress(struct vacuum_call *call, int64_t processed_bytes)
 /* ---- Checking ------------------------------------------------------------------------------------- */
 
 /* The replicas as they are now; false when the volume has none, or too few of them. */
-static bool collect_replicas(struct vacuum_job *job)
+static bool collect_replicas(struct vacuum_task *job)
 {
     struct cluster *cluster = job->config->cluster;
     struct topology_location found[REPLICAS_MAX];
@@ -186,7 +186,7 @@ static bool collect_replicas(struct vacuum_job *job)
         data_node_info(found[i].node, &info);
         char address[320];
         cluster_node_grpc_address(found[i].node, address, sizeof(address));
-        struct vacuum_job_replica *replica = add_replica(job, info.url, address);
+        struct vacuum_task_replica *replica = add_replica(job, info.url, address);
         if (!found[i].record)
             continue;
         replica->size_before = found[i].record->size;
@@ -202,7 +202,7 @@ static bool collect_replicas(struct vacuum_job *job)
     return job->replica_count > 0 && is_complete;
 }
 
-static void start_checking(struct vacuum_job *job)
+static void start_checking(struct vacuum_task *job)
 {
     if (!collect_replicas(job)) {
         end(job, VACUUM_RESULT_SKIPPED);
@@ -213,14 +213,14 @@ static void start_checking(struct vacuum_job *job)
         call_replica(job, i, VACUUM_CALL_CHECK);
 }
 
-static void start_draining(struct vacuum_job *job);
+static void start_draining(struct vacuum_task *job);
 
-static void finish_checking(struct vacuum_job *job)
+static void finish_checking(struct vacuum_task *job)
 {
     size_t qualified = 0, failed = 0;
     double highest = 0;
     for (size_t i = 0; i < job->replica_count; i++) {
-        struct vacuum_job_replica *replica = &job->replicas[i];
+        struct vacuum_task_replica *replica = &job->replicas[i];
         failed += replica->result == VACUUM_RESULT_FAILED;
         qualified += replica->qualifies;
         if (replica->garbage_ratio > highest)
@@ -241,11 +241,11 @@ static void finish_checking(struct vacuum_job *job)
 
 /* ---- Draining ------------------------------------------------------------------------------------- */
 
-static void compact_next(struct vacuum_job *job, size_t from);
+static void compact_next(struct vacuum_task *job, size_t from);
 
 /* Keys that were handed out for this volume may still be on their way; new ones are stopped, and a
  * short while is given to those. */
-static void try_drained(struct vacuum_job *job, int64_t now_ns)
+static void try_drained(struct vacuum_task *job, int64_t now_ns)
 {
     struct cluster *cluster = job->config->cluster;
     cluster_lock(cluster);
@@ -257,7 +257,7 @@ static void try_drained(struct vacuum_job *job, int64_t now_ns)
         compact_next(job, 0);
 }
 
-static void start_draining(struct vacuum_job *job)
+static void start_draining(struct vacuum_task *job)
 {
     struct cluster *cluster = job->config->cluster;
     cluster_lock(cluster);
@@ -276,7 +276,7 @@ static void start_draining(struct vacuum_job *job)
 
 /* ---- Compacting, committing, cleaning up ---------------------------------------------------------- */
 
-static void finish(struct vacuum_job *job)
+static void finish(struct vacuum_task *job)
 {
     if (job->outcome.failed > 0)
         end(job, VACUUM_RESULT_FAILED);
@@ -286,7 +286,7 @@ static void finish(struct vacuum_job *job)
         end(job, VACUUM_RESULT_DONE);
 }
 
-static void compact_next(struct vacuum_job *job, size_t from)
+static void compact_next(struct vacuum_task *job, size_t from)
 {
     size_t i = from;
     while (i < job->replica_count && !job->replicas[i].qualifies)
@@ -307,7 +307,7 @@ static bool is_halting(enum rpc_status status, const char *message)
     return status == RPC_DATA_LOSS || strcasestr(message, "corrupt") != NULL;
 }
 
-static void fail_replica(struct vacuum_job *job, struct vacuum_job_replica *replica,
+static void fail_replica(struct vacuum_task *job, struct vacuum_task_replica *replica,
                          const char *what, const struct vacuum_reply *reply)
 {
     const char *message = reply->message ? reply->message : "";
@@ -317,9 +317,9 @@ static void fail_replica(struct vacuum_job *job, struct vacuum_job_replica *repl
         rpc_status_name(reply->status), message);
 }
 
-static void finish_compacting(struct vacuum_job *job, const struct vacuum_reply *reply)
+static void finish_compacting(struct vacuum_task *job, const struct vacuum_reply *reply)
 {
-    struct vacuum_job_replica *replica = &job->replicas[job->current];
+    struct vacuum_task_replica *replica = &job->replicas[job->current];
     if (reply->status == RPC_OK && !job->is_cancelling) {
         move(job, VACUUM_COMMITTING);
         call_replica(job, job->current, VACUUM_CALL_COMMIT);
@@ -341,9 +341,9 @@ static void finish_compacting(struct vacuum_job *job, const struct vacuum_reply 
         call_replica(job, job->current, VACUUM_CALL_CLEANUP);
 }
 
-static void finish_committing(struct vacuum_job *job, const struct vacuum_reply *reply)
+static void finish_committing(struct vacuum_task *job, const struct vacuum_reply *reply)
 {
-    struct vacuum_job_replica *replica = &job->replicas[job->current];
+    struct vacuum_task_replica *replica = &job->replicas[job->current];
     if (reply->status == RPC_OK) {
         replica->result = VACUUM_RESULT_DONE;
         replica->size_after = reply->volume_size;
@@ -363,9 +363,9 @@ static void finish_committing(struct vacuum_job *job, const struct vacuum_reply 
     compact_next(job, job->current + 1);
 }
 
-static void finish_cleaning(struct vacuum_job *job, const struct vacuum_reply *reply)
+static void finish_cleaning(struct vacuum_task *job, const struct vacuum_reply *reply)
 {
-    struct vacuum_job_replica *replica = &job->replicas[job->current];
+    struct vacuum_task_replica *replica = &job->replicas[job->current];
     if (reply->status != RPC_OK)
         log_warning("vacuum leftovers stay until the server restarts",
                     "volume=%u server=%s error=\"%s\"", job->volume_id, replica->url,
@@ -375,7 +375,7 @@ static void finish_cleaning(struct vacuum_job *job, const struct vacuum_reply *r
 
 /* ---- Deleting empty copies ------------------------------------------------------------------------ */
 
-static void delete_next(struct vacuum_job *job)
+static void delete_next(struct vacuum_task *job)
 {
     if (job->current == job->replica_count || job->is_cancelling)
         finish(job);
@@ -383,10 +383,10 @@ static void delete_next(struct vacuum_job *job)
         call_replica(job, job->current, VACUUM_CALL_DELETE);
 }
 
-static void finish_deleting(struct vacuum_job *job, const struct vacuum_reply *reply)
+static void finish_deleting(struct vacuum_task *job, const struct vacuum_reply *reply)
 {
     struct cluster *cluster = job->config->cluster;
-    struct vacuum_job_replica *replica = &job->replicas[job->current];
+    struct vacuum_task_replica *replica = &job->replicas[job->current];
     if (reply->status == RPC_OK) {
         struct location_update update;
         location_update_init(&update);
@@ -408,10 +408,10 @@ static void finish_deleting(struct vacuum_job *job, const struct vacuum_reply *r
 
 /* ---- Events --------------------------------------------------------------------------------------- */
 
-static void take_check(struct vacuum_job *job, struct vacuum_call *call,
+static void take_check(struct vacuum_task *job, struct vacuum_call *call,
                        const struct vacuum_reply *reply)
 {
-    struct vacuum_job_replica *replica = NULL;
+    struct vacuum_task_replica *replica = NULL;
     for (size_t i = 0; i < job->replica_count; i++)
         if (&job->replicas[i].call == call)
             replica = &job->replicas[i];
@@ -428,8 +428,8 @@ static void take_check(struct vacuum_job *job, struct vacuum_call *call,
 
 static void on_answer(struct vacuum_call *call, const struct vacuum_reply *reply)
 {
-    struct vacuum_job *job = call->job;
-    const struct vacuum_job_config *config = job->config;
+    struct vacuum_task *job = call->job;
+    const struct vacuum_task_config *config = job->config;
     pthread_mutex_lock(config->lock);
     CHECK(job->outstanding > 0);
     job->outstanding--;
@@ -454,7 +454,7 @@ static void on_answer(struct vacuum_call *call, const struct vacuum_reply *reply
     config->on_idle(config->ctx);
 }
 
-void vacuum_job_start(struct vacuum_job *job, int64_t now_ns)
+void vacuum_task_start(struct vacuum_task *job, int64_t now_ns)
 {
     job->started_ns = now_ns;
     if (job->is_deleting_empty) {
@@ -465,7 +465,7 @@ void vacuum_job_start(struct vacuum_job *job, int64_t now_ns)
     }
 }
 
-void vacuum_job_tick(struct vacuum_job *job, int64_t now_ns)
+void vacuum_task_tick(struct vacuum_task *job, int64_t now_ns)
 {
     if (job->state == VACUUM_DRAINING) {
         try_drained(job, now_ns);
@@ -480,7 +480,7 @@ void vacuum_job_tick(struct vacuum_job *job, int64_t now_ns)
     }
 }
 
-void vacuum_job_cancel(struct vacuum_job *job, const char *why)
+void vacuum_task_cancel(struct vacuum_task *job, const char *why)
 {
     if (job->state == VACUUM_ENDED || job->is_cancelling)
         return;
