@@ -30,7 +30,7 @@ struct volume_server_config {
     const char *public_url;   /* -publicUrl: "" = ip:public port */
     const char *id;           /* -id: "" = ip:port */
     const char *metrics_ip;   /* -metricsIp: "" = bind address */
-    uint16_t metrics_port;    /* -metricsPort: 0 = /metrics is on the HTTP port only */
+    uint16_t metrics_port;    /* -metricsPort: 0 = /metrics is not served */
 
     /* Its place in the cluster. */
     const char *masters;     /* -master: "host:port[.grpcPort],..." */
