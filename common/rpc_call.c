@@ -395,8 +395,9 @@ static grpc_slice choose_request_id(const grpc_metadata_array *metadata)
     return grpc_slice_from_copied_string(text);
 }
 
-void rpc_call_begin(struct rpc_host *host, grpc_call *core, const struct rpc_method *method, void *ctx,
-                    const grpc_metadata_array *metadata, const char *refusal)
+static struct rpc_call *create_call(struct rpc_host *host, grpc_call *core,
+                                    const struct rpc_method *method, void *ctx,
+                                    const grpc_metadata_array *metadata)
 {
     struct rpc_call *call = must(calloc(1, sizeof(*call)));
     atomic_init(&call->refs, 1);
@@ -420,14 +421,23 @@ void rpc_call_begin(struct rpc_host *host, grpc_call *core, const struct rpc_met
     host->running_calls++;
     pthread_mutex_unlock(&host->lock);
 
-    call->pending = method ? 2 : 1;
+    call->pending = method ? 2 : 1; /* the end, and the first message */
     grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
     op.data.recv_close_on_server.cancelled = &call->close_reason;
     rpc_start_batch(core, &op, 1, &call->close);
-    if (method)
-        ask_for_message(call);
-    else
-        rpc_call_fail(call, RPC_UNIMPLEMENTED, "%s", refusal);
+    return call;
+}
+
+void rpc_call_begin(struct rpc_host *host, grpc_call *core, const struct rpc_method *method,
+                    void *ctx, const grpc_metadata_array *metadata)
+{
+    ask_for_message(create_call(host, core, method, ctx, metadata));
+}
+
+void rpc_call_refuse(struct rpc_host *host, grpc_call *core, const grpc_metadata_array *metadata,
+                     enum rpc_status status, const char *text)
+{
+    rpc_call_fail(create_call(host, core, NULL, NULL, metadata), status, "%s", text);
 }
 
 /* --- small things */

@@ -17,7 +17,9 @@ struct rpc_host {
     size_t running_calls;
 };
 
-/* Begins a call that has arrived, and takes `core`. Without a method it answers UNIMPLEMENTED with
- * `refusal`. Thread of the queue that the call is bound to. */
-void rpc_call_begin(struct rpc_host *host, grpc_call *core, const struct rpc_method *method, void *ctx,
-                    const grpc_metadata_array *metadata, const char *refusal);
+/* Begins a call that has arrived, and takes `core`. Thread of the queue that the call is bound to. */
+void rpc_call_begin(struct rpc_host *host, grpc_call *core, const struct rpc_method *method,
+                    void *ctx, const grpc_metadata_array *metadata);
+/* The same for a call that no handler gets to see: answers this. */
+void rpc_call_refuse(struct rpc_host *host, grpc_call *core, const grpc_metadata_array *metadata,
+                     enum rpc_status status, const char *text);

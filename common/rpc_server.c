@@ -21,6 +21,7 @@
 
 #define ARRIVALS_PER_QUEUE 32
 #define QUEUES_MAX 64
+#define GOODBYE_MS 1000 /* for clients to answer that they have seen the end */
 
 /* One armed request; refilled by gRPC, used again and again. */
 struct arrival {
@@ -48,6 +49,7 @@ struct rpc_server {
     struct arrival *arrivals;
     struct rpc_tag shutdown;
     bool is_started;
+    atomic_bool is_closing; /* new calls are refused */
     bool is_shut_down; /* under host.lock; host.idle tells */
 };
 
@@ -146,11 +148,16 @@ static void on_arrival(struct rpc_tag *tag, bool is_ok)
         /* First the next one: as long as this call lives, the server cannot be gone. */
         arm(arrival);
         const struct route *route = find_route(server, details.method);
-        char refusal[320] = "";
-        if (!route)
-            describe_unknown(server, details.method, refusal, sizeof(refusal));
-        rpc_call_begin(&server->host, core, route ? route->method : NULL, route ? route->ctx : NULL,
-                       &metadata, refusal);
+        if (atomic_load(&server->is_closing)) {
+            rpc_call_refuse(&server->host, core, &metadata, RPC_UNAVAILABLE,
+                            "the server is shutting down");
+        } else if (route) {
+            rpc_call_begin(&server->host, core, route->method, route->ctx, &metadata);
+        } else {
+            char text[320];
+            describe_unknown(server, details.method, text, sizeof(text));
+            rpc_call_refuse(&server->host, core, &metadata, RPC_UNIMPLEMENTED, text);
+        }
     }
     grpc_metadata_array_destroy(&metadata);
     grpc_call_details_destroy(&details);
@@ -316,18 +323,31 @@ static struct timespec after_ms(unsigned ms)
     return t;
 }
 
+/* The grace comes before gRPC's own shutdown: that one closes connections when their last call has ended,
+ * and a client that has not read all of it by then would lose the rest. */
 static void end_calls(struct rpc_server *server, unsigned grace_ms)
 {
     struct rpc_host *host = &server->host;
+    struct timespec deadline = after_ms(grace_ms);
+    atomic_store(&server->is_closing, true);
+    pthread_mutex_lock(&host->lock);
+    while (host->running_calls > 0)
+        if (pthread_cond_timedwait(&host->idle, &host->lock, &deadline) == ETIMEDOUT)
+            break;
+    bool is_idle = host->running_calls == 0;
+    pthread_mutex_unlock(&host->lock);
+
     RPC_HAND_OVER(&server->shutdown);
     grpc_server_shutdown_and_notify(server->core, server->queues[0].core, &server->shutdown);
-    struct timespec deadline = after_ms(grace_ms);
+    if (!is_idle)
+        grpc_server_cancel_all_calls(server->core);
+    deadline = after_ms(GOODBYE_MS);
     pthread_mutex_lock(&host->lock);
-    while (!server->is_shut_down || host->running_calls > 0)
+    while (!server->is_shut_down)
         if (pthread_cond_timedwait(&host->idle, &host->lock, &deadline) == ETIMEDOUT)
             break;
     pthread_mutex_unlock(&host->lock);
-    grpc_server_cancel_all_calls(server->core);
+    grpc_server_cancel_all_calls(server->core); /* clients that do not answer the goodbye */
     pthread_mutex_lock(&host->lock);
     while (!server->is_shut_down || host->running_calls > 0)
         pthread_cond_wait(&host->idle, &host->lock);
