@@ -1,0 +1,241 @@
+/* Assign, look up, send, fetch. Any thread, one client a thread. */
+#include "cli/blob_client.h"
+
+#include "common/buffer.h"
+#include "common/check.h"
+#include "common/file_id.h"
+#include "common/http_multipart.h"
+#include "common/os.h"
+#include "proto/master.pb-c.h"
+
+#include <json-c/json.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <uthash.h>
+
+#define ASSIGN_TIMEOUT_MS  10000
+#define ASSIGN_ATTEMPTS    10
+#define FETCH_LIMIT        (8ull << 30)
+#define ERROR_BODY_SHOWN   200
+
+struct blob_known {
+    uint32_t volume_id;
+    struct blob_target target; /* its fid is of whatever was asked first */
+    UT_hash_handle hh;
+};
+
+int blob_client_init(struct blob_client *client, struct rpc_client *rpc, const char *master,
+                     struct error *err)
+{
+    struct address address;
+    struct slice first = slice_until(slice_cstr(master), strcspn(master, ","));
+    *client = (struct blob_client){.rpc = rpc};
+    int code = address_parse(first, &address, err);
+    if (code != 0)
+        return error_prefix(err, "-master");
+    address_format_grpc(&address, client->master);
+    return http_client_create(&client->http, NULL, err);
+}
+
+void blob_client_fini(struct blob_client *client)
+{
+    struct blob_known *known, *next;
+    HASH_ITER(hh, client->known, known, next)
+    {
+        HASH_DEL(client->known, known);
+        free(known);
+    }
+    http_client_destroy(client->http);
+    *client = (struct blob_client){0};
+}
+
+static char *wire_text(const char *text) { return text ? (char *)(uintptr_t)text : (char *)(uintptr_t)""; }
+
+static int read_assignment(const MasterPb__AssignResponse *response, struct blob_target *ret,
+                           struct error *err)
+{
+    if (*response->error)
+        return error_set(err, KELP_E_UNAVAILABLE, "%s", response->error);
+    if (!response->location || !*response->fid)
+        return error_set(err, KELP_E_PROTOCOL, "the master assigned nothing");
+    snprintf(ret->fid, sizeof(ret->fid), "%s", response->fid);
+    snprintf(ret->url, sizeof(ret->url), "%s", response->location->url);
+    snprintf(ret->public_url, sizeof(ret->public_url), "%s", response->location->public_url);
+    return 0;
+}
+
+int blob_client_assign(struct blob_client *client, const struct blob_place *place, unsigned count,
+                       uint64_t expected_bytes, struct blob_target *ret, struct error *err)
+{
+    MasterPb__AssignRequest request = MASTER_PB__ASSIGN_REQUEST__INIT;
+    request.count = count;
+    request.collection = wire_text(place->collection);
+    request.replication = wire_text(place->replication);
+    request.ttl = wire_text(place->ttl);
+    request.data_center = wire_text(place->data_center);
+    request.disk_type = wire_text(place->disk_type);
+    request.expected_data_size = expected_bytes;
+    int code = 0;
+    for (int attempt = 0; attempt < ASSIGN_ATTEMPTS; attempt++) {
+        ProtobufCMessage *answer;
+        enum rpc_status status;
+        code = rpc_client_call(client->rpc, client->master, "/master_pb.Seaweed/Assign", &request.base,
+                               &master_pb__assign_response__descriptor, ASSIGN_TIMEOUT_MS, &answer,
+                               &status, err);
+        if (code == 0) {
+            code = read_assignment((const void *)answer, ret, err);
+            protobuf_c_message_free_unpacked(answer, NULL);
+            return code;
+        }
+        /* Growth takes its time, and so may a leader's warm-up; everything else is final. */
+        if (status != RPC_RESOURCE_EXHAUSTED && status != RPC_UNAVAILABLE)
+            break;
+        usleep(200000);
+    }
+    return error_prefix(err, "assign from %s", client->master);
+}
+
+int blob_client_lookup(struct blob_client *client, const char *fid, struct blob_target *ret,
+                       struct error *err)
+{
+    struct file_id id;
+    int code = file_id_parse(slice_cstr(fid), &id, err);
+    if (code != 0)
+        return error_prefix(err, "%.40s", fid);
+    char volume[16], *ids[] = {volume};
+    snprintf(volume, sizeof(volume), "%u", id.volume_id);
+    MasterPb__LookupVolumeRequest request = MASTER_PB__LOOKUP_VOLUME_REQUEST__INIT;
+    request.n_volume_or_file_ids = 1;
+    request.volume_or_file_ids = ids;
+    ProtobufCMessage *answer;
+    code = rpc_client_call(client->rpc, client->master, "/master_pb.Seaweed/LookupVolume", &request.base,
+                           &master_pb__lookup_volume_response__descriptor, ASSIGN_TIMEOUT_MS, &answer,
+                           NULL, err);
+    if (code != 0)
+        return error_prefix(err, "look volume %s up at %s", volume, client->master);
+    const MasterPb__LookupVolumeResponse *response = (const void *)answer;
+    if (response->n_volume_id_locations == 0 || response->volume_id_locations[0]->n_locations == 0) {
+        code = error_set(err, KELP_E_NOT_FOUND, "no server has volume %s", volume);
+    } else {
+        const MasterPb__Location *location = response->volume_id_locations[0]->locations[0];
+        snprintf(ret->fid, sizeof(ret->fid), "%s", fid);
+        snprintf(ret->url, sizeof(ret->url), "%s", location->url);
+        snprintf(ret->public_url, sizeof(ret->public_url), "%s", location->public_url);
+    }
+    protobuf_c_message_free_unpacked(answer, NULL);
+    return code;
+}
+
+int blob_client_lookup_cached(struct blob_client *client, const char *fid, struct blob_target *ret,
+                              struct error *err)
+{
+    struct blob_known *known;
+    uint32_t id = (uint32_t)strtoul(fid, NULL, 10);
+    HASH_FIND(hh, client->known, &id, sizeof(id), known);
+    if (!known) {
+        struct blob_target target;
+        int code = blob_client_lookup(client, fid, &target, err);
+        if (code != 0)
+            return code;
+        known = must(malloc(sizeof(*known)));
+        known->volume_id = id;
+        known->target = target;
+        HASH_ADD(hh, client->known, volume_id, sizeof(id), known);
+    }
+    *ret = known->target;
+    snprintf(ret->fid, sizeof(ret->fid), "%s", fid);
+    return 0;
+}
+
+/* The server's own words, where it gave some. */
+static int refused(const char *what, const char *url, const char *fid,
+                   const struct http_client_response *response, struct error *err)
+{
+    struct json_object *document = response->body ? json_tokener_parse(response->body) : NULL;
+    struct json_object *text = NULL;
+    if (document && json_object_is_type(document, json_type_object))
+        json_object_object_get_ex(document, "error", &text);
+    int code = response->status == 404 ? KELP_E_NOT_FOUND : KELP_E_UNKNOWN;
+    if (text)
+        error_set(err, code, "%s http://%s/%s: status %d: %s", what, url, fid, response->status,
+                  json_object_get_string(text));
+    else
+        error_set(err, code, "%s http://%s/%s: status %d %.*s", what, url, fid, response->status,
+                  ERROR_BODY_SHOWN, response->body ? response->body : "");
+    json_object_put(document);
+    return code;
+}
+
+static int exchange(struct blob_client *client, const char *url, const char *fid, const char *query,
+                    struct http_client_request *request, struct http_client_response *ret,
+                    struct error *err)
+{
+    char whole[ADDRESS_TEXT_SIZE + 256];
+    snprintf(whole, sizeof(whole), "http://%s/%s%s", url, fid, query);
+    request->url = whole;
+    request->response_limit_bytes = FETCH_LIMIT;
+    int code = http_client_fetch(client->http, request, ret, err);
+    if (code != 0)
+        return error_prefix(err, "%s %s", request->method, whole);
+    if (ret->status < 200 || ret->status > 299) {
+        code = refused(request->method, url, fid, ret, err);
+        http_client_response_fini(ret);
+    }
+    return code;
+}
+
+int blob_client_send(struct blob_client *client, const char *url, const char *fid, const char *query,
+                     const char *file_name, const char *mime, struct slice data, struct error *err)
+{
+    char boundary[64], type[128];
+    struct buffer form = BUFFER_INIT;
+    snprintf(boundary, sizeof(boundary), "kelp-%016llx%016llx",
+             (unsigned long long)os_random(os_real()), (unsigned long long)os_random(os_real()));
+    snprintf(type, sizeof(type), "multipart/form-data; boundary=%s", boundary);
+    struct http_multipart_part part = {
+        .filename = slice_cstr(file_name), .content_type = slice_cstr(mime ? mime : "")};
+    struct http_client_header header = {"Content-Type", type};
+    struct http_client_response response;
+    if (buffer_reserve(&form, data.len + 1024) != 0)
+        return error_set(err, KELP_E_NO_MEMORY, "no memory for %zu bytes of %s", data.len, file_name);
+    http_multipart_begin(&form, boundary, &part);
+    buffer_append_slice(&form, data);
+    http_multipart_end(&form, boundary);
+    struct http_client_request request = {
+        .method = "POST", .headers = &header, .header_count = 1, .body = buffer_slice(&form)};
+    int code = exchange(client, url, fid, query, &request, &response, err);
+    if (code == 0)
+        http_client_response_fini(&response);
+    buffer_fini(&form);
+    return code;
+}
+
+int blob_client_put(struct blob_client *client, const char *url, const char *fid, const char *query,
+                    struct slice data, struct error *err)
+{
+    struct http_client_header header = {"Content-Type", "application/octet-stream"};
+    struct http_client_request request = {
+        .method = "PUT", .headers = &header, .header_count = 1, .body = data};
+    struct http_client_response response;
+    int code = exchange(client, url, fid, query, &request, &response, err);
+    if (code == 0)
+        http_client_response_fini(&response);
+    return code;
+}
+
+int blob_client_fetch(struct blob_client *client, const char *url, const char *fid, const char *query,
+                      struct http_client_response *ret, struct error *err)
+{
+    struct http_client_request request = {.method = "GET"};
+    return exchange(client, url, fid, query, &request, ret, err);
+}
+
+int blob_client_delete(struct blob_client *client, const char *url, const char *fid, struct error *err)
+{
+    struct http_client_request request = {.method = "DELETE"};
+    struct http_client_response response;
+    int code = exchange(client, url, fid, "", &request, &response, err);
+    if (code == 0)
+        http_client_response_fini(&response);
+    return code;
+}

@@ -1,0 +1,51 @@
+/* What upload, download and benchmark do with a cluster: assign file ids, look volumes up, send and fetch
+ * blobs. One per thread; all calls block. */
+#pragma once
+
+#include "common/address.h"
+#include "common/http_client.h"
+#include "common/rpc_client.h"
+
+struct blob_client {
+    struct rpc_client *rpc;   /* borrowed; threads may share it */
+    struct http_client *http; /* its own */
+    char master[ADDRESS_TEXT_SIZE]; /* gRPC form */
+    struct blob_known *known;       /* volumes looked up by blob_client_lookup_cached */
+};
+
+struct blob_place { /* where the master wants new blobs; NULL counts as "" */
+    const char *collection, *replication, *ttl, *data_center, *disk_type;
+};
+
+struct blob_target {
+    char fid[64];
+    char url[ADDRESS_TEXT_SIZE];        /* host:port of the first replica */
+    char public_url[ADDRESS_TEXT_SIZE];
+};
+
+/* `master` is "host:port[.grpcPort]", or several, comma separated, of which the first is taken. */
+int blob_client_init(struct blob_client *client, struct rpc_client *rpc, const char *master,
+                     struct error *err);
+void blob_client_fini(struct blob_client *client);
+
+/* One assignment for `count` blobs: fid, fid_1, fid_2, ... Waits while the cluster grows. */
+int blob_client_assign(struct blob_client *client, const struct blob_place *place, unsigned count,
+                       uint64_t expected_bytes, struct blob_target *ret, struct error *err);
+/* Any replica of the blob's volume. */
+int blob_client_lookup(struct blob_client *client, const char *fid, struct blob_target *ret,
+                       struct error *err);
+
+/* The same, asking once a volume. */
+int blob_client_lookup_cached(struct blob_client *client, const char *fid, struct blob_target *ret,
+                              struct error *err);
+
+/* Sends one blob as a multipart form. `query` is "" or "?cm=true...". */
+int blob_client_send(struct blob_client *client, const char *url, const char *fid, const char *query,
+                     const char *file_name, const char *mime, struct slice data, struct error *err);
+/* Sends one blob as it is: the cheap way. */
+int blob_client_put(struct blob_client *client, const char *url, const char *fid, const char *query,
+                    struct slice data, struct error *err);
+/* Fetches the blob, or what a chunk manifest stands for. KELP_E_NOT_FOUND when there is none. */
+int blob_client_fetch(struct blob_client *client, const char *url, const char *fid, const char *query,
+                      struct http_client_response *ret, struct error *err);
+int blob_client_delete(struct blob_client *client, const char *url, const char *fid, struct error *err);
