@@ -237,6 +237,16 @@ void record_writer_discard(struct record_writer *writer)
         start_batch(writer);
 }
 
+/* On the disk an empty blob looks like a tombstone; only its row tells. So its row has to be as safe as
+ * its record. */
+static bool has_empty_put(const struct record_writer *writer)
+{
+    for (size_t i = 0; i < writer->count; i++)
+        if (writer->pending[i].entry.size == 0)
+            return true;
+    return false;
+}
+
 /* Writes and syncs; both files are as before when this fails, unless *ret_is_lost. */
 static int write_batch(struct record_writer *writer, bool is_durable, bool *ret_is_lost,
                        struct error *err)
@@ -245,6 +255,7 @@ static int write_batch(struct record_writer *writer, bool is_durable, bool *ret_
     struct os *os = generation->os;
     const char *path = atomic_load(&generation->dat_path);
     uint64_t old_end = volume_generation_end(generation);
+    uint64_t old_idx_end = index_file_end(&generation->idx);
     bool has_records = writer->end > old_end;
     bool is_lost = false;
     int code = 0;
@@ -264,6 +275,13 @@ static int write_batch(struct record_writer *writer, bool is_durable, bool *ret_
                                  writer->count * index_row_size(generation->offset_bytes), &is_cut,
                                  err);
         is_lost = is_lost || (code != 0 && !is_cut);
+    }
+    if (code == 0 && is_durable && has_empty_put(writer)) {
+        code = index_file_sync(&generation->idx, err);
+        if (code != 0) {
+            is_lost = true;
+            index_file_truncate(&generation->idx, old_idx_end, NULL);
+        }
     }
     if (code != 0 && has_records && os_ftruncate(os, generation->dat_fd, old_end) < 0)
         is_lost = true;
