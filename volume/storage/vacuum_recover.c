@@ -57,12 +57,37 @@ static char *path_of(const struct recovery *r, const char *directory, enum volum
     return must(path);
 }
 
-static bool is_there(const struct recovery *r, const char *directory, enum volume_file file)
+/* Sets *ret when the name is there. Only a clear answer counts: a name that was overlooked would be left
+ * out of a swap. */
+static int look_for(const struct recovery *r, const char *directory, enum volume_file file, bool *ret,
+                    struct error *err)
 {
+    struct os_stat st;
     char *path = path_of(r, directory, file);
-    bool exists = volume_file_exists(r->os, path);
+    int result = os_stat(r->os, path, &st);
+    int code = 0;
+    if (result >= 0)
+        *ret = true;
+    else if (result != -ENOENT)
+        code = error_set_errno(err, -result, "stat %s", path);
     free(path);
-    return exists;
+    return code;
+}
+
+static int look(const struct recovery *r, struct recover_names *ret, struct error *err)
+{
+    int code = look_for(r, r->data_dir, VOLUME_FILE_CPC, &ret->cpc, err);
+    if (code == 0)
+        code = look_for(r, r->data_dir, VOLUME_FILE_CPD, &ret->cpd, err);
+    if (code == 0)
+        code = look_for(r, r->data_dir, VOLUME_FILE_CPX, &ret->cpx_in_data, err);
+    if (code == 0)
+        code = look_for(r, r->data_dir, VOLUME_FILE_CPLDB, &ret->cpldb, err);
+    if (code == 0 && r->is_split)
+        code = look_for(r, r->index_dir, VOLUME_FILE_CPX, &ret->cpx_in_index, err);
+    if (code == 0 && r->is_split)
+        code = look_for(r, r->index_dir, VOLUME_FILE_CPLDB, &ret->cpldb, err);
+    return code;
 }
 
 static int remove_from(const struct recovery *r, const char *directory, enum volume_file file,
@@ -151,14 +176,10 @@ static int roll_back(const struct recovery *r, const struct recover_names *names
 
 static int recover(const struct recovery *r, struct error *err)
 {
-    struct recover_names names = {
-        .cpd = is_there(r, r->data_dir, VOLUME_FILE_CPD),
-        .cpc = is_there(r, r->data_dir, VOLUME_FILE_CPC),
-        .cpx_in_data = is_there(r, r->data_dir, VOLUME_FILE_CPX),
-        .cpx_in_index = r->is_split && is_there(r, r->index_dir, VOLUME_FILE_CPX),
-        .cpldb = is_there(r, r->data_dir, VOLUME_FILE_CPLDB) ||
-                 (r->is_split && is_there(r, r->index_dir, VOLUME_FILE_CPLDB)),
-    };
+    struct recover_names names = {0};
+    int code = look(r, &names, err);
+    if (code != 0)
+        return code;
     switch (recover_decide(&names)) {
     case RECOVER_ROLL_FORWARD:
         return roll_forward(r, &names, err);

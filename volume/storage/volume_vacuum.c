@@ -5,6 +5,7 @@
 #include "common/check.h"
 #include "volume/storage/vacuum_internal.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 static const char *const state_names[] = {"idle", "copying", "copied", "committing"};
@@ -145,15 +146,29 @@ static int refuse_state(const struct volume *volume, struct error *err)
     return 0;
 }
 
+/* Whether there is a commit marker. Only a clear answer counts. */
+static int look_for_marker(struct volume *volume, bool *ret, struct error *err)
+{
+    struct os_stat st;
+    const char *marker = volume_files_path(&volume->files, VOLUME_FILE_CPC);
+    int result = os_stat(volume->os, marker, &st);
+    if (result < 0 && result != -ENOENT)
+        return error_set_errno(err, -result, "stat %s", marker);
+    *ret = result >= 0;
+    return 0;
+}
+
 /* A marker that is on disk while no swap is pending is what a commit left that failed to write it
  * durably and failed to take it back. It must be gone for good before there is a new .cpd. */
 static int clear_marker(struct volume *volume, struct error *err)
 {
-    const char *marker = volume_files_path(&volume->files, VOLUME_FILE_CPC);
-    if (!volume_file_exists(volume->os, marker))
-        return 0;
-    int code = volume_file_remove(volume->os, marker, err);
-    return code == 0 ? os_sync_directory(volume->os, volume->files.data_dir, err) : code;
+    bool is_there;
+    int code = look_for_marker(volume, &is_there, err);
+    if (code == 0 && is_there)
+        code = volume_file_remove(volume->os, volume_files_path(&volume->files, VOLUME_FILE_CPC), err);
+    if (code == 0 && is_there)
+        code = os_sync_directory(volume->os, volume->files.data_dir, err);
+    return code;
 }
 
 static void start_progress(struct vacuum *v)
@@ -253,7 +268,7 @@ int volume_vacuum_commit(struct volume *volume, uint64_t *ret_pause_ns, struct e
 
 int volume_vacuum_cleanup(struct volume *volume, struct error *err)
 {
-    int code = 0;
+    bool is_decided = false;
     pthread_mutex_lock(&volume->vacuum_lock);
     struct vacuum *v = (struct vacuum *)volume->vacuum;
     if (v) {
@@ -261,11 +276,12 @@ int volume_vacuum_cleanup(struct volume *volume, struct error *err)
             atomic_store(&v->is_cancelled, true);
         wait_until_done(v);
     }
-    if (volume_file_exists(volume->os, volume_files_path(&volume->files, VOLUME_FILE_CPC))) {
+    int code = look_for_marker(volume, &is_decided, err);
+    if (is_decided) {
         code = error_set(err, KELP_E_PRECONDITION,
                          "volume %u: refusing cleanup while commit marker present: commit it",
                          volume->id);
-    } else if (v && v->state == VACUUM_COPIED) {
+    } else if (code == 0 && v && v->state == VACUUM_COPIED) {
         vacuum_drop_job(v, false);
         move(v, VACUUM_IDLE);
     }

@@ -22,7 +22,8 @@
 
 static uint64_t rows_left(const struct vacuum *v)
 {
-    return (index_file_end(&v->old->idx) - v->mark) / index_row_size(v->old->offset_bytes);
+    uint64_t end = index_file_end(&v->old->idx);
+    return end > v->mark ? (end - v->mark) / index_row_size(v->old->offset_bytes) : 0;
 }
 
 /* *ret_is_sync: it is an fsync that failed. */
@@ -123,6 +124,9 @@ static int decide(struct vacuum *v, bool *ret_is_sync, bool *ret_is_stuck, struc
 {
     if (v->volume->generation != v->old)
         return error_set(err, KELP_E_PRECONDITION, "the volume changed since it was compacted");
+    /* A batch whose sync failed is cut off again, which the rounds may have seen. */
+    if (index_file_end(&v->old->idx) < v->mark)
+        return error_set(err, KELP_E_PRECONDITION, "rows were taken back that the copy has");
     int code = vacuum_replay(v, index_file_end(&v->old->idx), err);
     if (code == 0)
         code = compare(v, err);
