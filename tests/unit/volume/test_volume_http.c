@@ -1,0 +1,817 @@
+/* The data port from the outside: the worked examples of spec/volume-http.md 21, the errors of its section
+ * 20, and what happens to data that is big, damaged or somewhere else. */
+#include "data_port.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define FID "/3,01637037d6"
+
+static struct data_port port;
+
+static int start(void **state)
+{
+    data_port_start(&port, &(struct data_port_options){0});
+    return 0;
+}
+
+static int stop(void **state)
+{
+    data_port_stop(&port);
+    return 0;
+}
+
+static struct reply last;
+
+static struct reply *ask(const char *method, const char *target, const char *headers,
+                         const char *body)
+{
+    reply_fini(&last);
+    data_port_ask(&port, method, target, headers, body, body ? strlen(body) : 0, &last);
+    return &last;
+}
+
+static void expect(int status, const char *body)
+{
+    if (last.status != status || strcmp(last.body, body) != 0)
+        fail_msg("expected %d %s, got:\n%s", status, body, last.text);
+}
+
+static void expect_header(const char *name, const char *value)
+{
+    const char *got = reply_header(&last, name);
+    if (value ? !got || strcmp(got, value) != 0 : got != NULL)
+        fail_msg("expected %s: %s, got:\n%s", name, value ? value : "(absent)", last.text);
+}
+
+static void put_hello(void)
+{
+    ask("PUT", FID, "", "hello");
+    assert_int_equal(last.status, 201);
+}
+
+static int finish_last(void **state)
+{
+    reply_fini(&last);
+    return stop(state);
+}
+
+/* ---- worked examples ---- */
+
+static void put_answers_name_size_and_etag(void **state)
+{
+    ask("PUT", FID, "", "hello");
+    expect(201, "{\"name\":\"3,01637037d6\",\"size\":5,\"eTag\":\"9a71bb4c\"}");
+    expect_header("Etag", "\"9a71bb4c\"");
+    expect_header("Content-Md5", "");
+    expect_header("Content-Type", "application/json");
+    expect_header("X-Content-Type-Options", "nosniff");
+    expect_header("Server", "SeaweedFS Volume 8000GB 4.48");
+    assert_int_equal(strlen(reply_header(&last, "X-Amz-Request-Id")), 24);
+}
+
+static void put_of_the_same_again_is_unchanged(void **state)
+{
+    put_hello();
+    ask("PUT", FID, "", "hello");
+    expect(204, "");
+    expect_header("Etag", "\"9a71bb4c\"");
+    expect_header("Content-Md5", "");
+}
+
+static void get_answers_the_blob_with_its_headers(void **state)
+{
+    put_hello();
+    ask("GET", FID, "", NULL);
+    expect(200, "hello");
+    expect_header("Content-Type", "text/plain; charset=utf-8");
+    expect_header("Content-Disposition", "inline; filename=\"3,01637037d6\"");
+    expect_header("Accept-Ranges", "bytes");
+    expect_header("Etag", "\"9a71bb4c\"");
+    expect_header("Content-Length", "5");
+    assert_non_null(reply_header(&last, "Last-Modified"));
+}
+
+static void get_in_each_url_shape_finds_the_blob(void **state)
+{
+    static const char *const shapes[] = {"/3,01637037d6", "/3,01637037d6.png", "/3/01637037d6",
+                                         "/3/01637037d6.png", "/3/01637037d6/a.bin",
+                                         "/3%2C01637037d6", "/3,00637037d6_1"};
+    put_hello();
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+        ask("GET", shapes[i], "", NULL);
+        expect(200, "hello");
+    }
+}
+
+static void get_by_name_takes_type_and_disposition_from_it(void **state)
+{
+    put_hello();
+    ask("GET", "/3/01637037d6/x.pdf?dl=1", "", NULL);
+    expect(200, "hello");
+    expect_header("Content-Type", "application/pdf");
+    expect_header("Content-Disposition", "attachment; filename=x.pdf");
+}
+
+static void head_tells_the_size_without_a_body_or_a_sniffed_type(void **state)
+{
+    put_hello();
+    ask("HEAD", FID, "Range: bytes=1-2\r\n", NULL);
+    expect(200, "");
+    expect_header("Content-Length", "5");
+    expect_header("Content-Type", NULL);
+}
+
+static void ranges_are_answered_as_the_peer_does(void **state)
+{
+    put_hello();
+    ask("GET", FID, "Range: bytes=1-3\r\n", NULL);
+    expect(206, "ell");
+    expect_header("Content-Range", "bytes 1-3/5");
+    ask("GET", FID, "Range: bytes=0-3,1-4\r\n", NULL);
+    expect(200, "");
+    expect_header("Content-Length", "0");
+    ask("GET", FID, "Range: bytes=-0\r\n", NULL);
+    expect(206, "");
+    expect_header("Content-Range", "bytes 5-4/5");
+    ask("GET", FID, "Range: bytes=9-\r\n", NULL);
+    expect(416, "invalid range: failed to overlap\n");
+    expect_header("Content-Range", "bytes */5");
+    expect_header("Content-Type", "text/plain; charset=utf-8");
+    expect_header("X-Content-Type-Options", "nosniff");
+    expect_header("Etag", "\"9a71bb4c\"");
+    ask("GET", FID, "Range: bytes=3-1\r\n", NULL);
+    expect(416, "invalid range\n");
+    expect_header("Content-Range", NULL);
+}
+
+static void several_ranges_come_as_parts(void **state)
+{
+    put_hello();
+    ask("GET", FID, "Range: bytes=0-1,3-4\r\n", NULL);
+    assert_int_equal(last.status, 206);
+    char type[200], expected[800];
+    snprintf(type, sizeof(type), "%s", reply_header(&last, "Content-Type"));
+    const char *prefix = "multipart/byteranges; boundary=";
+    assert_memory_equal(type, prefix, strlen(prefix));
+    const char *b = type + strlen(prefix);
+    assert_int_equal(strlen(b), 60);
+    snprintf(expected, sizeof(expected),
+             "--%s\r\nContent-Range: bytes 0-1/5\r\nContent-Type: \r\n\r\nhe\r\n"
+             "--%s\r\nContent-Range: bytes 3-4/5\r\nContent-Type: \r\n\r\nlo\r\n--%s--\r\n",
+             b, b, b);
+    assert_string_equal(last.body, expected);
+    assert_false(last.is_short);
+}
+
+static void conditions_are_answered_304_without_etag(void **state)
+{
+    ask("PUT", FID "?ts=1600000000", "", "hello");
+    ask("GET", FID, "If-None-Match: \"9a71bb4c\"\r\n", NULL);
+    expect(304, "");
+    expect_header("Etag", NULL);
+    expect_header("Last-Modified", "Sun, 13 Sep 2020 12:26:40 GMT");
+    ask("GET", FID, "If-Modified-Since: Sun, 13 Sep 2020 12:26:40 GMT\r\n", NULL);
+    expect(304, "");
+    ask("GET", FID, "If-Modified-Since: Sun, 13 Sep 2020 12:26:39 GMT\r\n", NULL);
+    expect(200, "hello");
+    ask("GET", FID, "If-None-Match: W/\"9a71bb4c\", *\r\n", NULL);
+    expect(200, "hello");
+}
+
+static void post_of_a_form_stores_its_file(void **state)
+{
+    ask("POST", FID, "Content-Type: multipart/form-data; boundary=B\r\n",
+        "--B\r\nContent-Disposition: form-data; name=\"x\"; filename=\"a.txt\"\r\n"
+        "Content-Type: text/plain\r\n\r\nhello\r\n--B--\r\n");
+    expect(201, "{\"name\":\"a.txt\",\"size\":5,\"eTag\":\"9a71bb4c\",\"mime\":\"text/plain\"}");
+    ask("GET", FID, "", NULL);
+    expect(200, "hello");
+    expect_header("Content-Type", "text/plain");
+    expect_header("Content-Disposition", "inline; filename=a.txt");
+    ask("DELETE", FID, "", NULL);
+    expect(202, "{\"size\":32}");
+}
+
+static void delete_tells_the_stored_size_once(void **state)
+{
+    put_hello();
+    ask("DELETE", FID, "", NULL);
+    expect(202, "{\"size\":29}");
+    ask("DELETE", FID, "", NULL);
+    expect(404, "{\"size\":0}");
+    ask("GET", FID, "", NULL);
+    expect(404, "");
+    ask("GET", FID "?readDeleted=true", "", NULL);
+    expect(200, "hello");
+}
+
+static void an_empty_blob_is_read_back_empty(void **state)
+{
+    ask("PUT", FID, "", "");
+    expect(201, "{\"name\":\"3,01637037d6\",\"eTag\":\"00000000\"}");
+    ask("GET", FID, "", NULL);
+    expect(200, "");
+    expect_header("Etag", "\"00000000\"");
+}
+
+/* ---- what is stored beside the data ---- */
+
+static void text_is_stored_compressed_and_unpacked_for_those_who_ask_plain(void **state)
+{
+    char text[4001];
+    memset(text, 'k', 4000);
+    text[4000] = 0;
+    ask("PUT", FID, "Content-Type: text/plain\r\n", text);
+    assert_int_equal(last.status, 201);
+    ask("GET", FID, "Accept-Encoding: br, gzip\r\n", NULL);
+    assert_int_equal(last.status, 200);
+    expect_header("Content-Encoding", "gzip");
+    assert_true(last.body_size < 200);
+    ask("GET", FID, "", NULL);
+    expect(200, text);
+    expect_header("Content-Encoding", NULL);
+    ask("GET", FID, "Range: bytes=3999-\r\n", NULL);
+    expect(206, "k");
+    ask("HEAD", FID, "", NULL);
+    expect_header("Content-Length", "4000");
+}
+
+static void pairs_come_back_as_headers(void **state)
+{
+    ask("PUT", FID, "seaweed-foo-bar: 1\r\nSeaweed-Zed: \"q\"\r\nseaweed-content-length: 7\r\n",
+        "hello");
+    assert_int_equal(last.status, 201);
+    ask("GET", FID, "", NULL);
+    expect(200, "hello");
+    expect_header("Foo-Bar", "1");
+    expect_header("Zed", "\"q\"");
+    expect_header("Content-Length", "5");
+}
+
+static void response_parameters_override_headers(void **state)
+{
+    put_hello();
+    ask("GET", FID "?response-content-type=a/b&response-expires=soon&Response-Cache-Control=x%0d%0ay",
+        "", NULL);
+    expect(200, "hello");
+    expect_header("Content-Type", "a/b");
+    expect_header("Expires", "soon");
+    expect_header("Cache-Control", "x  y");
+    ask("GET", FID "?response-content-disposition=inline", "", NULL);
+    expect_header("Content-Disposition", "inline");
+}
+
+static void a_needle_with_a_ttl_is_gone_after_it(void **state)
+{
+    ask("PUT", FID "?ttl=1m", "", "hello");
+    assert_int_equal(last.status, 201);
+    ask("GET", FID, "", NULL);
+    expect(200, "hello");
+}
+
+static void md5_is_checked(void **state)
+{
+    ask("PUT", FID, "Content-MD5: XUFAKrxLKna5cZ2REBfFkg==\r\n", "hello");
+    expect(201, "{\"name\":\"3,01637037d6\",\"size\":5,\"eTag\":\"9a71bb4c\","
+                "\"contentMd5\":\"XUFAKrxLKna5cZ2REBfFkg==\"}");
+    expect_header("Content-Md5", "XUFAKrxLKna5cZ2REBfFkg==");
+    ask("PUT", "/3,02637037d6", "Content-MD5: AAAA\r\n", "hello");
+    expect(400, "{\"error\":\"Content-MD5 did not match md5 of file data expected [AAAA] received "
+                "[XUFAKrxLKna5cZ2REBfFkg==] size 5\"}");
+    ask("GET", "/3,02637037d6", "", NULL);
+    expect(404, "");
+}
+
+/* ---- bad input ---- */
+
+struct bad_case {
+    const char *method, *target, *headers, *body;
+    int status;
+    const char *answer;
+};
+
+static void bad_requests_get_the_peers_answers(void **state)
+{
+    static const struct bad_case cases[] = {
+        {"GET", "/x,01637037d6", "", NULL, 400, ""},
+        {"GET", "/3", "", NULL, 400, ""},
+        {"GET", "/", "", NULL, 400, ""},
+        {"GET", "/3,01", "", NULL, 400, ""},
+        {"GET", "/3,01637037zz", "", NULL, 400, ""},
+        {"GET", "/a/b/c/d/3,01637037d6", "", NULL, 400, ""},
+        {"GET", "/3.5,01637037d6", "", NULL, 400, ""},
+        {"GET", "/3,01637037d7", "", NULL, 404, ""},
+        {"GET", "/3,02637037d6", "", NULL, 404, ""},
+        {"GET", "/99,01637037d6", "", NULL, 404, ""},
+        {"GET", "/metrics", "", NULL, 400, ""},
+        {"GET", "/favicon.ico", "", NULL, 404, "404 page not found\n"},
+        {"DELETE", "/3", "", NULL, 400, "{\"error\":\"Invalid fid: \"}"},
+        {"DELETE", "/x,01637037d6", "", NULL, 404, "{\"size\":0}"},
+        {"DELETE", "/99,01637037d6", "", NULL, 404, "{\"size\":0}"},
+        {"DELETE", "/3,01637037d7", "", NULL, 400,
+         "{\"error\":\"File Random Cookie does not match.\"}"},
+        {"PATCH", FID, "", NULL, 400, "{\"error\":\"unsupported method PATCH\"}"},
+        {"POST", FID, "", "hello", 400,
+         "{\"error\":\"request Content-Type isn't multipart/form-data\"}"},
+        {"POST", FID, "Content-Type: multipart/form-data\r\n", "hello", 400,
+         "{\"error\":\"no multipart boundary param in Content-Type\"}"},
+        {"POST", FID, "Content-Type: multipart/form-data; boundary=B\r\n", "", 400,
+         "{\"error\":\"multipart: NextPart: EOF\"}"},
+        {"POST", FID, "Content-Type: a/b; =c\r\n", "x", 400,
+         "{\"error\":\"mime: invalid media parameter\"}"},
+        {"PUT", "/x,01637037d6", "", "hello", 400,
+         "{\"error\":\"strconv.ParseUint: parsing \\\"x\\\": invalid syntax\"}"},
+        {"PUT", "/3,01", "", "hello", 400, "{\"error\":\"Invalid fid: 01\"}"},
+        {"PUT", FID "?a=%zz", "", "hello", 400, "{\"error\":\"invalid URL escape \\\"%zz\\\"\"}"},
+        {"PUT", FID "?a=1;b", "", "hello", 400,
+         "{\"error\":\"invalid semicolon separator in query\"}"},
+        {"PUT", "/3,01637037d7", "", "other", 500,
+         "{\"error\":\"failed to write to local disk: mismatching cookie 637037d7\"}"},
+    };
+    put_hello();
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct bad_case *c = &cases[i];
+        ask(c->method, c->target, c->headers, c->body);
+        if (last.status != c->status || strcmp(last.body, c->answer) != 0)
+            fail_msg("%s %s: expected %d %s, got:\n%s", c->method, c->target, c->status, c->answer,
+                     last.text);
+    }
+    ask("GET", FID, "", NULL);
+    expect(200, "hello");
+}
+
+static void a_write_to_an_unknown_volume_says_so(void **state)
+{
+    char answer[100];
+    ask("PUT", "/99,01637037d6", "", "hello");
+    snprintf(answer, sizeof(answer), "{\"error\":\"volume 99 not found on %s\"}", port.url);
+    expect(500, answer);
+}
+
+static void a_write_by_the_slash_shape_fails_after_its_body(void **state)
+{
+    ask("PUT", "/3/01637037d6", "", "hello");
+    assert_int_equal(last.status, 400);
+    assert_non_null(strstr(last.body, "Parse needleId error: needle id "));
+}
+
+static void an_unclean_path_is_redirected(void **state)
+{
+    ask("GET", "//3,01637037d6?a=b", "", NULL);
+    expect(307, "<a href=\"/3,01637037d6?a=b\">Temporary Redirect</a>.\n\n");
+    expect_header("Location", "/3,01637037d6?a=b");
+    expect_header("Server", NULL);
+    ask("PUT", "/a/../3,01637037d6", "", "hello");
+    expect(307, "");
+    expect_header("Location", "/3,01637037d6");
+}
+
+static void options_and_origin_get_cors_headers(void **state)
+{
+    ask("OPTIONS", "/whatever", "", NULL);
+    expect(200, "");
+    expect_header("Access-Control-Allow-Methods", "PUT, POST, GET, DELETE, OPTIONS");
+    expect_header("Access-Control-Allow-Headers", "*");
+    expect_header("Access-Control-Allow-Origin", NULL);
+    ask("GET", "/3", "Origin: http://a\r\n", NULL);
+    expect(400, "");
+    expect_header("Access-Control-Allow-Origin", "*");
+    expect_header("Access-Control-Allow-Credentials", "true");
+}
+
+static void status_lists_disks_and_volumes(void **state)
+{
+    put_hello();
+    ask("GET", "/status", "", NULL);
+    assert_int_equal(last.status, 200);
+    expect_header("Content-Type", "application/json");
+    const char *volume = strstr(last.body, "\"Version\":\"8000GB 4.48 kelp\",\"Volumes\":["
+                                           "{\"Collection\":\"\",\"DiskType\":\"\","
+                                           "\"RemoteStorageName\":\"\",\"ReplicaPlacement\":{},"
+                                           "\"Ttl\":{\"Count\":0,\"Unit\":0},\"Size\":29,"
+                                           "\"DeletedByteCount\":0,\"ModifiedAtSecond\":");
+    assert_non_null(volume);
+    assert_non_null(strstr(volume, ",\"Id\":3,\"DiskId\":0,\"CompactRevision\":0,\"FileCount\":1,"
+                                   "\"DeleteCount\":0,\"Version\":3,\"ReadOnly\":false,"
+                                   "\"ReadOnlyCanDelete\":false}]}"));
+    assert_non_null(strstr(last.body, port.directory));
+}
+
+static void requests_are_counted(void **state)
+{
+    put_hello();
+    ask("GET", FID, "", NULL);
+    ask("GET", "/3,09637037d6", "", NULL);
+    struct buffer page = BUFFER_INIT;
+    metrics_print(port.metrics, &page);
+    const char *text = buffer_cstr(&page);
+    assert_non_null(strstr(text, "request_total{type=\"GET\",code=\"200\"} 1\n"));
+    assert_non_null(strstr(text, "request_total{type=\"GET\",code=\"404\"} 1\n"));
+    assert_non_null(strstr(text, "request_total{type=\"PUT\",code=\"201\"} 1\n"));
+    assert_non_null(strstr(text, "in_flight_requests{type=\"GET\"} 0\n"));
+    buffer_fini(&page);
+}
+
+/* ---- big ---- */
+
+#define BIG (3u * 1024 * 1024 + 123)
+
+static char *put_big(void)
+{
+    char *data = malloc(BIG);
+    uint32_t x = 7;
+    for (size_t i = 0; i < BIG; i++) {
+        x = x * 1664525 + 1013904223;
+        data[i] = (char)(x >> 24);
+    }
+    reply_fini(&last);
+    data_port_ask(&port, "PUT", FID, "", data, BIG, &last);
+    assert_int_equal(last.status, 201);
+    return data;
+}
+
+static void a_big_blob_is_streamed_whole_and_in_ranges(void **state)
+{
+    char *data = put_big();
+    ask("GET", FID, "", NULL);
+    assert_int_equal(last.status, 200);
+    assert_int_equal(last.body_size, BIG);
+    assert_memory_equal(last.body, data, BIG);
+    expect_header("Content-Type", "application/octet-stream");
+    ask("GET", FID, "Range: bytes=1000000-2999999\r\n", NULL);
+    assert_int_equal(last.status, 206);
+    assert_int_equal(last.body_size, 2000000);
+    assert_memory_equal(last.body, data + 1000000, 2000000);
+    ask("GET", FID, "Range: bytes=-0\r\n", NULL);
+    expect(206, "");
+    ask("GET", FID, "Range: bytes=0-599999,2000000-2599999\r\n", NULL);
+    assert_int_equal(last.status, 206);
+    assert_false(last.is_short);
+    const char *second = memmem(last.body + 600000, last.body_size - 600000, "bytes 2000000-2599999/",
+                                22);
+    assert_non_null(second);
+    second = strstr(second, "\r\n\r\n") + 4;
+    assert_memory_equal(second, data + 2000000, 600000);
+    ask("HEAD", FID, "", NULL);
+    assert_int_equal(atoi(reply_header(&last, "Content-Length")), BIG);
+    ask("DELETE", FID, "", NULL);
+    assert_int_equal(last.status, 202);
+    free(data);
+}
+
+/* Flips a bit of the .dat, `back` bytes before its end. */
+static void damage(off_t back)
+{
+    char path[120];
+    unsigned char byte;
+    snprintf(path, sizeof(path), "%s/3.dat", port.directory);
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    off_t at = lseek(fd, 0, SEEK_END) - back;
+    assert_int_equal(pread(fd, &byte, 1, at), 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    close(fd);
+}
+
+static void a_damaged_blob_is_500(void **state)
+{
+    put_hello();
+    damage(64 - 21); /* of the record's 64 bytes, the data is the 20th to 24th */
+    ask("GET", FID, "", NULL);
+    expect(500, "");
+    ask("DELETE", FID, "", NULL);
+    expect(404, "{\"size\":0}");
+}
+
+static void a_damaged_big_blob_is_cut_short(void **state)
+{
+    free(put_big());
+    damage(BIG / 2);
+    ask("GET", FID, "", NULL);
+    assert_int_equal(last.status, 200);
+    assert_true(last.is_short);
+    ask("GET", FID, "Range: bytes=0-99\r\n", NULL);
+    assert_int_equal(last.status, 206);
+}
+
+static void big_compressed_uploads_take_the_pool_and_come_back(void **state)
+{
+    size_t size = 2u << 20;
+    char *text = malloc(size + 1);
+    for (size_t i = 0; i < size; i++)
+        text[i] = "lorem ipsum dolor\n"[i % 18];
+    text[size] = 0;
+    ask("PUT", FID, "Content-Type: text/plain\r\n", text);
+    assert_int_equal(last.status, 201);
+    ask("GET", FID, "", NULL);
+    expect(200, text);
+    free(text);
+}
+
+/* ---- limits ---- */
+
+static void restart(const struct data_port_options *options)
+{
+    data_port_stop(&port);
+    data_port_start(&port, options);
+}
+
+static void a_file_over_the_limit_is_refused_exactly(void **state)
+{
+    restart(&(struct data_port_options){.file_size_limit_bytes = 1000});
+    char text[1002];
+    memset(text, 'a', 1001);
+    text[1001] = 0;
+    ask("PUT", FID, "", text);
+    expect(400, "{\"error\":\"file over the limited 1000 bytes\"}");
+    text[1000] = 0;
+    ask("PUT", FID, "", text);
+    assert_int_equal(last.status, 201);
+    size_t size = 4u << 20;
+    char *big = calloc(1, size);
+    reply_fini(&last);
+    data_port_ask(&port, "PUT", FID, "", big, size, &last);
+    expect(400, "{\"error\":\"file over the limited 1000 bytes\"}");
+    free(big);
+}
+
+static void a_stranger_may_read_but_not_write(void **state)
+{
+    restart(&(struct data_port_options){.white_list = "10.0.0.0/8"});
+    ask("PUT", FID, "", "hello");
+    expect(401, "");
+    ask("DELETE", FID, "", NULL);
+    expect(401, "");
+    ask("GET", FID, "", NULL);
+    expect(404, "");
+    restart(&(struct data_port_options){.white_list = "10.0.0.0/8,127.0.0.1"});
+    put_hello();
+}
+
+static void health_follows_the_server(void **state)
+{
+    ask("GET", "/healthz", "", NULL);
+    expect(200, "");
+    restart(&(struct data_port_options){.is_unhealthy = true});
+    ask("GET", "/healthz", "", NULL);
+    expect(503, "");
+    ask("GET", "/readyz", "", NULL);
+    expect(503, "");
+}
+
+static void the_public_port_reads_only(void **state)
+{
+    restart(&(struct data_port_options){.has_public_port = true});
+    put_hello();
+    const char *get = "GET " FID " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    const char *delete = "DELETE " FID " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    const char *status = "GET /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    uint16_t public = http_server_port(port.public_server);
+    reply_fini(&last);
+    data_port_exchange(public, delete, strlen(delete), &last);
+    expect(200, "");
+    reply_fini(&last);
+    data_port_exchange(public, get, strlen(get), &last);
+    expect(200, "hello");
+    reply_fini(&last);
+    data_port_exchange(public, status, strlen(status), &last);
+    expect(400, "");
+}
+
+/* ---- elsewhere ---- */
+
+static struct data_port other;
+
+static void start_pair(const char *replication)
+{
+    restart(&(struct data_port_options){.replication = replication});
+    data_port_start(&other, &(struct data_port_options){.replication = replication});
+    port.peers[1] = other.url;
+    port.peer_count = 2;
+    other.peers[0] = port.url;
+    other.peers[1] = other.url;
+    other.peer_count = 2;
+}
+
+static int stop_pair(void **state)
+{
+    data_port_stop(&other);
+    return finish_last(state);
+}
+
+static void ask_other(const char *method, const char *target, const char *headers)
+{
+    reply_fini(&last);
+    data_port_ask(&other, method, target, headers, NULL, 0, &last);
+}
+
+static void a_write_and_its_delete_reach_the_replica(void **state)
+{
+    start_pair("001");
+    ask("PUT", "/3,01637037d6.txt?ts=1600000000&ttl=3d",
+        "Content-Type: text/css\r\nSeaweed-Owner: me\r\n", "hello");
+    assert_int_equal(last.status, 201);
+    ask_other("GET", FID, "");
+    expect(200, "hello");
+    expect_header("Content-Type", "text/css");
+    expect_header("Owner", "me");
+    expect_header("Last-Modified", "Sun, 13 Sep 2020 12:26:40 GMT");
+    expect_header("Content-Disposition", "inline; filename=\"3,01637037d6.txt\"");
+    ask("PUT", "/3,01637037d6.txt", "", "hello");
+    expect(204, "");
+    ask("DELETE", FID, "", NULL);
+    assert_int_equal(last.status, 202);
+    ask_other("GET", FID, "");
+    expect(404, "");
+}
+
+static void compressed_data_is_replicated_as_it_is_stored(void **state)
+{
+    start_pair("001");
+    char text[3001];
+    memset(text, 'x', 3000);
+    text[3000] = 0;
+    ask("PUT", FID, "Content-Type: text/plain\r\n", text);
+    assert_int_equal(last.status, 201);
+    ask_other("GET", FID, "Accept-Encoding: gzip\r\n");
+    expect_header("Content-Encoding", "gzip");
+    ask_other("GET", FID, "");
+    expect(200, text);
+}
+
+static void too_few_writable_replicas_fail_a_write_before_it_is_done(void **state)
+{
+    restart(&(struct data_port_options){.replication = "001"});
+    ask("PUT", FID, "", "hello");
+    expect(500, "{\"error\":\"writable replication locations [1] is less than volume 3 replication "
+                "copy count [2]\"}");
+    ask("GET", FID, "", NULL);
+    expect(404, "");
+    port.peers[1] = "127.0.0.1:1";
+    port.is_read_only[1] = true;
+    port.peer_count = 2;
+    ask("PUT", FID, "", "hello");
+    assert_int_equal(last.status, 500);
+    assert_int_equal(port.question_count, 2); /* the first answer was dropped */
+    ask("PUT", FID "?type=replicate", "", "hello");
+    assert_int_equal(last.status, 201);
+    ask("DELETE", FID, "", NULL);
+    expect(500, "{\"error\":\"Deletion Failed: replication locations [1] is less than volume 3 "
+                "replication copy count [2]\"}");
+}
+
+static void a_replica_that_is_down_fails_the_write(void **state)
+{
+    restart(&(struct data_port_options){.replication = "001"});
+    port.peers[1] = "127.0.0.1:1";
+    port.peer_count = 2;
+    ask("PUT", FID, "", "hello");
+    assert_int_equal(last.status, 500);
+    const char *expected = "{\"error\":\"failed to write to replicas for volume 3: [127.0.0.1:1]: "
+                           "upload 3,01637037d6 5 bytes to http://127.0.0.1:1/3,01637037d6?ts=";
+    assert_memory_equal(last.body, expected, strlen(expected));
+    ask("GET", FID, "", NULL); /* what was written stays */
+    expect(200, "hello");
+}
+
+static void a_replicas_error_reaches_the_client(void **state)
+{
+    start_pair("001");
+    ask("PUT", "/3,01637037d7?type=replicate", "", "other"); /* another cookie, on one side only */
+    reply_fini(&last);
+    data_port_ask(&other, "PUT", FID, "", "hello", 5, &last);
+    assert_int_equal(last.status, 500);
+    assert_non_null(strstr(last.body, "unmarshalled error http://"));
+    assert_non_null(strstr(last.body, "failed to write to local disk: mismatching cookie 637037d6"));
+}
+
+static void a_token_is_not_sent_in_the_clear_to_delete(void **state)
+{
+    start_pair("001");
+    put_hello();
+    ask("DELETE", FID, "Authorization: Bearer abc\r\n", NULL);
+    char answer[300];
+    snprintf(answer, sizeof(answer),
+             "{\"error\":\"Deletion Failed: [%s]: refusing to forward delete authorization to %s "
+             "without HTTPS\"}",
+             other.url, other.url);
+    expect(500, answer);
+}
+
+static void a_failing_lookup_fails_the_write(void **state)
+{
+    restart(&(struct data_port_options){.replication = "001"});
+    port.lookup_failure = "no master";
+    ask("PUT", FID, "", "hello");
+    expect(500, "{\"error\":\"replicating lookup failed for 3: no master\"}");
+}
+
+static void start_apart(enum volume_read_mode mode)
+{
+    restart(&(struct data_port_options){.has_no_volume = true, .read_mode = mode});
+    data_port_start(&other, &(struct data_port_options){0});
+    port.peers[0] = other.url;
+    port.peer_count = 1;
+    data_port_ask(&other, "PUT", FID, "Content-Type: a/b\r\n", "hello", 5, &last);
+    assert_int_equal(last.status, 201);
+}
+
+static void a_volume_elsewhere_is_proxied(void **state)
+{
+    start_apart(VOLUME_READ_PROXY);
+    ask("GET", FID, "", NULL);
+    expect(200, "hello");
+    expect_header("Content-Type", "a/b");
+    expect_header("Etag", "\"9a71bb4c\"");
+    ask("GET", FID, "Range: bytes=1-2\r\n", NULL);
+    expect(206, "el");
+    ask("HEAD", FID, "", NULL);
+    expect(200, "");
+    expect_header("Content-Length", "5");
+    ask("GET", FID "?proxied=true", "", NULL);
+    expect(404, "");
+    ask("PUT", "/3,05637037d6", "", "there"); /* a write is forwarded too */
+    assert_int_equal(last.status, 201);
+    ask_other("GET", "/3,05637037d6", "");
+    expect(200, "there");
+}
+
+static void a_volume_elsewhere_is_redirected_to(void **state)
+{
+    char location[200];
+    start_apart(VOLUME_READ_REDIRECT);
+    ask("GET", "/3/01637037d6/x.png?collection=c%20d", "", NULL);
+    assert_int_equal(last.status, 301);
+    snprintf(location, sizeof(location), "http://%s/3,01637037d6?collection=c+d&proxied=true",
+             other.url);
+    expect_header("Location", location);
+    expect_header("Content-Type", "text/html; charset=utf-8");
+}
+
+static void a_volume_elsewhere_is_404_in_local_mode(void **state)
+{
+    start_apart(VOLUME_READ_LOCAL);
+    ask("GET", FID, "", NULL);
+    expect(404, "");
+}
+
+int main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, start, finish_last)
+#define PAIR(name) cmocka_unit_test_setup_teardown(name, start, stop_pair)
+    const struct CMUnitTest tests[] = {
+        CASE(put_answers_name_size_and_etag),
+        CASE(put_of_the_same_again_is_unchanged),
+        CASE(get_answers_the_blob_with_its_headers),
+        CASE(get_in_each_url_shape_finds_the_blob),
+        CASE(get_by_name_takes_type_and_disposition_from_it),
+        CASE(head_tells_the_size_without_a_body_or_a_sniffed_type),
+        CASE(ranges_are_answered_as_the_peer_does),
+        CASE(several_ranges_come_as_parts),
+        CASE(conditions_are_answered_304_without_etag),
+        CASE(post_of_a_form_stores_its_file),
+        CASE(delete_tells_the_stored_size_once),
+        CASE(an_empty_blob_is_read_back_empty),
+        CASE(text_is_stored_compressed_and_unpacked_for_those_who_ask_plain),
+        CASE(pairs_come_back_as_headers),
+        CASE(response_parameters_override_headers),
+        CASE(a_needle_with_a_ttl_is_gone_after_it),
+        CASE(md5_is_checked),
+        CASE(bad_requests_get_the_peers_answers),
+        CASE(a_write_to_an_unknown_volume_says_so),
+        CASE(a_write_by_the_slash_shape_fails_after_its_body),
+        CASE(an_unclean_path_is_redirected),
+        CASE(options_and_origin_get_cors_headers),
+        CASE(status_lists_disks_and_volumes),
+        CASE(requests_are_counted),
+        CASE(a_big_blob_is_streamed_whole_and_in_ranges),
+        CASE(a_damaged_blob_is_500),
+        CASE(a_damaged_big_blob_is_cut_short),
+        CASE(big_compressed_uploads_take_the_pool_and_come_back),
+        CASE(a_file_over_the_limit_is_refused_exactly),
+        CASE(a_stranger_may_read_but_not_write),
+        CASE(health_follows_the_server),
+        CASE(the_public_port_reads_only),
+        CASE(too_few_writable_replicas_fail_a_write_before_it_is_done),
+        CASE(a_replica_that_is_down_fails_the_write),
+        CASE(a_failing_lookup_fails_the_write),
+        PAIR(a_write_and_its_delete_reach_the_replica),
+        PAIR(compressed_data_is_replicated_as_it_is_stored),
+        PAIR(a_replicas_error_reaches_the_client),
+        PAIR(a_token_is_not_sent_in_the_clear_to_delete),
+        PAIR(a_volume_elsewhere_is_proxied),
+        PAIR(a_volume_elsewhere_is_redirected_to),
+        PAIR(a_volume_elsewhere_is_404_in_local_mode),
+    };
+    return cmocka_run_group_tests_name("volume_http", tests, NULL, NULL);
+}
