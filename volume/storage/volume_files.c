@@ -55,8 +55,20 @@ int volume_files_init(struct volume_files *files, struct os *os, const char *dat
     int n = collection[0] != '\0' ? asprintf(&files->base, "%s_%u", collection, id)
                                   : asprintf(&files->base, "%u", id);
     CHECK(n >= 0);
-    bool is_split = index_dir && index_dir[0] != '\0' && strcmp(index_dir, data_dir) != 0 &&
-                    !exists_in(os, data_dir, files->base, VOLUME_FILE_IDX);
+    bool is_split = index_dir && index_dir[0] != '\0' && strcmp(index_dir, data_dir) != 0;
+    if (is_split) {
+        /* Only a clear answer counts: a volume with the wrong .idx is a volume without one. */
+        struct os_stat st;
+        char *path = join(data_dir, files->base, kinds[VOLUME_FILE_IDX].extension);
+        int result = os_stat(os, path, &st);
+        int code = result < 0 && result != -ENOENT ? error_set_errno(err, -result, "stat %s", path) : 0;
+        free(path);
+        if (code != 0) {
+            volume_files_fini(files);
+            return code;
+        }
+        is_split = result < 0;
+    }
     files->data_dir = must(strdup(data_dir));
     files->index_dir = must(strdup(is_split ? index_dir : data_dir));
     for (size_t i = 0; i < VOLUME_FILE_COUNT; i++)
