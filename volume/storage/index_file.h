@@ -7,6 +7,10 @@
  *
  * A row with an offset and a size >= 0 is a put, any other a delete; the last row of a key wins.
  *
+ * Our own use of that: (0, offset, -1) says that no record begins at the offset, up to the next row's.
+ * A repair leaves it where bytes between records are not to be understood, so that the next start need
+ * not look at them again. No file id has key 0; for everybody else it deletes nothing.
+ *
  * Threads: one appends (the holder of the volume's append lock); index_file_end from any. */
 #pragma once
 
@@ -29,6 +33,11 @@ void index_row_load(const uint8_t *row, struct needle_entry *ret, uint8_t offset
 static inline bool index_row_is_put(const struct needle_entry *entry)
 {
     return entry->offset != 0 && entry->size >= 0;
+}
+
+static inline bool index_row_is_gap(const struct needle_entry *entry)
+{
+    return entry->key == 0 && entry->size == NEEDLE_TOMBSTONE && entry->offset != 0;
 }
 
 struct index_file {

@@ -1,9 +1,12 @@
 /* One walk over the rows fills the index and collects the evidence:
  *
  * - Each row has to lie within the .dat. The last rows, which a crash can have left without their
- *   records, are compared with the headers of these records.
- * - Records are written without gaps, and each gets a row. So the lengths of all records that the rows name add up
- *   to the length of the file up to the last of them, unless rows are missing or name a wrong place.
+ *   records, are compared with the headers of these records. Those at the very end that do not agree
+ *   are of writes that were lost. Further up, a header of another key means a wrong row; a header that
+ *   makes no sense a damaged record, whose row is right if the lengths below are.
+ * - Records are written without gaps, and each gets a row. So either each row begins where the one before
+ *   it ends (or where a gap that is marked as such ends), or, in a log of another order, all lengths add
+ *   up to the end of the last record. Unless rows are missing or name a wrong place.
  *
  * A volume whose records outgrew what its rows can address (4-byte offsets past 32 GiB: they wrap) cannot
  * be judged this way, and is loaded as it is. */
@@ -20,9 +23,10 @@ struct loader {
     uint64_t first, dat_end;
     bool is_wrapped;
     uint64_t tail_from;         /* position of the first row that is compared */
-    bool is_tail_bad[TAIL_ROWS];
+    bool is_tail_bad[TAIL_ROWS], is_tail_damaged[TAIL_ROWS];
     uint64_t bad_at; /* position of the first bad row; UINT64_MAX */
-    uint64_t sum;
+    uint64_t sum, next; /* of the lengths; where the next row begins if none is missing */
+    bool is_in_order, is_after_gap;
     struct index_verdict verdict;
     struct error *err;
 };
@@ -36,6 +40,20 @@ static bool is_plausible(const struct loader *loader, const struct needle_entry 
     return entry->offset >= loader->first &&
            entry->offset + needle_record_size(loader->generation->version, entry->size) <=
                loader->dat_end;
+}
+
+static void note_record(struct loader *loader, const struct needle_entry *entry)
+{
+    uint64_t end = entry->offset + needle_record_size(loader->generation->version, entry->size);
+    loader->sum += end - entry->offset;
+    if (loader->is_after_gap ? entry->offset < loader->next : entry->offset != loader->next)
+        loader->is_in_order = false;
+    loader->is_after_gap = index_row_is_gap(entry);
+    loader->next = loader->is_after_gap ? entry->offset + 1 : end;
+    if (end > loader->verdict.records_end) {
+        loader->verdict.records_end = end;
+        loader->verdict.last = *entry;
+    }
 }
 
 static int load_row(void *ctx, const struct needle_entry *entry, uint64_t position)
@@ -53,20 +71,15 @@ static int load_row(void *ctx, const struct needle_entry *entry, uint64_t positi
     if (loader->bad_at != UINT64_MAX)
         loader->verdict.needs_rebuild = true;
     loader->verdict.rows++;
-    if (entry->offset != 0) {
-        uint64_t size = needle_record_size(generation->version, entry->size);
-        loader->sum += size;
-        if (entry->offset + size > loader->verdict.records_end) {
-            loader->verdict.records_end = entry->offset + size;
-            loader->verdict.last = *entry;
-        }
-    }
+    if (entry->offset != 0)
+        note_record(loader, entry);
     if (index_row_is_put(entry))
         return needle_index_put(generation->index, entry, NEEDLE_INDEX_LOAD, loader->err);
     return needle_index_delete(generation->index, entry->key, NEEDLE_INDEX_LOAD, loader->err);
 }
 
-/* Compares one of the last rows with its record's header. */
+/* Compares one of the last rows with its record's header; the marks of a run that is not at the end
+ * are taken back unless the header is a good one, of another key. */
 static int check_tail_row(void *ctx, const struct needle_entry *entry, uint64_t position)
 {
     struct loader *loader = ctx;
@@ -75,13 +88,18 @@ static int check_tail_row(void *ctx, const struct needle_entry *entry, uint64_t 
     struct needle_header header;
     if (!is_plausible(loader, entry) || entry->offset == 0 || row >= TAIL_ROWS)
         return 0;
+    if (index_row_is_gap(entry))
+        return 0;
     int code = volume_generation_pread(loader->generation, bytes, sizeof(bytes), entry->offset, false,
                                        loader->err);
     if (code != 0)
         return code == KELP_E_CORRUPT ? 0 : code;
     needle_header_load(bytes, &header);
-    loader->is_tail_bad[row] =
-        header.key != entry->key || header.size != (entry->size > 0 ? entry->size : 0);
+    loader->is_tail_damaged[row] = header.size != (entry->size > 0 ? entry->size : 0);
+    loader->is_tail_bad[row] = loader->is_tail_damaged[row] || header.key != entry->key;
+    for (size_t i = 0; !loader->is_tail_bad[row] && i < row; i++)
+        if (loader->is_tail_damaged[i])
+            loader->is_tail_bad[i] = false;
     return 0;
 }
 
@@ -99,7 +117,8 @@ int index_load(struct volume_generation *generation, struct index_verdict *ret, 
         .err = err,
     };
     loader.is_wrapped = loader.dat_end > index_row_limit(generation->offset_bytes);
-    loader.verdict.records_end = loader.first;
+    loader.verdict.records_end = loader.next = loader.first;
+    loader.is_in_order = true;
     int code = needle_index_memory_create(&generation->index, generation->version,
                                           os_random(generation->os), end / row_size, err);
     if (code == 0 && !loader.is_wrapped)
@@ -108,7 +127,8 @@ int index_load(struct volume_generation *generation, struct index_verdict *ret, 
         code = index_file_walk(&generation->idx, 0, end, load_row, &loader, err);
     if (code != 0)
         return code;
-    if (!loader.is_wrapped && loader.first + loader.sum != loader.verdict.records_end)
+    if (!loader.is_wrapped && !loader.is_in_order &&
+        loader.first + loader.sum != loader.verdict.records_end)
         loader.verdict.needs_rebuild = true;
     if (loader.is_wrapped)
         loader.verdict.records_end = loader.dat_end;

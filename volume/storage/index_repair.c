@@ -44,19 +44,24 @@ static int sink_add(struct row_sink *sink, const struct needle_entry *entry, str
     return sink->count == SINK_ROWS ? sink_flush(sink, err) : 0;
 }
 
+/* Marks bytes that hold no record. */
+static int sink_add_gap(struct row_sink *sink, uint64_t offset, struct error *err)
+{
+    return sink_add(sink, &(struct needle_entry){0, offset, NEEDLE_TOMBSTONE}, err);
+}
+
 /* Cuts the torn rest off; in memory at least the logical end is set. */
 static int cut_tail(struct volume_generation *generation, uint64_t end, bool is_writable,
                     struct error *err)
 {
-    if (is_writable) {
-        int result = os_ftruncate(generation->os, generation->dat_fd, end);
-        if (result >= 0)
-            result = os_fsync(generation->os, generation->dat_fd);
-        if (result < 0)
-            return error_set_errno(err, -result, "truncate %s to %llu",
-                                   atomic_load(&generation->dat_path), (unsigned long long)end);
-    }
-    atomic_store(&generation->dat_end, end);
+    int result = is_writable ? os_ftruncate(generation->os, generation->dat_fd, end) : 0;
+    if (result >= 0)
+        atomic_store(&generation->dat_end, end);
+    if (result >= 0 && is_writable)
+        result = os_fsync(generation->os, generation->dat_fd);
+    if (result < 0)
+        return error_set_errno(err, -result, "truncate %s to %llu",
+                               atomic_load(&generation->dat_path), (unsigned long long)end);
     return 0;
 }
 
@@ -91,6 +96,7 @@ int index_repair_tail(struct volume_generation *generation, uint64_t offset, boo
             repair.bytes_cut = item.length;
         } else if (item.kind == DAT_GAP) {
             repair.bytes_skipped += item.length;
+            code = sink_add_gap(sink, item.offset, err);
         }
     }
     if (code == 0)
@@ -196,17 +202,19 @@ static int keep_rows_in_gap(struct volume_generation *generation, const struct o
         const struct needle_entry *row = &old->entries[i];
         if (row->offset >= gap->offset + gap->length)
             break;
-        if (row->offset < reached || row->size < NEEDLE_TOMBSTONE ||
+        if (row->offset < reached || row->size < NEEDLE_TOMBSTONE || index_row_is_gap(row) ||
             row->offset + needle_record_size(generation->version, row->size) >
                 gap->offset + gap->length)
             continue;
-        int code = sink_add(sink, row, err);
+        int code = row->offset > reached ? sink_add_gap(sink, reached, err) : 0;
+        if (code == 0)
+            code = sink_add(sink, row, err);
         if (code != 0)
             return code;
         reached = row->offset + needle_record_size(generation->version, row->size);
         (*ret_kept)++;
     }
-    return 0;
+    return reached < gap->offset + gap->length ? sink_add_gap(sink, reached, err) : 0;
 }
 
 struct rebuild {

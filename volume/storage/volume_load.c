@@ -242,12 +242,12 @@ static int load_index(struct loading *loading, struct error *err)
     struct error reason = {0};
     /* The local copy of a tiered volume is not ours to change. */
     bool is_writable = loading->is_dat_writable && volume->info.file_count == 0;
-    int code = is_writable ? fill_padding(loading, err) : 0;
-    if (code == 0)
-        code = index_load(generation, &verdict, err);
+    int code = index_load(generation, &verdict, err);
     if (code != 0)
         return code;
-    code = repair_index(loading, &verdict, is_writable, &reason);
+    code = is_writable ? fill_padding(loading, &reason) : 0;
+    if (code == 0)
+        code = repair_index(loading, &verdict, is_writable, &reason);
     if (code != 0 && is_writable) {
         /* Serve what can be served: begin again, and change nothing. */
         add_note(loading, "the repair failed (%s), the volume is read only", reason.message);
