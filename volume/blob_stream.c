@@ -13,6 +13,7 @@
 #include "common/mime.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 
 struct piece {
     char *data; /* stream->capacity bytes */
