@@ -4,6 +4,7 @@
 #include "cli/blob_client.h"
 #include "cli/command.h"
 #include "cli/latency_histogram.h"
+#include "common/buffer.h"
 #include "common/check.h"
 #include "common/os.h"
 
