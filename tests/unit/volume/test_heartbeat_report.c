@@ -3,6 +3,9 @@
 
 #include "volume/heartbeat_report.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #define SECOND_NS 1000000000ll
 
 static MasterPb__VolumeInformationMessage make_volume(uint32_t id, uint64_t size)

@@ -4,7 +4,9 @@
 #include "tests/fixtures/fault_os.h"
 #include "volume/server_state.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 struct fixture {
