@@ -66,9 +66,11 @@ void blob_path_parse(struct slice path, struct blob_path *ret)
 struct slice blob_path_write_id(struct slice path)
 {
     ptrdiff_t comma = slice_find_last(path, ',');
-    struct slice id = slice_from(path, (size_t)(comma + 1));
-    ptrdiff_t dot = slice_find_last(id, '.');
-    return dot > 0 || (dot == 0 && comma >= 0) ? slice_until(id, (size_t)dot) : id;
+    struct slice id = comma < 0 ? path : slice_from(path, (size_t)comma + 1);
+    for (size_t i = id.len; i > 0; i--)
+        if (id.ptr[i - 1] == '.')
+            return slice_until(id, i - 1);
+    return id;
 }
 
 struct slice blob_path_last_segment(struct slice path)
