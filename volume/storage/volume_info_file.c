@@ -178,7 +178,10 @@ int volume_info_file_load(struct os *os, const char *path, struct volume_info *r
     struct volume_info info = {0};
     struct json_tokener *tokener = must(json_tokener_new());
     struct json_object *root = json_tokener_parse_ex(tokener, data, (int)size + 1);
-    if (json_tokener_get_error(tokener) != json_tokener_success ||
+    size_t end = json_tokener_get_parse_end(tokener);
+    while (end < size && strchr(" \t\r\n", data[end]))
+        end++;
+    if (json_tokener_get_error(tokener) != json_tokener_success || end < size ||
         !json_object_is_type(root, json_type_object)) {
         code = error_set(err, KELP_E_CORRUPT, "%s is not a JSON object", path);
     } else {

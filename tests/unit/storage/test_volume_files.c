@@ -1,0 +1,166 @@
+/* Names, discovery, removal. */
+#include "tests/fixtures/disk_os.h"
+#include "tests/fixtures/volume_fixture.h"
+#include "volume/storage/volume_files.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct disk_os *disk;
+static struct os *os;
+
+static int setup(void **state)
+{
+    disk_os_create(&disk, 1 << 20);
+    os = disk_os_get(disk);
+    return os_mkdir(os, "/d", 0755) | os_mkdir(os, "/i", 0755);
+}
+
+static int teardown(void **state)
+{
+    disk_os_destroy(disk);
+    return 0;
+}
+
+static void touch(const char *path, const char *text)
+{
+    fixture_write_file(os, path, text, strlen(text));
+}
+
+static void base_names_split_at_the_last_bar(void **state)
+{
+    struct slice collection;
+    uint32_t id;
+    assert_true(volume_name_parse(SLICE("7"), &collection, &id));
+    assert_true(collection.len == 0 && id == 7);
+    assert_true(volume_name_parse(SLICE("photos_2026_12"), &collection, &id));
+    assert_true(slice_equals(collection, SLICE("photos_2026")) && id == 12);
+    assert_true(volume_name_parse(SLICE("4294967295"), &collection, &id));
+    static const char *const bad[] = {"", "_7", "a_", "a", "a_7x", "-7", "a_-7", "4294967296", "a_99999999999"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_false(volume_name_parse(slice_cstr(bad[i]), &collection, &id));
+}
+
+static void index_directory_is_used_unless_the_idx_lies_with_the_data(void **state)
+{
+    struct volume_files files;
+    assert_int_equal(volume_files_init(&files, os, "/d", "/i", "c", 1, NULL), 0);
+    assert_string_equal(volume_files_path(&files, VOLUME_FILE_IDX), "/i/c_1.idx");
+    assert_string_equal(volume_files_path(&files, VOLUME_FILE_CPX), "/i/c_1.cpx");
+    assert_string_equal(volume_files_path(&files, VOLUME_FILE_DAT), "/d/c_1.dat");
+    assert_string_equal(volume_files_path(&files, VOLUME_FILE_VIF), "/d/c_1.vif");
+    volume_files_fini(&files);
+    touch("/d/c_1.idx", "");
+    assert_int_equal(volume_files_init(&files, os, "/d", "/i", "c", 1, NULL), 0);
+    assert_string_equal(volume_files_path(&files, VOLUME_FILE_IDX), "/d/c_1.idx");
+    assert_string_equal(volume_files_path(&files, VOLUME_FILE_CPX), "/d/c_1.cpx");
+    volume_files_fini(&files);
+    assert_int_equal(volume_files_init(&files, os, "/d", NULL, "../x", 1, NULL), KELP_E_INVALID);
+    volume_files_fini(&files);
+}
+
+struct found {
+    char text[512];
+};
+
+static int note_found(void *ctx, const char *collection, uint32_t id, enum volume_found what)
+{
+    struct found *found = ctx;
+    size_t length = strlen(found->text);
+    snprintf(found->text + length, sizeof(found->text) - length, "%s/%u=%d ", collection, id, (int)what);
+    return 0;
+}
+
+static void discovery_tells_volumes_from_what_is_none(void **state)
+{
+    touch("/d/1.idx", "");
+    touch("/d/1.vif", "{}");
+    touch("/d/1.dat", "\3");
+    touch("/d/a_b_2.vif", "{}");
+    touch("/d/a_b_2.dat", "x");
+    touch("/d/3.dat", "x"); /* a .dat alone is not discovered */
+    touch("/d/4.vif", "{}"); /* no .dat */
+    touch("/d/5.vif", "{\"files\": [{\"backendType\": \"s3\"}]}");
+    touch("/d/6.vif", "{\"ecShardConfig\": {\"dataShards\": 10}}");
+    touch("/d/6.dat", "12345678");
+    touch("/d/7.vif", "{}");
+    touch("/i/7.ecx", "x");
+    touch("/d/7.dat", "x");
+    touch("/d/8.idx", "");
+    touch("/d/8.dat", "x");
+    touch("/d/8.note", "copying");
+    touch("/d/009.idx", "");
+    touch("/d/009.dat", "x");
+    touch("/d/x.idx", "");
+    touch("/d/1.idx.tmp", "");
+    struct found found = {""};
+    assert_int_equal(volume_files_discover(os, "/d", "/i", note_found, &found, NULL), 0);
+    char expected[512];
+    snprintf(expected, sizeof(expected), "/9=%d /1=%d /4=%d /5=%d /6=%d /7=%d /8=%d a_b/2=%d ",
+             VOLUME_FOUND_NO_DATA, VOLUME_FOUND, VOLUME_FOUND_NO_DATA, VOLUME_FOUND, VOLUME_FOUND_STUB,
+             VOLUME_FOUND_EC, VOLUME_FOUND_INCOMPLETE, VOLUME_FOUND);
+    assert_string_equal(found.text, expected);
+    assert_int_equal(volume_files_discover(os, "/none", NULL, note_found, &found, NULL), KELP_E_NOT_FOUND);
+}
+
+static int count_name(void *ctx, const char *name)
+{
+    (*(int *)ctx)++;
+    return 0;
+}
+
+static void removal_takes_everything_in_both_directories(void **state)
+{
+    static const char *const extensions[] = {"dat", "idx", "vif", "sdx", "cpd", "cpx", "cpc", "note"};
+    char path[64];
+    for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]); i++) {
+        bool is_index_side = strchr("isc", extensions[i][0]) && extensions[i][2] == 'x';
+        snprintf(path, sizeof(path), "/%c/1.%s", is_index_side ? 'i' : 'd', extensions[i]);
+        touch(path, "x");
+    }
+    os_mkdir(os, "/i/1.ldb", 0755);
+    touch("/i/1.ldb/LOG", "x");
+    os_mkdir(os, "/d/1.cpldb", 0755);
+    touch("/d/11.dat", "another volume");
+    struct volume_files files;
+    assert_int_equal(volume_files_init(&files, os, "/d", "/i", "", 1, NULL), 0);
+    assert_int_equal(volume_files_remove(&files, os, NULL), 0);
+    int left = 0;
+    os_list(os, "/d", count_name, &left);
+    os_list(os, "/i", count_name, &left);
+    assert_int_equal(left, 1);
+    assert_int_equal(volume_files_remove(&files, os, NULL), 0);
+    volume_files_fini(&files);
+}
+
+static void vif_stays_when_ec_files_share_it(void **state)
+{
+    struct volume_files files;
+    touch("/d/1.dat", "x");
+    touch("/d/1.vif", "{}");
+    touch("/d/1.ecx", "x");
+    assert_int_equal(volume_files_init(&files, os, "/d", NULL, "", 1, NULL), 0);
+    assert_int_equal(volume_files_remove(&files, os, NULL), 0);
+    assert_true(volume_file_exists(os, "/d/1.vif"));
+    assert_false(volume_file_exists(os, "/d/1.dat"));
+    volume_files_fini(&files);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(base_names_split_at_the_last_bar),
+        T(index_directory_is_used_unless_the_idx_lies_with_the_data),
+        T(discovery_tells_volumes_from_what_is_none),
+        T(removal_takes_everything_in_both_directories),
+        T(vif_stays_when_ec_files_share_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
