@@ -6,9 +6,9 @@
  * pointers.
  *
  * llhttp is built strict and used with no lenient flag: it refuses two lengths, a length beside chunks,
- * other codings than chunked at the end, bare line feeds, folded lines, and blanks before the colon.
- * Here we add: the limits (header bytes, header count, framing of chunks), the Host rule of RFC 9112,
- * "chunked" alone and only in HTTP/1.1, and no other versions than 1.0 and 1.1. */
+ * other codings than chunked at the end, and blanks before the colon. Here we add: line ends and folded
+ * lines, the limits (header bytes, header count, framing of chunks), the Host rule of RFC 9112, "chunked"
+ * alone and only in HTTP/1.1, and no other versions than 1.0 and 1.1. */
 #include "common/http_parser.h"
 
 #include "common/check.h"
@@ -148,6 +148,22 @@ static const llhttp_settings_t settings = {
     .on_message_complete = on_message_complete,
 };
 
+/* Line ends are CR LF and nothing else, and a line never goes on in the next: llhttp 8 lets folded lines
+ * through. `last` is the byte before `data`. */
+static bool has_bad_line(const char *data, size_t size, char last)
+{
+    if (last == '\n' && size > 0 && (data[0] == ' ' || data[0] == '\t'))
+        return true;
+    const char *end = data + size, *at = data;
+    while (at < end && (at = memchr(at, '\n', (size_t)(end - at)))) {
+        char before = at > data ? at[-1] : last;
+        at++;
+        if (before != '\r' || (at < end && (*at == ' ' || *at == '\t')))
+            return true;
+    }
+    return false;
+}
+
 void http_parser_start(struct http_connection *connection)
 {
     /* llhttp takes the settings as non-const and never writes to them. */
@@ -198,6 +214,13 @@ size_t http_parser_execute(struct http_connection *connection, const char *data,
         set_error(connection, code);
         *ret = HTTP_PARSER_ERROR;
     }
+    if (is_head && used > 0 && *ret != HTTP_PARSER_ERROR) {
+        if (has_bad_line(data, used, connection->overhead_bytes ? connection->last_byte : 0)) {
+            fail(connection, 400, "bad line end or folded line in the request header");
+            *ret = HTTP_PARSER_ERROR;
+        }
+        connection->last_byte = data[used - 1];
+    }
     if (connection->has_fed_body) /* a client that sends data is not cut off */
         connection->overhead_bytes = 0;
     else if (is_head || connection->is_chunked)
@@ -241,6 +264,8 @@ static int finish_headers(struct http_connection *connection)
         struct http_header *h = &x->headers[i];
         h->name.ptr = x->head + (uintptr_t)h->name.ptr;
         h->value.ptr = x->head + (uintptr_t)h->value.ptr;
+        if (h->name.len == 0)
+            return fail(connection, 400, "header field without a name");
         if (NAME_IS(h->name, "host")) {
             hosts++;
         } else if (NAME_IS(h->name, "expect")) {

@@ -117,6 +117,7 @@ struct http_connection {
     uint16_t fail_status; /* set by the parser's callbacks */
     uint8_t state;        /* enum http_connection_state */
     uint8_t wait;         /* enum http_wait; HTTP_WAIT_COUNT: in no list */
+    char last_byte;       /* of the part of a header that was read before */
     bool is_parsing, is_paused, is_reading, has_seen_eof, is_chunked, has_fed_body;
     const char *fail_text;
     union {
