@@ -1,14 +1,14 @@
 /* One call on the server's side.
  *
- * Three kinds of operations run in gRPC: one that tells of the end, at most one that receives, at most
- * one that sends. `pending` counts them, and a callback that follows from a received message inherits
- * its count; so when it reaches zero nothing can touch the call any more, and on_closed is due. A queue
- * method's callbacks run on the thread of the call's queue. A worker method's run on the pool, one at a
- * time because the next message is asked for only when the last one is done.
+ * Three kinds of operations run in gRPC: one that tells of the end, at most one that receives, at
+ * most one that sends. `pending` counts them, and a callback that follows from a received message
+ * inherits its count; so when it reaches zero nothing can touch the call any more, and on_closed
+ * is due. A queue method's callbacks run on the thread of the call's queue. A worker method's run
+ * on the pool, one at a time because the next message is asked for only when the last one is done.
  *
- *     receive -> on_message -> receive -> ... -> on_half_closed          (requests)
- *     queued messages -> one in flight -> ... -> status                  (answers)
- *     close                                                              (cancelled, or status sent)
+ *     receive -> on_message -> receive -> ... -> on_half_closed  (requests)
+ *     queued messages -> one in flight -> ... -> status          (answers)
+ *     close                                                      (cancelled, or status sent)
  *
  * After a close that is a cancellation nothing is sent any more, the status neither. */
 #include "common/rpc_call.h"
@@ -308,7 +308,8 @@ static void deliver(struct rpc_call *call, enum delivery what)
         atomic_fetch_sub(&host->waiting_calls, 1);
         atomic_fetch_sub(&host->waiting_bytes, call->waiting_bytes);
         rpc_call_fail(call, RPC_RESOURCE_EXHAUSTED,
-                      "server is busy: %u calls (%llu bytes) wait already; try again", calls, bytes);
+                      "server is busy: %u calls (%llu bytes) wait already; try again", calls,
+                      bytes);
         release(call);
         return;
     }
@@ -390,8 +391,8 @@ static grpc_slice choose_request_id(const grpc_metadata_array *metadata)
     b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
     char text[37];
     snprintf(text, sizeof(text),
-             "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2],
-             b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+             "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
+             b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
     return grpc_slice_from_copied_string(text);
 }
 

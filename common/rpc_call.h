@@ -1,5 +1,5 @@
-/* A call on the server's side, between the listener (rpc_server.c) and the call itself (rpc_call.c).
- * Private to the two. */
+/* A call on the server's side, between the listener (rpc_server.c) and the call itself
+ * (rpc_call.c). Private to the two. */
 #pragma once
 
 #include "common/rpc_internal.h"
@@ -17,7 +17,7 @@ struct rpc_host {
     size_t running_calls;
 };
 
-/* Begins a call that has arrived, and takes `core`. Thread of the queue that the call is bound to. */
+/* Begins a call that has arrived, and takes `core`. Runs on the thread of the call's queue. */
 void rpc_call_begin(struct rpc_host *host, grpc_call *core, const struct rpc_method *method,
                     void *ctx, const grpc_metadata_array *metadata);
 /* The same for a call that no handler gets to see: answers this. */

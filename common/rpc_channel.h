@@ -1,5 +1,5 @@
-/* Calls that go out, between the client (rpc_client.c), which owns channels and knows all running calls,
- * and the kinds of calls (rpc_unary.c, rpc_stream.c). Private to those. */
+/* Calls that go out, between the client (rpc_client.c), which owns channels and knows all running
+ * calls, and the kinds of calls (rpc_unary.c, rpc_stream.c). Private to those. */
 #pragma once
 
 #include "common/rpc_client.h"
@@ -15,12 +15,12 @@ struct rpc_outcall {
     struct rpc_outcall *previous, *next; /* the client's list of running calls */
 };
 
-/* Makes the call and lists it; a client that is being destroyed cancels it at once. Nothing is sent yet.
- * `queue` NULL: one of the client's own. */
+/* Makes the call and lists it; a client that is being destroyed cancels it at once. Nothing is
+ * sent yet. `queue` NULL: one of the client's own. */
 void rpc_outcall_begin(struct rpc_outcall *call, struct rpc_client *client, const char *address,
                        const char *path, unsigned timeout_ms, grpc_completion_queue *queue);
-/* All operations are done: gives the call and its channel back, forgets the channel when the peer was
- * not to be had. The client may be gone once this returns. */
+/* All operations are done: gives the call and its channel back, forgets the channel when the peer
+ * was not to be had. The client may be gone once this returns. */
 void rpc_outcall_end(struct rpc_outcall *call, enum rpc_status status);
 
 /* How a call ended, as gRPC fills it in. */

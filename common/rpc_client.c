@@ -1,9 +1,9 @@
 /* The client: channels by address, and the list of running calls.
  *
- * A channel is one HTTP/2 connection that gRPC redials by itself, but with a back-off that grows to
- * minutes; callers here have their own idea of when to try again. So a channel whose call ended with
- * UNAVAILABLE is forgotten, and the next call begins with a fresh one. Calls hold a reference to theirs:
- * those that still run on a forgotten channel are not disturbed.
+ * A channel is one HTTP/2 connection that gRPC redials by itself, but with a back-off that grows
+ * to minutes; callers here have their own idea of when to try again. So a channel whose call ended
+ * with UNAVAILABLE is forgotten, and the next call begins with a fresh one. Calls hold a reference
+ * to theirs: those that still run on a forgotten channel are not disturbed.
  *
  * The running calls are listed so that the destroyer can cancel them, blocking ones included. */
 #include "common/rpc_channel.h"
@@ -57,7 +57,7 @@ static grpc_channel *dial(const char *address)
         rpc_int_arg(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CONNECT_TIMEOUT_MS),
         rpc_int_arg(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 500),
         rpc_int_arg(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, CONNECT_TIMEOUT_MS),
-        /* A fresh channel is a fresh connection, not one of another client's that is backing off. */
+        /* A fresh channel is a fresh connection, not another client's that is backing off. */
         rpc_int_arg(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1),
         rpc_int_arg(GRPC_ARG_ENABLE_RETRIES, 0),
         rpc_int_arg(GRPC_ARG_ENABLE_HTTP_PROXY, 0),

@@ -1,5 +1,5 @@
-/* What the gRPC server and client share: completion-queue threads, messages as byte buffers, the bounded
- * queue of messages to send, and the arguments of channels. Private to common/rpc_*.c. */
+/* What the gRPC server and client share: completion-queue threads, messages as byte buffers, the
+ * bounded queue of messages to send, and the arguments of channels. Private to common/rpc_*.c. */
 #pragma once
 
 #include "common/error.h"
@@ -10,8 +10,8 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-/* gRPC's atomics are invisible to the thread sanitizer, so what one thread hands to another through a
- * completion queue is marked at both ends. */
+/* gRPC's atomics are invisible to the thread sanitizer, so what one thread hands to another
+ * through a completion queue is marked at both ends. */
 #if defined(__SANITIZE_THREAD__)
 void __tsan_acquire(void *address);
 void __tsan_release(void *address);
@@ -34,8 +34,8 @@ struct rpc_tag {
     void (*run)(struct rpc_tag *tag, bool is_ok);
 };
 
-/* A completion queue and the one thread that serves it: what belongs to one call comes out of one queue,
- * so its events never run at the same time. */
+/* A completion queue and the one thread that serves it: what belongs to one call comes out of one
+ * queue, so its events never run at the same time. */
 struct rpc_queue {
     grpc_completion_queue *core;
     pthread_t thread;
@@ -56,7 +56,8 @@ int rpc_message_pack(const ProtobufCMessage *message, grpc_byte_buffer **ret);
 ProtobufCMessage *rpc_message_parse(const ProtobufCMessageDescriptor *descriptor,
                                     grpc_byte_buffer *bytes);
 
-/* Messages on their way out, in order. The head may be in flight; its bytes count until it is popped. */
+/* Messages on their way out, in order. The head may be in flight; its bytes count until it is
+ * popped. */
 struct rpc_send_queue {
     struct rpc_outgoing *head, *tail;
     size_t bytes;

@@ -1,5 +1,6 @@
-/* Messages between protobuf-c and gRPC's byte buffers, the bounded queue of messages to send, and the
- * small translations (status codes, peer names) that both ends of a call need. Pure; any thread. */
+/* Messages between protobuf-c and gRPC's byte buffers, the bounded queue of messages to send, and
+ * the small translations (status codes, peer names) that both ends of a call need. Pure; any
+ * thread. */
 #include "common/rpc_internal.h"
 
 #include "common/check.h"

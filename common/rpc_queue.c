@@ -1,7 +1,7 @@
 /* Completion-queue threads, and the share of the gRPC library that servers and clients hold.
  *
- * One thread a queue: gRPC's own polling happens in it, and the events of a call, which all come out of
- * the queue that the call was bound to, are serialised without a lock. */
+ * One thread a queue: gRPC's own polling happens in it, and the events of a call, which all come
+ * out of the queue that the call was bound to, are serialised without a lock. */
 #include "common/rpc_internal.h"
 
 #include "common/check.h"
@@ -11,8 +11,8 @@
 #include <string.h>
 
 #if defined(__SANITIZE_THREAD__)
-/* gRPC, absl and the C++ library come without instrumentation: what they do among themselves would be
- * reported by the hundred. What they do for us is seen through RPC_HAND_OVER and RPC_TAKE_OVER. */
+/* gRPC, absl and the C++ library come without instrumentation: what they do among themselves would
+ * be reported by the hundred. What they do for us is seen by RPC_HAND_OVER, RPC_TAKE_OVER. */
 const char *__tsan_default_options(void);
 const char *__tsan_default_options(void) { return "ignore_noninstrumented_modules=1"; }
 #endif
@@ -21,8 +21,8 @@ static pthread_once_t log_once = PTHREAD_ONCE_INIT;
 
 static void drop_log(gpr_log_func_args *args) { (void)args; }
 
-/* The library writes its own lines on standard error, also for what we report as errors (a port in use, a
- * peer that is gone). They are let through only for who asks for them. */
+/* The library writes its own lines on standard error, also for what we report as errors (a port in
+ * use, a peer that is gone). They are let through only for who asks for them. */
 static void tame_log(void)
 {
     if (!getenv("GRPC_VERBOSITY") && !getenv("GRPC_TRACE"))

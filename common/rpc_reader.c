@@ -1,6 +1,6 @@
-/* The blocking reader of a server stream: plain sequential code around a completion queue of its own, so
- * that messages are parsed and handled on the caller's thread, and the next one is asked for only when
- * the last one is done with. */
+/* The blocking reader of a server stream: plain sequential code around a completion queue of its
+ * own, so that messages are parsed and handled on the caller's thread, and the next one is asked
+ * for only when the last one is done with. */
 #include "common/rpc_channel.h"
 
 #include "common/check.h"
@@ -49,8 +49,8 @@ static struct rpc_tag *wait_for_event(struct reader *reader)
     return event.tag;
 }
 
-/* Reads to the end. Returns what on_message answered, if not 0; *ret_is_garbled when a message did not
- * parse. */
+/* Reads to the end. Returns what on_message answered, if not 0; *ret_is_garbled when a message did
+ * not parse. */
 static int read_all(struct reader *reader, const ProtobufCMessageDescriptor *response,
                     int (*on_message)(void *ctx, const ProtobufCMessage *message), void *ctx,
                     bool *ret_is_garbled)
@@ -116,7 +116,8 @@ int rpc_client_read_stream(struct rpc_client *client, const char *address, const
         grpc_byte_buffer_destroy(reader.request);
     rpc_outcall_end(&reader.base, status);
     grpc_completion_queue_shutdown(reader.queue);
-    while (grpc_completion_queue_next(reader.queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL).type !=
+    while (grpc_completion_queue_next(reader.queue, gpr_inf_future(GPR_CLOCK_REALTIME),
+                                      NULL).type !=
            GRPC_QUEUE_SHUTDOWN)
         ;
     grpc_completion_queue_destroy(reader.queue);

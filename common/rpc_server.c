@@ -1,11 +1,12 @@
 /* The listener: takes calls in, finds their methods, and goes down in order.
  *
- * All calls come through plain requests, none through registered methods: an unknown method is then just
- * one more case, and there is one way in. Each queue keeps ARRIVALS_PER_QUEUE requests armed; what comes in
- * beyond waits inside gRPC, within the streams that a connection may have.
+ * All calls come through plain requests, none through registered methods: an unknown method is
+ * then just one more case, and there is one way in. Each queue keeps ARRIVALS_PER_QUEUE requests
+ * armed; what comes in beyond waits inside gRPC, within the streams that a connection may have.
  *
- * Going down: no new calls; the running ones get their grace, are cancelled, and are waited for; then
- * workers, queues and the library end, in that order, since each may still be used by the one before. */
+ * Going down: no new calls; the running ones get their grace, are cancelled, and are waited for;
+ * then workers, queues and the library end, in that order, since each may still be used by the one
+ * before. */
 #include "common/rpc_call.h"
 
 #include "common/check.h"
@@ -98,7 +99,8 @@ static const struct route *find_route(const struct rpc_server *server, grpc_slic
 }
 
 /* What Go's servers say, since clients log it. */
-static void describe_unknown(const struct rpc_server *server, grpc_slice path, char *text, size_t size)
+static void describe_unknown(const struct rpc_server *server, grpc_slice path, char *text,
+                             size_t size)
 {
     char copy[256];
     size_t length = GRPC_SLICE_LENGTH(path);
@@ -283,7 +285,8 @@ int rpc_server_create(struct rpc_server **ret, const struct rpc_server_config *c
     int rc = listen_on(server, config, err);
     if (rc == 0)
         rc = worker_pool_create(&server->host.pool, "rpc-worker",
-                                config->worker_threads ? config->worker_threads : 16, SIZE_MAX, err);
+                                config->worker_threads ? config->worker_threads : 16, SIZE_MAX,
+                                err);
     for (size_t i = 0; i < server->queue_count && rc == 0; i++)
         rc = rpc_queue_start(&server->queues[i], "rpc-server", err);
     if (rc < 0) {
@@ -323,8 +326,8 @@ static struct timespec after_ms(unsigned ms)
     return t;
 }
 
-/* The grace comes before gRPC's own shutdown: that one closes connections when their last call has ended,
- * and a client that has not read all of it by then would lose the rest. */
+/* The grace comes before gRPC's own shutdown: that one closes connections when their last call has
+ * ended, and a client that has not read all of it by then would lose the rest. */
 static void end_calls(struct rpc_server *server, unsigned grace_ms)
 {
     struct rpc_host *host = &server->host;

@@ -1,19 +1,20 @@
 /* The gRPC server: gRPC Core's C API with protobuf-c messages.
  *
- * Completion-queue threads feed handlers. Short ones run right there (RPC_ON_QUEUE) and must not block;
- * those that block or wait run on the server's worker pool (RPC_ON_WORKER) as plain sequential code.
- * Long-lived streams are event driven and hold no thread. Unknown methods answer UNIMPLEMENTED. A
- * message that does not parse answers INTERNAL. Limits: messages 1 GiB, 1000 streams a connection.
+ * Completion-queue threads feed handlers. Short ones run right there (RPC_ON_QUEUE) and must not
+ * block; those that block or wait run on the server's worker pool (RPC_ON_WORKER) as plain
+ * sequential code. Long-lived streams are event driven and hold no thread. Unknown methods answer
+ * UNIMPLEMENTED. A message that does not parse answers INTERNAL. Limits: messages 1 GiB, 1000
+ * streams a connection.
  *
- * Life of a call: on_message for each request (unary and server stream: exactly one), on_half_closed
- * when the client has sent all (client and two-way streams), on_closed exactly once at the end, whatever
- * ended it (reply sent, cancelled, deadline, connection lost); after it the call must not be touched,
- * unless held by rpc_call_ref. Callbacks of one call never run at the same time, and all of them run in
- * the place that the method names. A call may end before its first message: on_closed alone is then
- * called, with no user pointer set.
+ * Life of a call: on_message for each request (unary and server stream: exactly one),
+ * on_half_closed when the client has sent all (client and two-way streams), on_closed exactly once
+ * at the end, whatever ended it (reply sent, cancelled, deadline, connection lost); after it the
+ * call must not be touched, unless held by rpc_call_ref. Callbacks of one call never run at the
+ * same time, and all of them run in the place that the method names. A call may end before its
+ * first message: on_closed alone is then called, with no user pointer set.
  *
- * A handler may answer after its callback has returned, from any thread. What it must do is end the
- * call: one of rpc_call_reply, rpc_call_finish, rpc_call_fail, or see it cancelled. */
+ * A handler may answer after its callback has returned, from any thread. What it must do is end
+ * the call: one of rpc_call_reply, rpc_call_finish, rpc_call_fail, or see it cancelled. */
 #pragma once
 
 #include "common/error.h"
@@ -78,8 +79,8 @@ struct rpc_service {
 
 struct rpc_server_config {
     const char *bind_address; /* without brackets; "" or NULL: all */
-    /* NULL, or a second address to listen on with the same port. It is a convenience: when it cannot be
-     * had, the server starts without. */
+    /* NULL, or a second address to listen on with the same port. It is a convenience: when it
+     * cannot be had, the server starts without. */
     const char *also_bind_address;
     uint16_t port; /* 0: any free one */
     const struct rpc_service *services;
@@ -88,8 +89,8 @@ struct rpc_server_config {
     unsigned worker_threads; /* 0: 16 */
 };
 
-/* Calls may come in before this returns. KELP_E_UNAVAILABLE when the port is in use. The services and
- * what they point to must live until rpc_server_destroy has returned. */
+/* Calls may come in before this returns. KELP_E_UNAVAILABLE when the port is in use. The services
+ * and what they point to must live until rpc_server_destroy has returned. */
 int rpc_server_create(struct rpc_server **ret, const struct rpc_server_config *config,
                       struct error *err);
 uint16_t rpc_server_port(const struct rpc_server *server);
@@ -101,20 +102,23 @@ void rpc_server_destroy(struct rpc_server *server, unsigned grace_ms);
 
 /* Unary and client stream: the answer. `response` is packed before this returns. */
 void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *response);
-/* Ends the call with this status and text; later sends are dropped. What is queued goes out first, unless
- * the queue is full (the client does not read): then it is dropped. The first end of a call counts. */
+/* Ends the call with this status and text; later sends are dropped. What is queued goes out first,
+ * unless the queue is full (the client does not read): then it is dropped. The first end of a call
+ * counts. */
 void rpc_call_fail(struct rpc_call *call, enum rpc_status status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* The same with the code that err maps to. */
 void rpc_call_fail_error(struct rpc_call *call, const struct error *err);
 /* Streams: queues one message. KELP_E_CANCELLED when the call is over, KELP_E_LIMIT when more than
- * `RPC_SEND_QUEUE_BYTES` wait to be sent: the caller decides whether to drop the message or the call. */
+ * `RPC_SEND_QUEUE_BYTES` wait to be sent: the caller decides whether to drop the message or the
+ * call. */
 int rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message);
 /* The same, but waits until less than RPC_SEND_WAIT_BYTES are queued. Worker threads only. */
 int rpc_call_send_wait(struct rpc_call *call, const ProtobufCMessage *message);
 /* Streams: all was sent, status OK follows the queued messages. */
 void rpc_call_finish(struct rpc_call *call);
-/* The client cancelled, its deadline passed, the connection is gone, or the server is being destroyed. */
+/* The client cancelled, its deadline passed, the connection is gone, or the server is being
+ * destroyed. */
 bool rpc_call_is_cancelled(const struct rpc_call *call);
 
 /* "192.0.2.1", without port and brackets; valid as long as the call. */

@@ -1,8 +1,9 @@
 /* Streams on the client's side, event driven, and the blocking reader of a server stream.
  *
- * `pending` counts the operations that are in gRPC's hands, as in rpc_call.c: the opening, the status, at
- * most one that receives, at most one that sends. At zero the stream is over: on_closed, then nothing.
- * The first message is asked for when the opening is done, so on_open comes before on_message. */
+ * `pending` counts the operations that are in gRPC's hands, as in rpc_call.c: the opening, the
+ * status, at most one that receives, at most one that sends. At zero the stream is over:
+ * on_closed, then nothing. The first message is asked for when the opening is done, so on_open
+ * comes before on_message. */
 #include "common/rpc_channel.h"
 
 #include "common/check.h"
@@ -57,7 +58,8 @@ static void send_next(struct rpc_stream *stream)
     rpc_start_batch(stream->base.core, ops, count, &stream->send);
 }
 
-static int send_message(struct rpc_stream *stream, const ProtobufCMessage *message, size_t wait_above)
+static int send_message(struct rpc_stream *stream, const ProtobufCMessage *message,
+                        size_t wait_above)
 {
     grpc_byte_buffer *bytes = NULL;
     int rc = rpc_message_pack(message, &bytes);
@@ -239,7 +241,7 @@ int rpc_stream_open(struct rpc_client *client, const char *address, const char *
     rpc_outcall_begin(&stream->base, client, address, path, timeout_ms, NULL);
     *ret = stream;
 
-    /* The second batch may only start while the first cannot have ended the stream: hence the count. */
+    /* Both are counted beforehand, so that the first cannot end the stream before the second. */
     grpc_op opening[2] = {{.op = GRPC_OP_SEND_INITIAL_METADATA},
                           rpc_verdict_headers_op(&stream->verdict)};
     grpc_op status = rpc_verdict_status_op(&stream->verdict);

@@ -1,7 +1,7 @@
 /* Calls with one answer: all operations go down in one batch and come back as one event.
  *
- * The blocking form waits for that event and parses the answer on the caller's own thread, so that a large
- * one does not hold up a queue. */
+ * The blocking form waits for that event and parses the answer on the caller's own thread, so that
+ * a large one does not hold up a queue. */
 #include "common/rpc_channel.h"
 
 #include "common/check.h"
@@ -23,7 +23,8 @@ struct unary {
     bool is_done;
 };
 
-static void start(struct unary *call, struct rpc_client *client, const char *address, const char *path,
+static void start(struct unary *call, struct rpc_client *client, const char *address,
+                  const char *path,
                   const ProtobufCMessage *request, unsigned timeout_ms)
 {
     rpc_verdict_init(&call->verdict);

@@ -1,13 +1,14 @@
-/* A small service over all four kinds of calls, for the tests of the RPC layer. Requests and answers are
- * both VolumeTailSenderResponse: `needle_header` is a command, `needle_body` the payload.
+/* A small service over all four kinds of calls, for the tests of the RPC layer. Requests and
+ * answers are both VolumeTailSenderResponse: `needle_header` is a command, `needle_body` the
+ * payload.
  *
- *     /echo.Echo/Unary         echoes. "fail <code> <text>" fails, "ip" answers the peer's address, "hold"
- *                              answers never
+ *     /echo.Echo/Unary         echoes. "fail <code> <text>" fails, "ip" answers the peer's address,
+ *                              "hold" answers never
  *     /echo.Echo/WorkerUnary   the same on a worker; "block" waits there until it is cancelled
- *     /echo.Echo/ServerStream  `version` copies, on a worker; "fail ..." after them, "endless" for ever
+ *     /echo.Echo/ServerStream  `version` copies, on a worker; "fail ..." after them, "endless" always
  *     /echo.Echo/ClientStream  answers `version` = how many, `needle_body` = the payloads in a row
- *     /echo.Echo/TwoWay        echoes each message, ends when the client has; "fail ..." fails, "close"
- *                              ends it */
+ *     /echo.Echo/TwoWay        echoes each message, ends when the client has; "fail ..." fails,
+ *                              "close" ends it */
 #pragma once
 
 #include "common/rpc_server.h"

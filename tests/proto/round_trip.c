@@ -1,8 +1,8 @@
 /* Reads messages, unpacks and packs them with our generated code, writes them back.
  *
- * In: length of a type name (4 bytes, big-endian), the name ("master_pb.Assign"), length of the bytes, the
- * bytes; again until the end. Out: a length and the bytes, or the length 0xffffffff when they did not
- * parse. */
+ * In: length of a type name (4 bytes, big-endian), the name ("master_pb.Assign"), length of the
+ * bytes, the bytes; again until the end. Out: a length and the bytes, or the length 0xffffffff
+ * when they did not parse. */
 #include "common/bytes.h"
 #include "proto/master.pb-c.h"
 #include "proto/remote.pb-c.h"
@@ -22,15 +22,15 @@ static bool read_block(uint8_t **ret, uint32_t *ret_size)
     uint8_t size[4];
     if (fread(size, 1, sizeof(size), stdin) != sizeof(size))
         return false;
-    *ret_size = (uint32_t)size[0] << 24 | (uint32_t)size[1] << 16 | (uint32_t)size[2] << 8 | size[3];
+    *ret_size = load_be32(size);
     *ret = calloc(1, (size_t)*ret_size + 1);
     return *ret && fread(*ret, 1, *ret_size, stdin) == *ret_size;
 }
 
 static void write_block(const uint8_t *bytes, size_t size, uint32_t announced)
 {
-    uint8_t head[4] = {(uint8_t)(announced >> 24), (uint8_t)(announced >> 16),
-                       (uint8_t)(announced >> 8), (uint8_t)announced};
+    uint8_t head[4];
+    store_be32(head, announced);
     fwrite(head, 1, sizeof(head), stdout);
     fwrite(bytes, 1, size, stdout);
 }

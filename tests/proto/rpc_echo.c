@@ -103,16 +103,16 @@ static int call(const char *address)
     m.needle_body = (ProtobufCBinaryData){5, (uint8_t[]){'h', 'e', 'l', 'l', 'o'}};
     ProtobufCMessage *answer = NULL;
     enum rpc_status status;
-    if (rpc_client_call(client, address, "/echo.Echo/Unary", &m.base, DESCRIPTOR, TIMEOUT_MS, &answer,
-                        &status, &err) == 0) {
+    if (rpc_client_call(client, address, "/echo.Echo/Unary", &m.base, DESCRIPTOR, TIMEOUT_MS,
+                        &answer, &status, &err) == 0) {
         print_message("unary", answer);
         protobuf_c_message_free_unpacked(answer, NULL);
     } else {
         printf("unary %s %s\n", rpc_status_name(status), err.message);
     }
     m.version = 3;
-    rpc_client_read_stream(client, address, "/echo.Echo/ServerStream", &m.base, DESCRIPTOR, TIMEOUT_MS,
-                           print_message, "server-stream", &status, &err);
+    rpc_client_read_stream(client, address, "/echo.Echo/ServerStream", &m.base, DESCRIPTOR,
+                           TIMEOUT_MS, print_message, "server-stream", &status, &err);
     printf("server-stream %s\n", rpc_status_name(status));
     run_stream(client, address, "/echo.Echo/ClientStream", "client-stream");
     run_stream(client, address, "/echo.Echo/TwoWay", "two-way");

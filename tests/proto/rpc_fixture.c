@@ -46,7 +46,8 @@ int rpc_fixture_call(struct rpc_fixture *f, const char *path, const char *comman
                 ProtobufCMessage **ret, enum rpc_status *status, struct error *err)
 {
     RPC_FIXTURE_MESSAGE m = rpc_fixture_say(command, body);
-    return rpc_client_call(f->client, f->address, path, &m.base, RPC_FIXTURE_DESCRIPTOR, RPC_FIXTURE_TIMEOUT_MS, ret, status,
+    return rpc_client_call(f->client, f->address, path, &m.base, RPC_FIXTURE_DESCRIPTOR,
+                           RPC_FIXTURE_TIMEOUT_MS, ret, status,
                            err);
 }
 
@@ -123,7 +124,8 @@ struct rpc_stream *rpc_fixture_open(struct rpc_fixture *f, const char *path, str
 {
     struct rpc_stream *stream = NULL;
     struct error err = {0};
-    assert_int_equal(rpc_stream_open(f->client, f->address, path, RPC_FIXTURE_DESCRIPTOR, 0, &rpc_watch_ops, w,
+    assert_int_equal(rpc_stream_open(f->client, f->address, path, RPC_FIXTURE_DESCRIPTOR, 0,
+                                     &rpc_watch_ops, w,
                                      &stream, &err),
                      0);
     return stream;

@@ -1,5 +1,5 @@
-/* A server with the echo service and a client, for the tests of the RPC layer; and a watch, which counts
- * the events of streams and calls for a test that waits for them. */
+/* A server with the echo service and a client, for the tests of the RPC layer; and a watch, which
+ * counts the events of streams and calls for a test that waits for them. */
 #pragma once
 
 #include "common/rpc_client.h"

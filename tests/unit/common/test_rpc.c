@@ -39,7 +39,8 @@ static void unary_call_is_answered_on_both_places(void **state)
 static void peer_ip_is_bare(void **state)
 {
     ProtobufCMessage *answer = NULL;
-    assert_int_equal(rpc_fixture_call(*state, "/echo.Echo/Unary", "ip", "", &answer, NULL, NULL), 0);
+    assert_int_equal(rpc_fixture_call(*state, "/echo.Echo/Unary", "ip", "", &answer, NULL, NULL),
+                     0);
     assert_body(answer, "127.0.0.1");
     protobuf_c_message_free_unpacked(answer, NULL);
 }
@@ -51,7 +52,8 @@ static void many_unary_calls_run_at_once(void **state)
     rpc_watch_init(&w);
     for (unsigned i = 0; i < 500; i++) {
         MESSAGE m = rpc_fixture_say("", "x");
-        rpc_client_send(f->client, f->address, i % 2 ? "/echo.Echo/Unary" : "/echo.Echo/WorkerUnary",
+        rpc_client_send(f->client, f->address,
+                        i % 2 ? "/echo.Echo/Unary" : "/echo.Echo/WorkerUnary",
                         &m.base, DESCRIPTOR, TIMEOUT_MS, rpc_watch_done, &w);
     }
     rpc_watch_wait(&w, &w.closed, 500);
@@ -74,7 +76,8 @@ static void server_stream_is_read_in_order(void **state)
     unsigned count = 0;
     enum rpc_status status;
     struct error err = {0};
-    assert_int_equal(rpc_client_read_stream(f->client, f->address, "/echo.Echo/ServerStream", &m.base,
+    assert_int_equal(rpc_client_read_stream(f->client, f->address, "/echo.Echo/ServerStream",
+                                            &m.base,
                                             DESCRIPTOR, TIMEOUT_MS, count_message, &count, &status,
                                             &err),
                      KELP_E_NOT_FOUND);
@@ -88,7 +91,8 @@ static void reader_that_stops_cancels_the_stream(void **state)
     struct rpc_fixture *f = *state;
     MESSAGE m = rpc_fixture_say("endless", "abc");
     unsigned count = 0;
-    assert_int_equal(rpc_client_read_stream(f->client, f->address, "/echo.Echo/ServerStream", &m.base,
+    assert_int_equal(rpc_client_read_stream(f->client, f->address, "/echo.Echo/ServerStream",
+                                            &m.base,
                                             DESCRIPTOR, 0, count_message, &count, NULL, NULL),
                      -77);
     assert_int_equal(count, 7);
@@ -161,7 +165,8 @@ static void failure_reaches_the_client_verbatim(void **state)
 {
     struct error err = {0};
     enum rpc_status status;
-    int rc = rpc_fixture_call(*state, "/echo.Echo/WorkerUnary", "fail 9 ec volume 3 has: \"no\" 100% f\xc3\xbcr\n it",
+    int rc = rpc_fixture_call(*state, "/echo.Echo/WorkerUnary",
+                              "fail 9 ec volume 3 has: \"no\" 100% f\xc3\xbcr\n it",
                   "", NULL, &status, &err);
     assert_int_equal(rc, KELP_E_PRECONDITION);
     assert_int_equal(status, RPC_FAILED_PRECONDITION);
@@ -176,10 +181,13 @@ static void unknown_method_and_service_are_unimplemented(void **state)
                      KELP_E_UNIMPLEMENTED);
     assert_int_equal(status, RPC_UNIMPLEMENTED);
     assert_string_equal(err.message, "unknown method Nothing for service echo.Echo");
-    assert_int_equal(rpc_fixture_call(*state, "/echo.Ech/Unary", "", "", NULL, NULL, &err), KELP_E_UNIMPLEMENTED);
+    assert_int_equal(rpc_fixture_call(*state, "/echo.Ech/Unary", "", "", NULL, NULL, &err),
+                     KELP_E_UNIMPLEMENTED);
     assert_string_equal(err.message, "unknown service echo.Ech");
-    assert_int_equal(rpc_fixture_call(*state, "/echo.Echo/Unar", "", "", NULL, NULL, &err), KELP_E_UNIMPLEMENTED);
-    assert_int_equal(rpc_fixture_call(*state, "/echo.Echo/Unary2", "", "", NULL, NULL, &err), KELP_E_UNIMPLEMENTED);
+    assert_int_equal(rpc_fixture_call(*state, "/echo.Echo/Unar", "", "", NULL, NULL, &err),
+                     KELP_E_UNIMPLEMENTED);
+    assert_int_equal(rpc_fixture_call(*state, "/echo.Echo/Unary2", "", "", NULL, NULL, &err),
+                     KELP_E_UNIMPLEMENTED);
 }
 
 /* As a request the server takes this for a field that runs over the end. */
@@ -202,7 +210,8 @@ static void request_that_does_not_parse_is_refused(void **state)
         assert_int_equal(status, RPC_INTERNAL);
         assert_non_null(strstr(err.message, "error unmarshalling request"));
     }
-    assert_int_equal(rpc_fixture_call(f, "/echo.Echo/Unary", "", "still alive", NULL, NULL, NULL), 0);
+    assert_int_equal(rpc_fixture_call(f, "/echo.Echo/Unary", "", "still alive", NULL, NULL, NULL),
+                     0);
 }
 
 static void answer_that_does_not_parse_is_reported(void **state)
@@ -212,8 +221,8 @@ static void answer_that_does_not_parse_is_reported(void **state)
     struct error err = {0};
     /* Field 2 is a string of bytes here and a double there. */
     int rc = rpc_client_call(f->client, f->address, "/echo.Echo/Unary", &m.base,
-                             &volume_server_pb__vacuum_volume_compact_response__descriptor, TIMEOUT_MS,
-                             NULL, NULL, &err);
+                             &volume_server_pb__vacuum_volume_compact_response__descriptor,
+                             TIMEOUT_MS, NULL, NULL, &err);
     assert_int_equal(rc, KELP_E_INTERNAL);
     assert_non_null(strstr(err.message, "error unmarshalling response"));
 }
@@ -224,7 +233,8 @@ static void deadline_ends_both_sides(void **state)
     MESSAGE m = rpc_fixture_say("hold", "");
     enum rpc_status status;
     struct error err = {0};
-    assert_int_equal(rpc_client_call(f->client, f->address, "/echo.Echo/Unary", &m.base, DESCRIPTOR, 50,
+    assert_int_equal(rpc_client_call(f->client, f->address, "/echo.Echo/Unary", &m.base,
+                                     DESCRIPTOR, 50,
                                      NULL, &status, &err),
                      KELP_E_TIMEOUT);
     assert_int_equal(status, RPC_DEADLINE_EXCEEDED);
@@ -263,7 +273,8 @@ static void dead_peer_is_unavailable_and_a_new_one_is_found(void **state)
     f->server = NULL;
     enum rpc_status status;
     struct error err = {0};
-    assert_int_equal(rpc_fixture_call(f, "/echo.Echo/Unary", "", "a", NULL, &status, &err), KELP_E_UNAVAILABLE);
+    assert_int_equal(rpc_fixture_call(f, "/echo.Echo/Unary", "", "a", NULL, &status, &err),
+                     KELP_E_UNAVAILABLE);
     assert_int_equal(status, RPC_UNAVAILABLE);
     struct rpc_watch w;
     rpc_watch_init(&w);
@@ -282,7 +293,8 @@ static void dead_peer_is_unavailable_and_a_new_one_is_found(void **state)
 static void port_in_use_is_an_error(void **state)
 {
     struct rpc_fixture *f = *state;
-    struct rpc_server_config config = {.bind_address = "127.0.0.1", .port = rpc_server_port(f->server),
+    struct rpc_server_config config = {.bind_address = "127.0.0.1",
+                                       .port = rpc_server_port(f->server),
                                        .services = &f->service.rpc, .service_count = 1};
     struct rpc_server *second = NULL;
     struct error err = {0};

@@ -58,8 +58,8 @@ static void send_queue_is_bounded(void **state)
     struct rpc_stream_ops ops = rpc_watch_ops;
     ops.on_message = stall;
     struct rpc_stream *stream = NULL;
-    assert_int_equal(rpc_stream_open(f->client, f->address, "/echo.Echo/ServerStream", DESCRIPTOR, 0,
-                                     &ops, &w, &stream, NULL),
+    assert_int_equal(rpc_stream_open(f->client, f->address, "/echo.Echo/ServerStream", DESCRIPTOR,
+                                     0, &ops, &w, &stream, NULL),
                      0);
     /* The server has got one request and reads no more: the others fill the client's queue. */
     MESSAGE m = rpc_fixture_say("endless", "");
@@ -124,12 +124,12 @@ static void server_destroyed_under_running_calls_ends_them(void **state)
         MESSAGE m = rpc_fixture_say("", "x");
         rpc_stream_send(rpc_fixture_open(f, "/echo.Echo/TwoWay", &w), &m.base);
         m = rpc_fixture_say("hold", "");
-        rpc_client_send(f->client, f->address, "/echo.Echo/Unary", &m.base, DESCRIPTOR, 0, rpc_watch_done,
-                        &w);
+        rpc_client_send(f->client, f->address, "/echo.Echo/Unary", &m.base, DESCRIPTOR, 0,
+                        rpc_watch_done, &w);
     }
     MESSAGE m = rpc_fixture_say("block", "");
-    rpc_client_send(f->client, f->address, "/echo.Echo/WorkerUnary", &m.base, DESCRIPTOR, 0, rpc_watch_done,
-                    &w);
+    rpc_client_send(f->client, f->address, "/echo.Echo/WorkerUnary", &m.base, DESCRIPTOR, 0,
+                    rpc_watch_done, &w);
     m = rpc_fixture_say("endless", "xyz");
     struct rpc_stream *endless = rpc_fixture_open(f, "/echo.Echo/ServerStream", &w);
     rpc_stream_send(endless, &m.base);
@@ -169,8 +169,8 @@ static void client_destroyed_under_running_calls_ends_them(void **state)
         MESSAGE m = rpc_fixture_say("", "x");
         rpc_stream_send(rpc_fixture_open(f, "/echo.Echo/TwoWay", &w), &m.base);
         m = rpc_fixture_say("hold", "");
-        rpc_client_send(f->client, f->address, "/echo.Echo/Unary", &m.base, DESCRIPTOR, 0, rpc_watch_done,
-                        &w);
+        rpc_client_send(f->client, f->address, "/echo.Echo/Unary", &m.base, DESCRIPTOR, 0,
+                        rpc_watch_done, &w);
     }
     assert_true(echo_service_wait(&f->service, &f->service.open, 40));
     rpc_client_destroy(f->client);
