@@ -5,7 +5,7 @@
  *     /echo.Echo/Unary         echoes. "fail <code> <text>" fails, "ip" answers the peer's address,
  *                              "hold" answers never
  *     /echo.Echo/WorkerUnary   the same on a worker; "block" waits there until it is cancelled
- *     /echo.Echo/ServerStream  `version` copies, on a worker; "fail ..." after them, "endless" always
+ *     /echo.Echo/ServerStream  `version` copies, on a worker; "fail ..." after, "endless" for ever
  *     /echo.Echo/ClientStream  answers `version` = how many, `needle_body` = the payloads in a row
  *     /echo.Echo/TwoWay        echoes each message, ends when the client has; "fail ..." fails,
  *                              "close" ends it */
