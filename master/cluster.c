@@ -113,11 +113,19 @@ int cluster_create(struct cluster **ret, const struct cluster_config *config, st
     return 0;
 }
 
-void cluster_destroy(struct cluster *cluster)
+void cluster_stop(struct cluster *cluster)
 {
     if (!cluster)
         return;
     worker_pool_destroy(cluster->state_pool);
+    cluster->state_pool = NULL;
+}
+
+void cluster_destroy(struct cluster *cluster)
+{
+    if (!cluster)
+        return;
+    cluster_stop(cluster);
     struct error err;
     uint32_t max_volume_id = topology_max_volume_id(cluster->topology);
     if (master_state_raise(cluster->state, max_volume_id, 0, &err))

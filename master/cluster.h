@@ -48,6 +48,9 @@ struct cluster {
 
 /* Starts as leader, with the first block of keys durable. Blocks. */
 int cluster_create(struct cluster **ret, const struct cluster_config *config, struct error *err);
+/* Waits for what is being made durable, and starts nothing more of it: on_keys is not called afterwards.
+ * NULL is fine. */
+void cluster_stop(struct cluster *cluster);
 /* Nobody uses it any more. Lets the key ceiling fall to what was handed out. NULL is fine. */
 void cluster_destroy(struct cluster *cluster);
 

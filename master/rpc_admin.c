@@ -9,7 +9,7 @@
 
 #define PING_MS 10000u
 
-void rpc_get_master_configuration(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_get_master_configuration(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     (void)message;
     const struct services *s = ctx;
@@ -29,7 +29,7 @@ void rpc_get_master_configuration(struct rpc_call *call, const ProtobufCMessage 
 
 /* ---- Admin locks ---------------------------------------------------------------------------------- */
 
-void rpc_lease_admin_token(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_lease_admin_token(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__LeaseAdminTokenRequest *request =
@@ -49,7 +49,7 @@ void rpc_lease_admin_token(struct rpc_call *call, const ProtobufCMessage *messag
     rpc_call_reply(call, &response.base);
 }
 
-void rpc_release_admin_token(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_release_admin_token(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__ReleaseAdminTokenRequest *request =
@@ -61,7 +61,7 @@ void rpc_release_admin_token(struct rpc_call *call, const ProtobufCMessage *mess
     rpc_call_reply(call, &response.base);
 }
 
-void rpc_get_admin_lock_status(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_get_admin_lock_status(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__GetAdminLockStatusRequest *request =
@@ -76,7 +76,7 @@ void rpc_get_admin_lock_status(struct rpc_call *call, const ProtobufCMessage *me
 
 /* ---- The masters ---------------------------------------------------------------------------------- */
 
-void rpc_raft_list_cluster_servers(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_raft_list_cluster_servers(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     (void)message;
     const struct services *s = ctx;
@@ -173,7 +173,7 @@ static void ask(struct ping *ping, const char *path)
                     &master_pb__ping_response__descriptor, PING_MS, on_pong, ping);
 }
 
-void rpc_ping(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_ping(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__PingRequest *request = (const MasterPb__PingRequest *)message;

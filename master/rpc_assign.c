@@ -93,7 +93,7 @@ static void on_assigned(void *ctx, const struct assign_result *result)
     rpc_call_unref(call);
 }
 
-void rpc_assign(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_assign(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     struct services *s = ctx;
     struct assign_query query;
@@ -248,7 +248,7 @@ static ProtobufCMessage *copy_message(const ProtobufCMessage *message)
     return copy;
 }
 
-void rpc_stream_assign_message(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_stream_assign_message(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     struct assign_stream *stream = stream_of(ctx, call);
     pthread_mutex_lock(&stream->lock);
@@ -268,7 +268,7 @@ void rpc_stream_assign_message(struct rpc_call *call, const ProtobufCMessage *me
         pump(stream);
 }
 
-void rpc_stream_assign_half_closed(struct rpc_call *call, void *ctx)
+void master_rpc_stream_assign_half_closed(struct rpc_call *call, void *ctx)
 {
     struct assign_stream *stream = stream_of(ctx, call);
     pthread_mutex_lock(&stream->lock);
@@ -277,7 +277,7 @@ void rpc_stream_assign_half_closed(struct rpc_call *call, void *ctx)
     pump(stream);
 }
 
-void rpc_stream_assign_closed(struct rpc_call *call, void *ctx)
+void master_rpc_stream_assign_closed(struct rpc_call *call, void *ctx)
 {
     (void)ctx;
     struct assign_stream *stream = rpc_call_user(call);
@@ -319,7 +319,7 @@ static int check_growth(struct services *s, const struct volume_option *option, 
     return code;
 }
 
-void rpc_volume_grow(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_volume_grow(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__VolumeGrowRequest *request = (const MasterPb__VolumeGrowRequest *)message;

@@ -18,7 +18,7 @@ static unsigned copies_of(const struct services *s, const char *replication)
     return 1;
 }
 
-void rpc_statistics(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_statistics(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__StatisticsRequest *request = (const MasterPb__StatisticsRequest *)message;
@@ -61,7 +61,7 @@ static void add_statistics(void *ctx, const struct collection_statistics *c)
     list->items[list->count++] = item;
 }
 
-void rpc_collection_statistics(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_collection_statistics(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     (void)message;
     struct services *s = ctx;
@@ -78,7 +78,7 @@ void rpc_collection_statistics(struct rpc_call *call, const ProtobufCMessage *me
     arena_fini(&list.arena);
 }
 
-void rpc_collection_list(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_collection_list(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__CollectionListRequest *request =
@@ -104,7 +104,7 @@ void rpc_collection_list(struct rpc_call *call, const ProtobufCMessage *message,
     free(names);
 }
 
-void rpc_collection_delete(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_collection_delete(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__CollectionDeleteRequest *request =

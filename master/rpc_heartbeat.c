@@ -131,7 +131,7 @@ static void apply(struct services *s, struct rpc_call *call, const struct heartb
     }
 }
 
-void rpc_heartbeat_message(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_heartbeat_message(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__Heartbeat *beat = (const MasterPb__Heartbeat *)message;
@@ -151,13 +151,13 @@ void rpc_heartbeat_message(struct rpc_call *call, const ProtobufCMessage *messag
     arena_fini(&arena);
 }
 
-void rpc_heartbeat_half_closed(struct rpc_call *call, void *ctx)
+void master_rpc_heartbeat_half_closed(struct rpc_call *call, void *ctx)
 {
     (void)ctx;
     rpc_call_fail(call, RPC_UNKNOWN, "EOF");
 }
 
-void rpc_heartbeat_closed(struct rpc_call *call, void *ctx)
+void master_rpc_heartbeat_closed(struct rpc_call *call, void *ctx)
 {
     struct services *s = ctx;
     struct cluster *cluster = s->cluster;

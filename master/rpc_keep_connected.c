@@ -65,7 +65,7 @@ static char *address_or_random(struct services *s, const char *address)
     return text;
 }
 
-void rpc_keep_connected_message(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_keep_connected_message(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__KeepConnectedRequest *request = (const MasterPb__KeepConnectedRequest *)message;
@@ -87,13 +87,13 @@ void rpc_keep_connected_message(struct rpc_call *call, const ProtobufCMessage *m
     loop_post(s->control, &stream->join);
 }
 
-void rpc_keep_connected_half_closed(struct rpc_call *call, void *ctx)
+void master_rpc_keep_connected_half_closed(struct rpc_call *call, void *ctx)
 {
     (void)ctx;
     rpc_call_finish(call);
 }
 
-void rpc_keep_connected_closed(struct rpc_call *call, void *ctx)
+void master_rpc_keep_connected_closed(struct rpc_call *call, void *ctx)
 {
     struct services *s = ctx;
     struct keep_stream *stream = rpc_call_user(call);
@@ -129,7 +129,7 @@ static void add_node(void *ctx, const struct cluster_member *member)
     list->nodes[list->count++] = node;
 }
 
-void rpc_list_cluster_nodes(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_list_cluster_nodes(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__ListClusterNodesRequest *request =

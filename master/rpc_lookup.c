@@ -48,7 +48,7 @@ static void look_up(struct cluster *cluster, uint32_t id, const char *collection
     result->n_locations = count;
 }
 
-void rpc_lookup_volume(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_lookup_volume(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__LookupVolumeRequest *request = (const MasterPb__LookupVolumeRequest *)message;
@@ -111,7 +111,7 @@ static void add_holder(void *ctx, unsigned shard, const struct data_node *node)
     entry->locations[entry->n_locations++] = make_location(&b->arena, node, NULL);
 }
 
-void rpc_lookup_ec_volume(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_lookup_ec_volume(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__LookupEcVolumeRequest *request =

@@ -20,7 +20,7 @@ static void on_vacuumed(void *ctx, const struct vacuum_summary *summary)
     rpc_call_unref(call);
 }
 
-void rpc_vacuum_volume(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_vacuum_volume(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__VacuumVolumeRequest *request = (const MasterPb__VacuumVolumeRequest *)message;
@@ -35,7 +35,7 @@ void rpc_vacuum_volume(struct rpc_call *call, const ProtobufCMessage *message, v
     vacuum_runner_request(s->vacuum, &vacuum);
 }
 
-void rpc_disable_vacuum(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_disable_vacuum(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__DisableVacuumRequest *request = (const MasterPb__DisableVacuumRequest *)message;
@@ -44,7 +44,7 @@ void rpc_disable_vacuum(struct rpc_call *call, const ProtobufCMessage *message, 
     rpc_call_reply(call, &response.base);
 }
 
-void rpc_enable_vacuum(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_enable_vacuum(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__EnableVacuumRequest *request = (const MasterPb__EnableVacuumRequest *)message;
@@ -53,7 +53,7 @@ void rpc_enable_vacuum(struct rpc_call *call, const ProtobufCMessage *message, v
     rpc_call_reply(call, &response.base);
 }
 
-void rpc_volume_mark_readonly(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_volume_mark_readonly(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__VolumeMarkReadonlyRequest *request =

@@ -17,7 +17,7 @@ static MasterPb__TopologyInfo *build(struct services *s, const MasterPb__VolumeL
     return info;
 }
 
-void rpc_volume_list(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_volume_list(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     struct services *s = ctx;
     struct arena arena;
@@ -83,7 +83,7 @@ static bool send_records(struct rpc_call *call, const MasterPb__TopologyInfo *to
     return true;
 }
 
-void rpc_volume_list_stream(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_volume_list_stream(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__VolumeListRequest *request = (const MasterPb__VolumeListRequest *)message;

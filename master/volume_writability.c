@@ -145,6 +145,7 @@ void volume_start_tracking(struct layout_volume *v, uint64_t size, int64_t now)
     v->is_tracked = true;
     v->effective_size = v->reported_size = size;
     v->size_update_ns = now;
+    volume_set_crowded(v, is_crowding(v, size));
 }
 
 /* `r` is the replica whose report arrived; its record is the new one. */
@@ -157,7 +158,6 @@ void volume_mention(struct layout_volume *v, const struct replica *r, int64_t no
     } else if (!v->is_tracked) {
         volume_start_tracking(v, size, now);
         v->compact_revision = r->record.compact_revision;
-        volume_set_crowded(v, is_crowding(v, size));
     } else if (now - v->size_update_ns >= SIZE_UPDATE_PAUSE_NS) {
         v->size_update_ns = now;
         v->reported_size = size;
@@ -242,7 +242,6 @@ void topology_end_vacuum(struct topology *t, uint32_t id, const struct vacuum_ou
         if (outcome->is_committed && !outcome->is_read_only && outcome->size <= size_limit(v)) {
             v->vacuumed_ns = now;
             volume_start_tracking(v, outcome->size, now);
-            volume_set_crowded(v, is_crowding(v, outcome->size));
             set_full_since(v, 0);
         }
         volume_evaluate(v, now);

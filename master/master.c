@@ -1,0 +1,474 @@
+/* Wiring and life of the master. Things are made from the inside out (state, topology, workers, ports)
+ * and taken down the other way round: first nobody new comes in, then what waits is answered, then
+ * what is in flight is awaited. master_stop takes a half-made one, so a failed start ends there too. */
+#include "master/master.h"
+
+#include "common/address.h"
+#include "common/check.h"
+#include "common/http_server.h"
+#include "common/log.h"
+#include "common/loop.h"
+#include "master/master_http.h"
+#include "master/master_rpc.h"
+#include "master/periodic.h"
+#include "master/vacuum_rpc.h"
+
+#include <stdatomic.h>
+#include <unistd.h>
+
+#define HTTP_LOOPS_MAX     4u
+#define POOL_THREADS       8u
+#define POOL_QUEUE         1000u
+#define STOP_VACUUM_MS     2000u
+#define BUFFERED_BODIES    (UINT64_C(1) << 30)
+#define GRPC_PORT_OFFSET   10000u
+
+struct master {
+    struct master_config config; /* strings owned, see texts */
+    char *texts[16];
+    size_t text_count;
+    char *address, *http_address;
+    struct os *os;
+    struct master_state *state;
+    struct master_metrics *metrics;
+    struct cluster *cluster;
+    struct client_registry *clients;
+    struct client_registry_ops client_ops;
+    struct loop *control;
+    struct loop_task wake_task;
+    atomic_bool is_wake_posted;
+    struct rpc_client *rpc;
+    struct vacuum_ops vacuum_ops;
+    struct services services;
+    struct periodic *periodic;
+    struct rpc_service rpc_service;
+    struct rpc_server *rpc_server;
+    struct loop *loops[HTTP_LOOPS_MAX];
+    unsigned loop_count;
+    struct http_handler http_handler, metrics_handler;
+    struct http_server *http, *http_localhost, *http_metrics;
+};
+
+void master_config_init(struct master_config *config)
+{
+    *config = (struct master_config){
+        .ip = "127.0.0.1",
+        .port = 9333,
+        .metadata_dir = "/tmp",
+        .volume_size_limit_mb = 30720,
+        .file_size_limit_mb = 256,
+        .growth_copy_1 = 7,
+        .growth_copy_2 = 6,
+        .growth_copy_3 = 3,
+        .growth_copy_other = 1,
+        .growth_threshold = 0.9,
+        .garbage_threshold = 0.3,
+        .vacuum_interval_seconds = 840,
+        .vacuum_jitter_seconds = 120,
+        .max_parallel_vacuum_per_server = 1,
+        .metrics_interval_seconds = 15,
+        .maintenance_sleep_minutes = 17,
+        .version = "8000GB 4.48 ",
+    };
+}
+
+/* ---- The configuration ---------------------------------------------------------------------------- */
+
+static const char *keep(struct master *m, const char *text)
+{
+    CHECK(m->text_count < sizeof(m->texts) / sizeof(m->texts[0]));
+    return m->texts[m->text_count++] = must(strdup(text ? text : ""));
+}
+
+static void keep_config(struct master *m, const struct master_config *config)
+{
+    struct master_config *c = &m->config;
+    *c = *config;
+    c->ip = keep(m, c->ip);
+    c->bind_address = keep(m, c->bind_address && *c->bind_address ? c->bind_address : c->ip);
+    c->metrics_ip = keep(m, c->metrics_ip && *c->metrics_ip ? c->metrics_ip : c->bind_address);
+    c->white_list = keep(m, c->white_list);
+    c->metadata_dir = keep(m, c->metadata_dir);
+    c->default_replication = keep(m, c->default_replication);
+    c->metrics_address = keep(m, c->metrics_address);
+    c->maintenance_scripts = keep(m, c->maintenance_scripts);
+    c->version = keep(m, c->version);
+    m->os = c->os ? c->os : os_real();
+}
+
+static int check_config(const struct master_config *c, struct error *err)
+{
+    struct replica_placement placement;
+    if (!*c->ip)
+        return error_set(err, KELP_E_INVALID, "the master needs an address that others reach it by; "
+                                              "give -ip");
+    if (c->volume_size_limit_mb == 0)
+        return error_set(err, KELP_E_INVALID, "volumeSizeLimitMB must be at least 1");
+    if (c->port > UINT16_MAX - GRPC_PORT_OFFSET && c->grpc_port == 0)
+        return error_set(err, KELP_E_INVALID,
+                         "port %u leaves no room for the gRPC port %u above it; give -port.grpc",
+                         c->port, c->port + GRPC_PORT_OFFSET);
+    return replica_placement_parse(slice_cstr(c->default_replication), &placement, err);
+}
+
+static int open_state(struct master *m, struct error *err)
+{
+    struct error ignored;
+    struct os_stat st;
+    char *directory;
+    /* The parts of the path: the folder itself may be new, but not what it is in. */
+    int rc = os_stat(m->os, m->config.metadata_dir, &st);
+    if (rc == -ENOENT)
+        rc = os_mkdir(m->os, m->config.metadata_dir, 0755);
+    if (rc < 0 && rc != -EEXIST) {
+        int code = error_set_errno(&ignored, -rc, "%s", m->config.metadata_dir);
+        return error_set(err, code,
+                         "metadata folder %s; make it, or choose another one with -mdir",
+                         ignored.message);
+    }
+    CHECK(asprintf(&directory, "%s/m%u", m->config.metadata_dir, m->config.port) >= 0);
+    int code = master_state_open(&m->state, m->os, directory, err);
+    free(directory);
+    return code;
+}
+
+/* ---- Callbacks between the parts ------------------------------------------------------------------ */
+
+/* Something happened that the control loop should look at: parked assigns, published changes. */
+static void wake(void *ctx)
+{
+    struct master *m = ctx;
+    if (!atomic_exchange(&m->is_wake_posted, true))
+        loop_post(m->control, &m->wake_task);
+}
+
+static void run_wake(struct loop_task *task)
+{
+    struct master *m = (struct master *)((char *)task - offsetof(struct master, wake_task));
+    atomic_store(&m->is_wake_posted, false);
+    client_registry_flush(m->clients);
+    assigner_retry(m->services.assigner);
+}
+
+static int send_to_client(void *stream, const MasterPb__KeepConnectedResponse *message)
+{
+    return rpc_call_send(stream, &message->base);
+}
+
+static void cut_off_client(void *stream)
+{
+    rpc_call_fail(stream, RPC_RESOURCE_EXHAUSTED,
+                  "the client does not read; connect again to learn all locations anew");
+}
+
+static void describe_cluster(void *ctx, struct location_updates *ret)
+{
+    struct master *m = ctx;
+    cluster_describe(m->cluster, ret);
+}
+
+static int64_t client_now_ns(void *ctx)
+{
+    struct master *m = ctx;
+    return os_now_ns(m->os);
+}
+
+static bool is_admin_server_here(void *ctx)
+{
+    struct master *m = ctx;
+    char client[ADMIN_LOCK_CLIENT_SIZE];
+    return admin_lock_is_held(m->services.locks, "admin-server", os_now_ns(m->os), client);
+}
+
+/* ---- Making the parts ----------------------------------------------------------------------------- */
+
+static int make_cluster(struct master *m, struct error *err)
+{
+    const struct master_config *c = &m->config;
+    struct cluster_config config = {
+        .os = m->os,
+        .state = m->state,
+        .metrics = m->metrics,
+        .is_snowflake = c->is_snowflake,
+        .snowflake_id = c->snowflake_id,
+        .address = m->address,
+        .on_keys = wake,
+        .ctx = m,
+        .topology = {.volume_size_limit_bytes = (uint64_t)c->volume_size_limit_mb << 20,
+                     .growth_threshold = c->growth_threshold,
+                     .growth_copies = {c->growth_copy_other, c->growth_copy_1, c->growth_copy_2,
+                                       c->growth_copy_3},
+                     .growth_disabled = c->growth_is_disabled,
+                     .treat_replication_as_minimums = c->treat_replication_as_minimums},
+    };
+    m->client_ops = (struct client_registry_ops){.send = send_to_client,
+                                                 .cut_off = cut_off_client,
+                                                 .describe = describe_cluster,
+                                                 .wake = wake,
+                                                 .now_ns = client_now_ns,
+                                                 .ctx = m};
+    m->clients = client_registry_create(&m->client_ops, m->address);
+    int code = cluster_create(&m->cluster, &config, err);
+    if (!code)
+        m->cluster->clients = m->clients;
+    return code;
+}
+
+static int make_workers(struct master *m, struct error *err)
+{
+    const struct master_config *c = &m->config;
+    struct services *s = &m->services;
+    int code = rpc_client_create(&m->rpc, err);
+    if (!code)
+        code = worker_pool_create(&s->pool, "master-http", POOL_THREADS, POOL_QUEUE, err);
+    if (code)
+        return code;
+    s->assigner = assigner_create(m->cluster);
+    struct grower_config grower = {
+        .cluster = m->cluster, .rpc = m->rpc, .on_progress = wake, .ctx = m};
+    code = grower_create(&s->grower, &grower, err);
+    if (code)
+        return code;
+    assigner_set_grower(s->assigner, s->grower);
+    vacuum_rpc_ops(m->rpc, &m->vacuum_ops);
+    struct vacuum_runner_config vacuum = {
+        .cluster = m->cluster,
+        .ops = &m->vacuum_ops,
+        .threshold = c->garbage_threshold,
+        .interval_seconds = c->vacuum_interval_seconds,
+        .jitter_seconds = c->vacuum_jitter_seconds,
+        .per_server = c->max_parallel_vacuum_per_server,
+        .delete_empty_after_seconds = c->vacuum_delete_empty_after_seconds,
+        .is_preallocating = c->is_preallocating,
+        .volume_size_limit_mb = c->volume_size_limit_mb,
+        .is_admin_server_here = is_admin_server_here,
+        .ctx = m,
+    };
+    s->locks = admin_locks_create();
+    s->vacuum = vacuum_runner_create(&vacuum);
+    return white_list_create(&s->white_list, c->white_list, err);
+}
+
+static void fill_services(struct master *m)
+{
+    const struct master_config *c = &m->config;
+    struct services *s = &m->services;
+    s->cluster = m->cluster;
+    s->rpc = m->rpc;
+    s->control = m->control;
+    s->address = m->address;
+    s->http_address = m->http_address;
+    s->version = c->version;
+    s->default_replication = c->default_replication;
+    s->metrics_address = c->metrics_address;
+    s->maintenance_scripts = c->maintenance_scripts;
+    s->metrics_interval_seconds = c->metrics_interval_seconds;
+    s->maintenance_sleep_minutes = c->maintenance_sleep_minutes;
+    s->volume_size_limit_mb = c->volume_size_limit_mb;
+    s->file_size_limit_mb = c->file_size_limit_mb;
+    s->garbage_threshold = c->garbage_threshold;
+    s->is_preallocating = c->is_preallocating;
+    s->is_http_disabled = c->disable_http;
+    s->start_ns = os_now_ns(m->os);
+}
+
+/* ---- Ports ---------------------------------------------------------------------------------------- */
+
+/* Whether the peer's rule asks for a second listener on localhost. */
+static bool wants_localhost(const char *bind)
+{
+    static const char *const enough[] = {"",        "localhost", "127.0.0.1", "0.0.0.0",
+                                         "[::]",    "[::1]",     "::",        "::1"};
+    for (size_t i = 0; i < sizeof(enough) / sizeof(enough[0]); i++)
+        if (strcmp(bind, enough[i]) == 0)
+            return false;
+    return true;
+}
+
+static int open_http(struct master *m, const char *bind, uint16_t port,
+                     const struct http_handler *handler, struct http_server **ret,
+                     struct error *err)
+{
+    struct http_server_config config = {
+        .bind_address = bind,
+        .port = port,
+        .loops = m->loops,
+        .loop_count = m->loop_count,
+        .handler = handler,
+        .body_limit_bytes = (uint64_t)m->config.file_size_limit_mb << 20,
+        .buffered_limit_bytes = BUFFERED_BODIES,
+    };
+    return http_server_create(ret, &config, err);
+}
+
+static int open_grpc(struct master *m, uint16_t port, struct error *err)
+{
+    struct rpc_server_config config = {
+        .bind_address = m->config.bind_address,
+        .also_bind_address = wants_localhost(m->config.bind_address) ? "127.0.0.1" : NULL,
+        .port = port,
+        .services = &m->rpc_service,
+        .service_count = 1,
+    };
+    return rpc_server_create(&m->rpc_server, &config, err);
+}
+
+/* A loopback listener on any free port, to learn one: a master has to know its own address, which it
+ * tells clients, before the first of them can come. */
+static int find_free_ports(struct master *m, struct error *err)
+{
+    struct http_handler nobody = {.ctx = NULL};
+    uint16_t *ports[] = {&m->config.port, &m->config.grpc_port};
+    struct http_server *held[2] = {NULL, NULL};
+    int code = 0;
+    for (size_t i = 0; i < 2 && !code; i++)
+        if (*ports[i] == 0) {
+            code = open_http(m, m->config.bind_address, 0, &nobody, &held[i], err);
+            if (!code)
+                *ports[i] = http_server_port(held[i]);
+        }
+    for (size_t i = 0; i < 2; i++)
+        http_server_destroy(held[i], 0);
+    return code;
+}
+
+static int settle_address(struct master *m, struct error *err)
+{
+    struct master_config *c = &m->config;
+    if (c->port > 0 && c->grpc_port == 0)
+        c->grpc_port = (uint16_t)(c->port + GRPC_PORT_OFFSET);
+    int code = find_free_ports(m, err);
+    struct address address;
+    if (!code)
+        code = address_init(&address, c->ip, c->port, c->grpc_port);
+    if (code)
+        return code;
+    char text[ADDRESS_TEXT_SIZE];
+    address_format(&address, text);
+    m->address = must(strdup(text));
+    address_format_http(&address, text);
+    m->http_address = must(strdup(text));
+    return 0;
+}
+
+static int open_ports(struct master *m, struct error *err)
+{
+    const struct master_config *c = &m->config;
+    master_http_handler(&m->services, &m->http_handler);
+    master_http_metrics_handler(&m->services, &m->metrics_handler);
+    master_rpc_service(&m->services, &m->rpc_service);
+    int code = open_http(m, c->bind_address, c->port, &m->http_handler, &m->http, err);
+    if (!code && wants_localhost(c->bind_address))
+        open_http(m, "127.0.0.1", c->port, &m->http_handler, &m->http_localhost, NULL);
+    if (!code && c->metrics_port > 0)
+        code = open_http(m, c->metrics_ip, c->metrics_port, &m->metrics_handler, &m->http_metrics,
+                         err);
+    if (!code)
+        code = open_grpc(m, c->grpc_port, err);
+    return code;
+}
+
+static int make_loops(struct master *m, struct error *err)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned count = m->config.http_threads;
+    if (count == 0)
+        count = cores > 0 ? (unsigned)cores : 1;
+    if (count > HTTP_LOOPS_MAX)
+        count = HTTP_LOOPS_MAX;
+    int code = loop_create(&m->control, "master-control", err);
+    while (!code && m->loop_count < count) {
+        code = loop_create(&m->loops[m->loop_count], "master-http", err);
+        m->loop_count += !code;
+    }
+    return code;
+}
+
+/* ---- Life ----------------------------------------------------------------------------------------- */
+
+static int start(struct master *m, struct error *err)
+{
+    int code = check_config(&m->config, err);
+    if (!code)
+        code = open_state(m, err);
+    if (!code)
+        code = make_loops(m, err);
+    if (!code)
+        code = settle_address(m, err);
+    if (code)
+        return code;
+    m->metrics = master_metrics_create(m->config.version, (double)os_now_ns(m->os) / 1e9);
+    code = make_cluster(m, err);
+    if (!code)
+        code = make_workers(m, err);
+    if (code)
+        return code;
+    fill_services(m);
+    code = periodic_create(&m->periodic, &m->services, err);
+    if (!code)
+        code = open_ports(m, err);
+    return code;
+}
+
+int master_start(struct master **ret, const struct master_config *config, struct error *err)
+{
+    struct master *m = must(calloc(1, sizeof(*m)));
+    m->wake_task.run = run_wake;
+    keep_config(m, config);
+    int code = start(m, err);
+    if (code) {
+        master_stop(m, 0);
+        return code;
+    }
+    log_info("master serves", "http=%s address=%s dir=%s", m->http_address, m->address,
+             m->config.metadata_dir);
+    *ret = m;
+    return 0;
+}
+
+/* Nobody comes in any more; what waits is answered. */
+static void stop_serving(struct master *m, unsigned grace_ms)
+{
+    if (m->services.assigner)
+        assigner_stop(m->services.assigner);
+    if (m->services.vacuum)
+        vacuum_runner_stop(m->services.vacuum, grace_ms < STOP_VACUUM_MS ? grace_ms : STOP_VACUUM_MS);
+    grower_destroy(m->services.grower);
+    m->services.grower = NULL;
+    rpc_server_destroy(m->rpc_server, grace_ms);
+    http_server_destroy(m->http, grace_ms);
+    http_server_destroy(m->http_localhost, grace_ms);
+    http_server_destroy(m->http_metrics, grace_ms);
+}
+
+void master_stop(struct master *m, unsigned grace_ms)
+{
+    if (!m)
+        return;
+    stop_serving(m, grace_ms);
+    periodic_destroy(m->periodic);
+    rpc_client_destroy(m->rpc);
+    worker_pool_destroy(m->services.pool);
+    for (unsigned i = 0; i < m->loop_count; i++)
+        loop_destroy(m->loops[i]);
+    cluster_stop(m->cluster);
+    loop_destroy(m->control); /* runs the last leaves of clients */
+    vacuum_runner_destroy(m->services.vacuum);
+    assigner_destroy(m->services.assigner);
+    admin_locks_destroy(m->services.locks);
+    white_list_destroy(m->services.white_list);
+    cluster_destroy(m->cluster);
+    client_registry_destroy(m->clients);
+    master_metrics_destroy(m->metrics);
+    master_state_close(m->state);
+    for (size_t i = 0; i < m->text_count; i++)
+        free(m->texts[i]);
+    free(m->address);
+    free(m->http_address);
+    free(m);
+}
+
+uint16_t master_port(const struct master *m) { return m->config.port; }
+uint16_t master_grpc_port(const struct master *m) { return m->config.grpc_port; }
+uint16_t master_metrics_port(const struct master *m) { return m->config.metrics_port; }
+struct metrics *master_metrics(struct master *m) { return m->metrics->registry; }
