@@ -18,7 +18,7 @@
 #include <time.h>
 
 #define ROWS_UNDER_LOCK 64u
-#define ROUNDS_MAX      64u /* against writers that are faster than the replay */
+#define ROUNDS_MAX      16u /* against writers that outrun the fsync of each round */
 
 static uint64_t rows_left(const struct vacuum *v)
 {
