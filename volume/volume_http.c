@@ -55,7 +55,8 @@ static void answer_options(struct blob_call *call)
     blob_call_reply_empty(call, 200);
 }
 
-/* Only a path with "//" or "/." in it, or one that does not begin with a slash, can be unclean. */
+/* Looked at as it was sent ("%2F" is no slash here); the location is that of the decoded path.
+ * Only a path with "//" or "/." in it, or one that does not begin with a slash, can be unclean. */
 static bool may_be_unclean(struct slice path)
 {
     if (path.len == 0 || path.ptr[0] != '/')
@@ -69,8 +70,11 @@ static bool may_be_unclean(struct slice path)
 static bool redirect_unclean(struct http_request *request)
 {
     struct slice clean;
-    if (!may_be_unclean(request->path) || !url_clean_path(request->arena, request->path, &clean))
+    if (!may_be_unclean(request->raw_path) ||
+        !url_clean_path(request->arena, request->raw_path, &clean))
         return false;
+    if (!url_clean_path(request->arena, request->path, &clean))
+        clean = request->path;
     struct buffer location = BUFFER_INIT;
     url_encode_path(&location, clean);
     if (request->query.len > 0)

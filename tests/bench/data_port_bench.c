@@ -1,0 +1,110 @@
+/* The HTTP data path alone, without master and gRPC, to see what a read or a write of a blob costs:
+ *
+ *     data_port_bench directory [port [loops [volumes]]]
+ *     wrk -t2 -c64 -d5 -s get.lua http://127.0.0.1:8080/
+ *
+ * Serves the volumes 1 to `volumes` (made if they are not there), placement 000. Ends on a signal and says
+ * what it cost. */
+#include "common/check.h"
+#include "volume/volume_http.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+static void make_volumes(struct store *store, unsigned count)
+{
+    struct error err;
+    for (uint32_t id = 1; id <= count; id++) {
+        struct store_allocate allocate = {.id = id, .collection = "", .disk_type = ""};
+        struct volume *volume = store_acquire(store, id);
+        if (volume) {
+            store_release(store, volume);
+        } else if (store_allocate_volume(store, &allocate, &err) != 0) {
+            fprintf(stderr, "data_port_bench: %s\n", err.message);
+            exit(1);
+        }
+    }
+}
+
+static void fail(const struct error *err)
+{
+    fprintf(stderr, "data_port_bench: %s\n", err->message);
+    exit(1);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        fprintf(stderr, "usage: data_port_bench directory [port [loops [volumes]]]\n");
+        return 2;
+    }
+    unsigned port = argc > 2 ? (unsigned)atoi(argv[2]) : 0;
+    unsigned loop_count = argc > 3 ? (unsigned)atoi(argv[3]) : 1;
+    unsigned volumes = argc > 4 ? (unsigned)atoi(argv[4]) : 7;
+    sigset_t signals;
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+
+    struct error err;
+    struct store *store;
+    struct store_location_config location = {
+        .directory = argv[1], .max_volumes = volumes, .disk_type = ""};
+    struct store_config store_config = {
+        .os = os_real(), .locations = &location, .location_count = 1, .offset_bytes = 5};
+    if (store_open(&store, &store_config, &err) != 0)
+        fail(&err);
+    make_volumes(store, volumes);
+
+    struct loop *loops[64];
+    if (loop_count < 1 || loop_count > 64)
+        loop_count = 1;
+    for (unsigned i = 0; i < loop_count; i++)
+        CHECK(loop_create(&loops[i], "http", &err) == 0);
+    struct metrics *metrics = metrics_create();
+    char own_url[32] = "";
+    struct volume_http *http;
+    struct volume_http_config config = {.store = store,
+                                        .loops = loops,
+                                        .loop_count = loop_count,
+                                        .own_url = own_url,
+                                        .server_text = "SeaweedFS Volume 8000GB 4.48",
+                                        .version_text = "8000GB 4.48 bench",
+                                        .file_size_limit_bytes = 256u << 20,
+                                        .metrics = metrics};
+    if (volume_http_create(&http, &config, &err) != 0)
+        fail(&err);
+    struct http_server_config server_config = {.bind_address = "127.0.0.1",
+                                               .port = (uint16_t)port,
+                                               .loops = loops,
+                                               .loop_count = loop_count,
+                                               .handler = volume_http_handler(http),
+                                               .body_limit_bytes = volume_http_body_limit(http)};
+    struct http_server *server;
+    if (http_server_create(&server, &server_config, &err) != 0)
+        fail(&err);
+    snprintf(own_url, sizeof(own_url), "127.0.0.1:%u", http_server_port(server));
+    printf("serving volumes 1 to %u on %s\n", volumes, own_url);
+    fflush(stdout);
+
+    int signal_number;
+    sigwait(&signals, &signal_number);
+    struct http_server_stats stats;
+    struct rusage usage;
+    http_server_stats(server, &stats);
+    getrusage(RUSAGE_SELF, &usage);
+    double cpu_us = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e6 +
+                    (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+    printf("%llu requests, %.2f us of CPU each\n", (unsigned long long)stats.requests,
+           stats.requests ? cpu_us / (double)stats.requests : 0);
+    http_server_destroy(server, 1000);
+    volume_http_destroy(http);
+    for (unsigned i = 0; i < loop_count; i++)
+        loop_destroy(loops[i]);
+    store_close(store);
+    metrics_destroy(metrics);
+    return 0;
+}
