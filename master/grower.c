@@ -16,7 +16,7 @@
 struct grower {
     struct grower_config config;
     struct worker_pool *pool;
-    pthread_mutex_t lock; /* is_stopping, with `stopped` */
+    pthread_mutex_t lock; /* pool, is_stopping, with `stopped` */
     pthread_cond_t stopped;
     bool is_stopping;
 };
@@ -53,15 +53,22 @@ int grower_create(struct grower **ret, const struct grower_config *config, struc
     return 0;
 }
 
+void grower_stop(struct grower *grower)
+{
+    pthread_mutex_lock(&grower->lock);
+    struct worker_pool *pool = grower->pool;
+    grower->pool = NULL;
+    grower->is_stopping = true;
+    pthread_cond_broadcast(&grower->stopped);
+    pthread_mutex_unlock(&grower->lock);
+    worker_pool_destroy(pool);
+}
+
 void grower_destroy(struct grower *grower)
 {
     if (!grower)
         return;
-    pthread_mutex_lock(&grower->lock);
-    grower->is_stopping = true;
-    pthread_cond_broadcast(&grower->stopped);
-    pthread_mutex_unlock(&grower->lock);
-    worker_pool_destroy(grower->pool);
+    grower_stop(grower);
     pthread_cond_destroy(&grower->stopped);
     pthread_mutex_destroy(&grower->lock);
     free(grower);
@@ -95,7 +102,6 @@ static void end_growth(struct grow_task *task)
 static bool wait_for_warm_up(struct grower *grower)
 {
     struct cluster *cluster = grower->config.cluster;
-    bool is_stopping;
     for (;;) {
         cluster_lock(cluster);
         int64_t left_ns = topology_warm_up_left_ns(cluster->topology);
@@ -110,10 +116,10 @@ static bool wait_for_warm_up(struct grower *grower)
         pthread_mutex_lock(&grower->lock);
         if (left_ns > 0 && !grower->is_stopping)
             pthread_cond_timedwait(&grower->stopped, &grower->lock, &until);
-        is_stopping = grower->is_stopping;
+        bool is_ending = grower->is_stopping;
         pthread_mutex_unlock(&grower->lock);
-        if (is_stopping || left_ns <= 0)
-            return is_stopping;
+        if (is_ending || left_ns <= 0)
+            return is_ending;
     }
 }
 
@@ -231,6 +237,14 @@ static int grow_one(struct grow_task *task, uint32_t *ret_locations, struct erro
     return 0;
 }
 
+static bool is_stopping(struct grower *grower)
+{
+    pthread_mutex_lock(&grower->lock);
+    bool is_it = grower->is_stopping;
+    pthread_mutex_unlock(&grower->lock);
+    return is_it;
+}
+
 static bool is_still_wanted(struct grow_task *task)
 {
     if (!task->request.is_optional)
@@ -246,7 +260,7 @@ static void grow(struct grow_task *task, struct grow_result *result)
 {
     struct grower *grower = task->grower;
     for (uint32_t i = 0; i < task->request.count && !result->code; i++) {
-        if (wait_for_warm_up(grower)) {
+        if (is_stopping(grower) || wait_for_warm_up(grower)) {
             result->code = error_set(&result->err, KELP_E_CANCELLED, "the master is stopping");
             return;
         }
@@ -290,7 +304,10 @@ int grower_submit(struct grower *grower, const struct grow_request *request, str
     option->data_center = keep(task, 2, option->data_center);
     option->rack = keep(task, 3, option->rack);
     option->data_node = keep(task, 4, option->data_node);
-    if (worker_pool_submit(grower->pool, &task->task)) {
+    pthread_mutex_lock(&grower->lock);
+    bool is_queued = grower->pool && worker_pool_submit(grower->pool, &task->task) == 0;
+    pthread_mutex_unlock(&grower->lock);
+    if (!is_queued) {
         end_growth(task);
         free_task(task);
         return error_set(err, KELP_E_LIMIT,

@@ -47,9 +47,10 @@ struct grower_config {
 };
 
 int grower_create(struct grower **ret, const struct grower_config *config, struct error *err);
-/* Ends waiting and running requests (their calls are not awaited beyond the running rpc). */
-void grower_destroy(struct grower *grower);
+/* Refuses new requests; those that wait are ended, those that run after their current rpc. Blocks. */
+void grower_stop(struct grower *grower);
+void grower_destroy(struct grower *grower); /* stops it if need be; NULL is fine */
 
-/* Any thread, without the topology's lock. KELP_E_LIMIT when the queue is full: `done` is not called and
+/* Any thread, without the topology's lock. KELP_E_LIMIT when the queue is full, or the grower stops: `done` is not called and
  * a begun growth is ended. */
 int grower_submit(struct grower *grower, const struct grow_request *request, struct error *err);

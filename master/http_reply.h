@@ -30,7 +30,7 @@ int master_http_parse_uint(struct slice text, const char *function, uint64_t mos
 
 /* A request whose answer is made elsewhere: embed it first in what the work needs. */
 struct master_http_work {
-    struct worker_task task;
+    struct worker_task task; /* set task.run for work that does not end when it returns */
     struct loop_task back;
     struct http_request *request;
     struct services *services;

@@ -7,6 +7,7 @@
 #include "master/volume_growth.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 static void on_grown(void *ctx, const struct grow_result *result)
 {
@@ -78,6 +79,15 @@ static void on_vacuumed(void *ctx, const struct vacuum_summary *summary)
     master_http_work_done(&work->base);
 }
 
+/* Planning walks all volumes, so a worker does it; it does not wait for the jobs. */
+static void run_vacuum(struct worker_task *task)
+{
+    struct vacuum_work *work = (struct vacuum_work *)task;
+    const struct vacuum_request vacuum = {
+        .threshold = work->threshold, .done = on_vacuumed, .ctx = work};
+    vacuum_runner_request(work->base.services->vacuum, &vacuum);
+}
+
 void master_http_vacuum(struct http_request *request, struct services *s)
 {
     const char *text = master_http_text(request, "garbageThreshold");
@@ -91,7 +101,7 @@ void master_http_vacuum(struct http_request *request, struct services *s)
         }
     }
     struct vacuum_work *work = master_http_work_create(request, s, sizeof(*work));
-    const struct vacuum_request vacuum = {
-        .threshold = threshold, .done = on_vacuumed, .ctx = work};
-    vacuum_runner_request(s->vacuum, &vacuum);
+    work->threshold = threshold;
+    work->base.task.run = run_vacuum;
+    master_http_work_submit(&work->base);
 }

@@ -244,6 +244,7 @@ static int make_workers(struct master *m, struct error *err)
         .is_admin_server_here = is_admin_server_here,
         .ctx = m,
     };
+    s->streams = stream_list_create();
     s->locks = admin_locks_create();
     s->vacuum = vacuum_runner_create(&vacuum);
     return white_list_create(&s->white_list, c->white_list, err);
@@ -429,12 +430,14 @@ int master_start(struct master **ret, const struct master_config *config, struct
 /* Nobody comes in any more; what waits is answered. */
 static void stop_serving(struct master *m, unsigned grace_ms)
 {
+    if (m->services.streams)
+        stream_list_close(m->services.streams, "the master is stopping");
     if (m->services.assigner)
         assigner_stop(m->services.assigner);
     if (m->services.vacuum)
         vacuum_runner_stop(m->services.vacuum, grace_ms < STOP_VACUUM_MS ? grace_ms : STOP_VACUUM_MS);
-    grower_destroy(m->services.grower);
-    m->services.grower = NULL;
+    if (m->services.grower)
+        grower_stop(m->services.grower);
     rpc_server_destroy(m->rpc_server, grace_ms);
     http_server_destroy(m->http, grace_ms);
     http_server_destroy(m->http_localhost, grace_ms);
@@ -447,8 +450,9 @@ void master_stop(struct master *m, unsigned grace_ms)
         return;
     stop_serving(m, grace_ms);
     periodic_destroy(m->periodic);
-    rpc_client_destroy(m->rpc);
     worker_pool_destroy(m->services.pool);
+    grower_destroy(m->services.grower);
+    rpc_client_destroy(m->rpc);
     for (unsigned i = 0; i < m->loop_count; i++)
         loop_destroy(m->loops[i]);
     cluster_stop(m->cluster);
@@ -456,6 +460,7 @@ void master_stop(struct master *m, unsigned grace_ms)
     vacuum_runner_destroy(m->services.vacuum);
     assigner_destroy(m->services.assigner);
     admin_locks_destroy(m->services.locks);
+    stream_list_destroy(m->services.streams);
     white_list_destroy(m->services.white_list);
     cluster_destroy(m->cluster);
     client_registry_destroy(m->clients);

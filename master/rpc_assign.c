@@ -225,6 +225,8 @@ static struct assign_stream *stream_of(struct services *s, struct rpc_call *call
     struct assign_stream *stream = rpc_call_user(call);
     if (stream)
         return stream;
+    if (!stream_list_add(s->streams, call))
+        rpc_call_fail(call, RPC_UNAVAILABLE, "the master is stopping");
     stream = must(calloc(1, sizeof(*stream)));
     stream->services = s;
     stream->call = call;
@@ -279,8 +281,9 @@ void master_rpc_stream_assign_half_closed(struct rpc_call *call, void *ctx)
 
 void master_rpc_stream_assign_closed(struct rpc_call *call, void *ctx)
 {
-    (void)ctx;
+    struct services *s = ctx;
     struct assign_stream *stream = rpc_call_user(call);
+    stream_list_remove(s->streams, call);
     if (!stream)
         return;
     pthread_mutex_lock(&stream->lock);

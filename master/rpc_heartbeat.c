@@ -62,6 +62,10 @@ static bool bind_node(struct services *s, struct rpc_call *call, const struct he
     struct heartbeat_stream *stream = must(calloc(1, sizeof(*stream)));
     stream->node = node;
     rpc_call_set_user(call, stream);
+    if (!stream_list_add(s->streams, call)) {
+        rpc_call_fail(call, RPC_UNAVAILABLE, "the master is stopping");
+        return false;
+    }
     MasterPb__HeartbeatResponse response;
     settings(s, &response);
     response.volume_digest_supported = true;
@@ -164,6 +168,7 @@ void master_rpc_heartbeat_closed(struct rpc_call *call, void *ctx)
     struct heartbeat_stream *stream = rpc_call_user(call);
     if (!stream)
         return;
+    stream_list_remove(s->streams, call);
     struct location_update update;
     location_update_init(&update);
     char server[300];

@@ -71,6 +71,10 @@ void master_rpc_keep_connected_message(struct rpc_call *call, const ProtobufCMes
     const MasterPb__KeepConnectedRequest *request = (const MasterPb__KeepConnectedRequest *)message;
     if (rpc_call_user(call))
         return; /* only the first one says who it is */
+    if (!stream_list_add(s->streams, call)) {
+        rpc_call_fail(call, RPC_UNAVAILABLE, "the master is stopping");
+        return;
+    }
     struct keep_stream *stream = must(calloc(1, sizeof(*stream)));
     stream->join.run = run_join;
     stream->leave.run = run_leave;
@@ -97,6 +101,7 @@ void master_rpc_keep_connected_closed(struct rpc_call *call, void *ctx)
 {
     struct services *s = ctx;
     struct keep_stream *stream = rpc_call_user(call);
+    stream_list_remove(s->streams, call);
     if (stream)
         loop_post(s->control, &stream->leave);
 }

@@ -7,6 +7,7 @@
 #include "master/assigner.h"
 #include "master/cluster.h"
 #include "master/grower.h"
+#include "master/stream_list.h"
 #include "master/vacuum_runner.h"
 #include "master/white_list.h"
 
@@ -19,6 +20,7 @@ struct services {
     struct vacuum_runner *vacuum;
     struct admin_locks *locks;
     struct rpc_client *rpc;
+    struct stream_list *streams; /* heartbeats, KeepConnected, StreamAssign */
     struct worker_pool *pool; /* for HTTP handlers that wait */
     struct loop *control;     /* KeepConnected's clients live there */
     struct white_list *white_list; /* NULL: all are welcome */

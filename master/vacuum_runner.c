@@ -55,6 +55,18 @@ static void count_result(struct vacuum_summary *summary, const struct vacuum_tas
     summary->reclaimed_bytes += job->reclaimed_bytes;
 }
 
+static void leave_sweeps(struct vacuum_runner *r, struct ticket *ticket,
+                         const struct vacuum_task *job)
+{
+    struct job_sweep *link, *next;
+    LL_FOREACH_SAFE(ticket->sweeps, link, next) {
+        count_result(&link->sweep->summary, job);
+        leave_sweep(r, link->sweep);
+        free(link);
+    }
+    ticket->sweeps = NULL;
+}
+
 /* ---- Failures ------------------------------------------------------------------------------------- */
 
 static void remember_result(struct vacuum_runner *r, const struct vacuum_task *job)
@@ -117,12 +129,7 @@ static void on_ended(void *ctx, struct vacuum_task *job)
     else if (job->result == VACUUM_RESULT_FAILED)
         log_warning("vacuum failed", "job=%llu volume=%u error=\"%s\"", (unsigned long long)job->id,
                     job->volume_id, job->message);
-    struct job_sweep *link, *next;
-    LL_FOREACH_SAFE(ticket->sweeps, link, next) {
-        count_result(&link->sweep->summary, job);
-        leave_sweep(r, link->sweep);
-        free(link);
-    }
+    leave_sweeps(r, ticket, job);
     vacuum_claim_fini(&r->limits, &ticket->claim);
     HASH_DEL(r->by_volume, ticket);
     free(ticket);
@@ -313,8 +320,10 @@ void vacuum_runner_stop(struct vacuum_runner *r, unsigned grace_ms)
         vacuum_task_cancel(job, "the master stops");
     while (r->running && pthread_cond_timedwait(&r->changed, &r->lock, &until) == 0)
         ;
-    DL_FOREACH(r->running, job)
+    DL_FOREACH(r->running, job) {
         job->is_abandoned = true;
+        leave_sweeps(r, job->host_data, job);
+    }
     unlock_and_tell(r);
 }
 

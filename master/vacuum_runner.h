@@ -37,8 +37,8 @@ struct vacuum_runner_config {
 };
 
 struct vacuum_runner *vacuum_runner_create(const struct vacuum_runner_config *config);
-/* Takes no more requests, cancels all jobs and waits for them, up to grace_ms. Afterwards no call is
- * started any more; those in flight must still be awaited (rpc_client_destroy) before the destroy. */
+/* Takes no more requests, cancels all jobs and waits for them, up to grace_ms. Afterwards all
+ * requests have been told, and no call is started any more; those in flight must still be awaited (rpc_client_destroy) before the destroy. */
 void vacuum_runner_stop(struct vacuum_runner *runner, unsigned grace_ms);
 void vacuum_runner_destroy(struct vacuum_runner *runner);
 
