@@ -251,6 +251,9 @@ static bool ask_masters(struct volume_server *server, struct error *err)
 /* False when asked to stop before any master has answered. */
 static bool wait_for_master(struct volume_server *server)
 {
+    /* Scaled with the pulse, as all waits of the heartbeat are. */
+    uint32_t pulse_ms = server->config.pulse_ms;
+    uint64_t round_ms = pulse_ms ? (uint64_t)pulse_ms * MASTER_ROUND_MS / 5000 : MASTER_ROUND_MS;
     uint64_t complain_in = 0;
     for (;;) {
         struct error err = {0};
@@ -263,7 +266,7 @@ static bool wait_for_master(struct volume_server *server)
             complain_in = MASTER_COMPLAIN_MS / MASTER_ROUND_MS + 1;
         }
         complain_in--;
-        if (!wait_ms(server, MASTER_ROUND_MS, false))
+        if (!wait_ms(server, round_ms, false))
             return false;
     }
 }

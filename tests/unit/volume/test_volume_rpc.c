@@ -1,0 +1,626 @@
+/* The control rpcs of a whole server, over the wire: what they do, and the exact words and codes of what
+ * they refuse. */
+#include "tests/unit/cmocka_all.h"
+
+#include "common/check.h"
+#include "tests/unit/volume/server_fixture.h"
+#include "tests/unit/volume/store_fixture.h"
+#include "volume/volume_server_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define INIT(NAME) VOLUME_SERVER_PB__##NAME##_REQUEST__INIT
+#define ANSWER(name) &volume_server_pb__##name##_response__descriptor
+
+static int setup(void **state)
+{
+    struct server_fixture *f = calloc(1, sizeof(*f));
+    server_fixture_init(f);
+    server_fixture_start(f);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    server_fixture_fini(*state);
+    free(*state);
+    return 0;
+}
+
+static VolumeServerPb__AllocateVolumeRequest make_allocation(uint32_t id)
+{
+    VolumeServerPb__AllocateVolumeRequest request = INIT(ALLOCATE_VOLUME);
+    request.volume_id = id;
+    request.version = 3;
+    return request;
+}
+
+static void allocate(struct server_fixture *f, uint32_t id)
+{
+    VolumeServerPb__AllocateVolumeRequest request = make_allocation(id);
+    server_fixture_expect(f, "AllocateVolume", &request.base, ANSWER(allocate_volume), RPC_OK, NULL);
+}
+
+static void expect_allocation(struct server_fixture *f,
+                              const VolumeServerPb__AllocateVolumeRequest *request,
+                              const char *text)
+{
+    server_fixture_expect(f, "AllocateVolume", &request->base, ANSWER(allocate_volume), RPC_UNKNOWN,
+                          text);
+}
+
+/* A volume beat that names only changes: the server has taken in the master's first answer. */
+static bool stream_is_open(struct fake_master *m, void *ctx)
+{
+    for (size_t i = 0; i < m->beat_count; i++)
+        if (m->beats[i]->n_disk_tags > 0 && m->beats[i]->n_volumes == 0 &&
+            !m->beats[i]->has_no_volumes)
+            return true;
+    return false;
+}
+
+/* ---- administration ---- */
+
+static void allocate_checks_in_the_order_of_the_wire(void **state)
+{
+    struct server_fixture *f = *state;
+    allocate(f, 7);
+    VolumeServerPb__AllocateVolumeRequest request = make_allocation(7);
+    expect_allocation(f, &request, "Volume Id 7 already exists!");
+    request.ttl = "xm";
+    expect_allocation(f, &request, "strconv.Atoi: parsing \"x\": invalid syntax");
+    request.replication = "/";
+    expect_allocation(f, &request, "unknown replication type: 00/");
+    request = make_allocation(8);
+    request.disk_type = "nvme";
+    expect_allocation(f, &request, "No more free space left");
+    request = make_allocation(8);
+    request.version = 0;
+    expect_allocation(f, &request, "volume super block version 0 is not supported");
+    request = make_allocation(8);
+    request.collection = "a/b";
+    expect_allocation(f, &request, NULL);
+    allocate(f, 8);
+}
+
+static void allocate_keeps_replication_and_ttl(void **state)
+{
+    struct server_fixture *f = *state;
+    VolumeServerPb__AllocateVolumeRequest request = make_allocation(7);
+    request.replication = "001";
+    request.ttl = "3h";
+    request.collection = "pics";
+    request.disk_type = "hdd";
+    server_fixture_expect(f, "AllocateVolume", &request.base, ANSWER(allocate_volume), RPC_OK, NULL);
+    struct volume *volume = store_acquire(f->server->store, 7);
+    struct volume_stat stat;
+    volume_stat(volume, &stat);
+    assert_string_equal(volume_collection(volume), "pics");
+    store_release(f->server->store, volume);
+    assert_int_equal(replica_placement_to_byte(stat.replica_placement), 1);
+    assert_int_equal(ttl_to_u32(stat.ttl), 0x302);
+}
+
+static void volume_status_tells_counts(void **state)
+{
+    struct server_fixture *f = *state;
+    VolumeServerPb__VolumeStatusRequest request = INIT(VOLUME_STATUS);
+    request.volume_id = 7;
+    server_fixture_expect(f, "VolumeStatus", &request.base, ANSWER(volume_status), RPC_UNKNOWN,
+                          "not found volume id 7");
+    allocate(f, 7);
+    store_fixture_put(f->server->store, 7, 1, 5, "hello");
+    ProtobufCMessage *message;
+    assert_int_equal(server_fixture_call(f, "VolumeStatus", &request.base, ANSWER(volume_status),
+                                         &message, NULL, NULL),
+                     0);
+    const VolumeServerPb__VolumeStatusResponse *status = (const void *)message;
+    assert_int_equal(status->file_count, 1);
+    assert_int_equal(status->file_deleted_count, 0);
+    assert_true(status->volume_size > 8);
+    assert_false(status->is_read_only);
+    protobuf_c_message_free_unpacked(message, NULL);
+}
+
+static void mount_and_unmount(void **state)
+{
+    struct server_fixture *f = *state;
+    allocate(f, 7);
+    VolumeServerPb__VolumeUnmountRequest unmount = INIT(VOLUME_UNMOUNT);
+    unmount.volume_id = 7;
+    VolumeServerPb__VolumeMountRequest mount = INIT(VOLUME_MOUNT);
+    mount.volume_id = 7;
+    for (int i = 0; i < 2; i++)
+        server_fixture_expect(f, "VolumeUnmount", &unmount.base, ANSWER(volume_unmount), RPC_OK,
+                              NULL);
+    for (int i = 0; i < 2; i++)
+        server_fixture_expect(f, "VolumeMount", &mount.base, ANSWER(volume_mount), RPC_OK, NULL);
+    mount.volume_id = 8;
+    server_fixture_expect(f, "VolumeMount", &mount.base, ANSWER(volume_mount), RPC_UNKNOWN,
+                          "volume 8 not found on disk");
+}
+
+static void delete_refuses_with_code_and_text(void **state)
+{
+    struct server_fixture *f = *state;
+    VolumeServerPb__VolumeDeleteRequest request = INIT(VOLUME_DELETE);
+    request.volume_id = 7;
+    server_fixture_expect(f, "VolumeDelete", &request.base, ANSWER(volume_delete), RPC_NOT_FOUND,
+                          "delete volume 7 not found on disk: volume not found");
+    allocate(f, 7);
+    store_fixture_put(f->server->store, 7, 1, 5, "hello");
+    request.only_empty = true;
+    server_fixture_expect(f, "VolumeDelete", &request.base, ANSWER(volume_delete),
+                          RPC_FAILED_PRECONDITION, "DeleteVolume 7: volume not empty");
+    request.only_empty = false;
+    server_fixture_expect(f, "VolumeDelete", &request.base, ANSWER(volume_delete), RPC_OK, NULL);
+    assert_null(store_acquire(f->server->store, 7));
+}
+
+static void delete_collection_is_silent_about_unknown_ones(void **state)
+{
+    struct server_fixture *f = *state;
+    allocate(f, 7);
+    VolumeServerPb__DeleteCollectionRequest request = INIT(DELETE_COLLECTION);
+    request.collection = "unknown";
+    server_fixture_expect(f, "DeleteCollection", &request.base, ANSWER(delete_collection), RPC_OK,
+                          NULL);
+    assert_int_equal(store_volume_count(f->server->store), 1);
+    request.collection = "";
+    server_fixture_expect(f, "DeleteCollection", &request.base, ANSWER(delete_collection), RPC_OK,
+                          NULL);
+    assert_int_equal(store_volume_count(f->server->store), 0);
+}
+
+/* ---- marks ---- */
+
+static void marking_tells_the_master_before_and_after(void **state)
+{
+    struct server_fixture *f = *state;
+    fake_master_wait(&f->master, stream_is_open, NULL, "the stream was open");
+    VolumeServerPb__VolumeMarkReadonlyRequest request = INIT(VOLUME_MARK_READONLY);
+    request.volume_id = 7;
+    server_fixture_expect(f, "VolumeMarkReadonly", &request.base, ANSWER(volume_mark_readonly),
+                          RPC_UNKNOWN, "volume 7 not found");
+    allocate(f, 7);
+    server_fixture_expect(f, "VolumeMarkReadonly", &request.base, ANSWER(volume_mark_readonly),
+                          RPC_OK, NULL);
+    assert_int_equal(f->master.mark_count, 2);
+    assert_true(f->master.marks[0]->is_readonly && f->master.marks[1]->is_readonly);
+    assert_int_equal(f->master.marks[0]->volume_id, 7);
+    assert_int_equal(f->master.marks[0]->port, volume_server_port(f->server));
+
+    VolumeServerPb__VolumeMarkWritableRequest writable = INIT(VOLUME_MARK_WRITABLE);
+    writable.volume_id = 7;
+    server_fixture_expect(f, "VolumeMarkWritable", &writable.base, ANSWER(volume_mark_writable),
+                          RPC_OK, NULL);
+    assert_int_equal(f->master.mark_count, 3);
+    assert_false(f->master.marks[2]->is_readonly);
+    store_fixture_put(f->server->store, 7, 1, 5, "hello");
+}
+
+static void a_mark_that_the_master_refuses_is_not_set(void **state)
+{
+    struct server_fixture *f = *state;
+    fake_master_wait(&f->master, stream_is_open, NULL, "the stream was open");
+    allocate(f, 7);
+    pthread_mutex_lock(&f->master.lock);
+    f->master.refuses_marks = true;
+    pthread_mutex_unlock(&f->master.lock);
+    VolumeServerPb__VolumeMarkReadonlyRequest request = INIT(VOLUME_MARK_READONLY);
+    request.volume_id = 7;
+    char text[256];
+    snprintf(text, sizeof(text),
+             "grpc VolumeMarkReadonly with master %s: set volume 7 to read only on master: rpc "
+             "error: code = Unknown desc = raft.Server: Not current leader",
+             f->master.address);
+    server_fixture_expect(f, "VolumeMarkReadonly", &request.base, ANSWER(volume_mark_readonly),
+                          RPC_UNKNOWN, text);
+    store_fixture_put(f->server->store, 7, 1, 5, "hello");
+}
+
+/* ---- vacuum ---- */
+
+static double garbage_ratio(struct server_fixture *f, uint32_t id)
+{
+    VolumeServerPb__VacuumVolumeCheckRequest request = INIT(VACUUM_VOLUME_CHECK);
+    request.volume_id = id;
+    ProtobufCMessage *message;
+    assert_int_equal(server_fixture_call(f, "VacuumVolumeCheck", &request.base,
+                                         ANSWER(vacuum_volume_check), &message, NULL, NULL),
+                     0);
+    double ratio = ((const VolumeServerPb__VacuumVolumeCheckResponse *)message)->garbage_ratio;
+    protobuf_c_message_free_unpacked(message, NULL);
+    return ratio;
+}
+
+static int count_message(void *ctx, const ProtobufCMessage *message)
+{
+    ++*(size_t *)ctx;
+    return 0;
+}
+
+static enum rpc_status compact(struct server_fixture *f, uint32_t id, size_t *ret_messages,
+                               struct error *err)
+{
+    VolumeServerPb__VacuumVolumeCompactRequest request = INIT(VACUUM_VOLUME_COMPACT);
+    request.volume_id = id;
+    enum rpc_status status;
+    *ret_messages = 0;
+    rpc_client_read_stream(f->client, f->address,
+                           "/volume_server_pb.VolumeServer/VacuumVolumeCompact", &request.base,
+                           ANSWER(vacuum_volume_compact), 10000, count_message, ret_messages,
+                           &status, err);
+    return status;
+}
+
+static void delete_key(struct server_fixture *f, const char *file_id, int expected_status)
+{
+    char *ids[] = {(char *)(uintptr_t)file_id};
+    VolumeServerPb__BatchDeleteRequest request = INIT(BATCH_DELETE);
+    request.file_ids = ids;
+    request.n_file_ids = 1;
+    ProtobufCMessage *message;
+    assert_int_equal(server_fixture_call(f, "BatchDelete", &request.base, ANSWER(batch_delete),
+                                         &message, NULL, NULL),
+                     0);
+    const VolumeServerPb__BatchDeleteResponse *response = (const void *)message;
+    assert_int_equal(response->n_results, 1);
+    assert_int_equal(response->results[0]->status, expected_status);
+    protobuf_c_message_free_unpacked(message, NULL);
+}
+
+static void a_vacuum_over_the_wire_shrinks_the_volume(void **state)
+{
+    struct server_fixture *f = *state;
+    allocate(f, 7);
+    for (uint64_t key = 1; key <= 20; key++)
+        store_fixture_put(f->server->store, 7, key, 5, "some text that takes room");
+    assert_true(garbage_ratio(f, 7) < 0.001);
+    for (unsigned key = 1; key <= 15; key++) {
+        char id[32];
+        snprintf(id, sizeof(id), "7,%02x00000005", key);
+        delete_key(f, id, 202);
+    }
+    assert_true(garbage_ratio(f, 7) > 0.7);
+
+    struct error err = {0};
+    size_t messages;
+    assert_int_equal(compact(f, 7, &messages, &err), RPC_OK);
+    assert_int_equal(messages, 0); /* small volumes report no progress */
+    store_fixture_put(f->server->store, 7, 21, 5, "written between copy and commit");
+
+    VolumeServerPb__VacuumVolumeCommitRequest commit = INIT(VACUUM_VOLUME_COMMIT);
+    commit.volume_id = 7;
+    ProtobufCMessage *message;
+    assert_int_equal(server_fixture_call(f, "VacuumVolumeCommit", &commit.base,
+                                         ANSWER(vacuum_volume_commit), &message, NULL, &err),
+                     0);
+    const VolumeServerPb__VacuumVolumeCommitResponse *done = (const void *)message;
+    assert_false(done->is_read_only);
+    assert_true(done->volume_size > 8 && done->volume_size < 1000);
+    protobuf_c_message_free_unpacked(message, NULL);
+    assert_true(garbage_ratio(f, 7) < 0.001);
+    assert_int_equal(store_fixture_read(f->server->store, 7, 20, "some text that takes room"), 0);
+    assert_int_equal(store_fixture_read(f->server->store, 7, 21, "written between copy and commit"),
+                     0);
+    assert_int_not_equal(store_fixture_read(f->server->store, 7, 1, ""), 0);
+}
+
+static void vacuum_of_an_unknown_volume_is_not_found(void **state)
+{
+    struct server_fixture *f = *state;
+    VolumeServerPb__VacuumVolumeCheckRequest check = INIT(VACUUM_VOLUME_CHECK);
+    check.volume_id = 9;
+    server_fixture_expect(f, "VacuumVolumeCheck", &check.base, ANSWER(vacuum_volume_check),
+                          RPC_NOT_FOUND,
+                          "volume id 9 is not found during check compact: volume not found");
+    struct error err = {0};
+    size_t messages;
+    assert_int_equal(compact(f, 9, &messages, &err), RPC_NOT_FOUND);
+    assert_string_equal(err.message, "compact volume 9: volume id 9 is not found during compact: "
+                                     "volume not found");
+    VolumeServerPb__VacuumVolumeCommitRequest commit = INIT(VACUUM_VOLUME_COMMIT);
+    commit.volume_id = 9;
+    server_fixture_expect(f, "VacuumVolumeCommit", &commit.base, ANSWER(vacuum_volume_commit),
+                          RPC_NOT_FOUND,
+                          "commit compact volume 9: volume id 9 is not found during commit compact: "
+                          "volume not found");
+    VolumeServerPb__VacuumVolumeCleanupRequest cleanup = INIT(VACUUM_VOLUME_CLEANUP);
+    cleanup.volume_id = 9;
+    server_fixture_expect(f, "VacuumVolumeCleanup", &cleanup.base, ANSWER(vacuum_volume_cleanup),
+                          RPC_NOT_FOUND,
+                          "cleanup volume 9: volume id 9 is not found during cleaning up: "
+                          "volume not found");
+}
+
+static void commit_without_a_copy_changes_nothing(void **state)
+{
+    struct server_fixture *f = *state;
+    allocate(f, 7);
+    store_fixture_put(f->server->store, 7, 1, 5, "hello");
+    VolumeServerPb__VacuumVolumeCommitRequest commit = INIT(VACUUM_VOLUME_COMMIT);
+    commit.volume_id = 7;
+    server_fixture_expect(f, "VacuumVolumeCommit", &commit.base, ANSWER(vacuum_volume_commit),
+                          RPC_UNKNOWN,
+                          "commit compact volume 7: volume 7 compact swap aborted: missing "
+                          ".cpd/.cpx");
+    VolumeServerPb__VacuumVolumeCleanupRequest cleanup = INIT(VACUUM_VOLUME_CLEANUP);
+    cleanup.volume_id = 7;
+    for (int i = 0; i < 2; i++)
+        server_fixture_expect(f, "VacuumVolumeCleanup", &cleanup.base,
+                              ANSWER(vacuum_volume_cleanup), RPC_OK, NULL);
+    assert_int_equal(store_fixture_read(f->server->store, 7, 1, "hello"), 0);
+}
+
+static void a_stopping_server_commits_no_vacuum(void **state)
+{
+    struct server_fixture *f = *state;
+    allocate(f, 7);
+    volume_rpc_set_stopping(f->server->rpc);
+    VolumeServerPb__VacuumVolumeCommitRequest commit = INIT(VACUUM_VOLUME_COMMIT);
+    commit.volume_id = 7;
+    server_fixture_expect(f, "VacuumVolumeCommit", &commit.base, ANSWER(vacuum_volume_commit),
+                          RPC_UNKNOWN,
+                          "commit compact volume 7: volume id 7 skips compact because volume is "
+                          "stopping");
+}
+
+/* ---- batch delete ---- */
+
+struct deletion {
+    const char *file_id;
+    int status;
+    const char *error; /* NULL: not looked at */
+    unsigned size;     /* 0: not looked at */
+};
+
+static void expect_deletions(struct server_fixture *f, const struct deletion *rows, size_t count,
+                             bool skips_cookie)
+{
+    char *ids[32];
+    CHECK(count <= 32);
+    for (size_t i = 0; i < count; i++)
+        ids[i] = (char *)(uintptr_t)rows[i].file_id;
+    VolumeServerPb__BatchDeleteRequest request = INIT(BATCH_DELETE);
+    request.file_ids = ids;
+    request.n_file_ids = count;
+    request.skip_cookie_check = skips_cookie;
+    ProtobufCMessage *message;
+    struct error err = {0};
+    assert_int_equal(server_fixture_call(f, "BatchDelete", &request.base, ANSWER(batch_delete),
+                                         &message, NULL, &err),
+                     0);
+    const VolumeServerPb__BatchDeleteResponse *response = (const void *)message;
+    assert_int_equal(response->n_results, count);
+    for (size_t i = 0; i < count; i++) {
+        const VolumeServerPb__DeleteResult *got = response->results[i];
+        assert_string_equal(got->file_id, rows[i].file_id);
+        if (got->status != rows[i].status || (rows[i].error && strcmp(got->error, rows[i].error)))
+            fail_msg("%s: %d \"%s\"", got->file_id, got->status, got->error);
+        if (rows[i].size)
+            assert_int_equal(got->size, rows[i].size);
+    }
+    protobuf_c_message_free_unpacked(message, NULL);
+}
+
+static void batch_delete_answers_each_id_in_its_words(void **state)
+{
+    struct server_fixture *f = *state;
+    allocate(f, 7);
+    store_fixture_put(f->server->store, 7, 1, 5, "hello");
+    store_fixture_put(f->server->store, 7, 2, 5, "hello");
+    store_fixture_put(f->server->store, 7, 3, 5, "hello");
+    const struct deletion rows[] = {
+        {"nonsense", 400, "Wrong fid format.", 0},
+        {",0100000005", 400, "Wrong fid format.", 0},
+        {"7,00000005", 400, "Invalid fid: 00000005", 0},
+        {"7,zz00000005", 400,
+         "Parse needleId error: needle id zz format error: strconv.ParseUint: parsing \"zz\": "
+         "invalid syntax",
+         0},
+        {"8,0100000005", 404, "volume 8 not found", 0},
+        {"x,0100000005", 404, "volume 0 not found", 0},
+        {"7,0900000005", 404, "not found", 0},
+        {"7,0100000006", 400, "File Random Cookie does not match.", 0},
+        {"7,0100000005", 202, "", 0},
+        {"7,0100000005", 404, "already deleted", 0},
+        {"7,0100000005_1", 202, "", 0},
+    };
+    expect_deletions(f, rows, sizeof(rows) / sizeof(rows[0]), false);
+    assert_int_equal(store_fixture_read(f->server->store, 7, 3, "hello"), 0);
+    assert_int_not_equal(store_fixture_read(f->server->store, 7, 2, ""), 0);
+}
+
+static void batch_delete_without_cookies(void **state)
+{
+    struct server_fixture *f = *state;
+    allocate(f, 7);
+    store_fixture_put(f->server->store, 7, 1, 5, "hello");
+    char not_here[64];
+    snprintf(not_here, sizeof(not_here), "volume 8 not found on 127.0.0.1:%u",
+             volume_server_port(f->server));
+    const struct deletion rows[] = {
+        {"7,00000005", 400, "KeyHash is too short.", 0},
+        {"8,0100000005", 500, not_here, 0},
+        {"7,0900000005", 304, "", 0},
+        {"7,0100000006", 202, "", 0},
+        {"7,0100000006", 304, "", 0},
+    };
+    expect_deletions(f, rows, sizeof(rows) / sizeof(rows[0]), true);
+}
+
+static void batch_delete_on_a_read_only_volume(void **state)
+{
+    struct server_fixture *f = *state;
+    allocate(f, 7);
+    store_fixture_put(f->server->store, 7, 1, 5, "hello");
+    struct volume *volume = store_acquire(f->server->store, 7);
+    assert_int_equal(volume_mark_read_only(volume, false, false, NULL), 0);
+    const struct deletion refused = {"7,0100000005", 500, "volume 7 is read only", 0};
+    expect_deletions(f, &refused, 1, false);
+    assert_int_equal(volume_mark_read_only(volume, true, false, NULL), 0);
+    store_release(f->server->store, volume);
+    const struct deletion allowed = {"7,0100000005", 202, "", 0};
+    expect_deletions(f, &allowed, 1, false);
+}
+
+/* ---- who may, and when ---- */
+
+static void set_maintenance(struct server_fixture *f, bool maintenance, uint32_t version)
+{
+    VolumeServerPb__VolumeServerState wanted = VOLUME_SERVER_PB__VOLUME_SERVER_STATE__INIT;
+    wanted.maintenance = maintenance;
+    wanted.version = version;
+    VolumeServerPb__SetStateRequest request = INIT(SET_STATE);
+    request.state = &wanted;
+    server_fixture_expect(f, "SetState", &request.base, ANSWER(set_state), RPC_OK, NULL);
+}
+
+static void maintenance_refuses_changes_and_nothing_else(void **state)
+{
+    struct server_fixture *f = *state;
+    allocate(f, 7);
+    set_maintenance(f, true, 0);
+    char text[128];
+    snprintf(text, sizeof(text), "volume server 127.0.0.1:%u is in maintenance mode",
+             volume_server_port(f->server));
+    VolumeServerPb__AllocateVolumeRequest allocation = make_allocation(7);
+    expect_allocation(f, &allocation, text); /* before the duplicate is noticed */
+    VolumeServerPb__BatchDeleteRequest batch = INIT(BATCH_DELETE);
+    server_fixture_expect(f, "BatchDelete", &batch.base, ANSWER(batch_delete), RPC_UNKNOWN, text);
+    struct error err = {0};
+    size_t messages;
+    assert_int_equal(compact(f, 7, &messages, &err), RPC_UNKNOWN);
+    assert_string_equal(err.message, text);
+    VolumeServerPb__VolumeMarkWritableRequest writable = INIT(VOLUME_MARK_WRITABLE);
+    writable.volume_id = 9;
+    server_fixture_expect(f, "VolumeMarkWritable", &writable.base, ANSWER(volume_mark_writable),
+                          RPC_UNKNOWN, "volume 9 not found");
+    writable.volume_id = 7;
+    server_fixture_expect(f, "VolumeMarkWritable", &writable.base, ANSWER(volume_mark_writable),
+                          RPC_UNKNOWN, text);
+    assert_true(garbage_ratio(f, 7) < 0.001);
+    set_maintenance(f, false, 1);
+    allocate(f, 8);
+}
+
+static void state_versions_must_match(void **state)
+{
+    struct server_fixture *f = *state;
+    VolumeServerPb__VolumeServerState wanted = VOLUME_SERVER_PB__VOLUME_SERVER_STATE__INIT;
+    wanted.version = 3;
+    VolumeServerPb__SetStateRequest request = INIT(SET_STATE);
+    server_fixture_expect(f, "SetState", &request.base, ANSWER(set_state), RPC_OK, NULL);
+    request.state = &wanted;
+    server_fixture_expect(f, "SetState", &request.base, ANSWER(set_state), RPC_UNKNOWN,
+                          "version mismatch for VolumeServerState (got 0, want 3)");
+    VolumeServerPb__GetStateRequest get = INIT(GET_STATE);
+    ProtobufCMessage *message;
+    assert_int_equal(
+        server_fixture_call(f, "GetState", &get.base, ANSWER(get_state), &message, NULL, NULL), 0);
+    const VolumeServerPb__GetStateResponse *got = (const void *)message;
+    assert_non_null(got->state);
+    assert_true(!got->state->maintenance && got->state->version == 0);
+    protobuf_c_message_free_unpacked(message, NULL);
+}
+
+static void strangers_are_refused_what_changes_things(void **state)
+{
+    struct server_fixture *f = *state;
+    server_fixture_stop(f);
+    f->config.white_list = "192.0.2.0/24";
+    server_fixture_start(f);
+    VolumeServerPb__AllocateVolumeRequest allocation = make_allocation(7);
+    server_fixture_expect(f, "AllocateVolume", &allocation.base, ANSWER(allocate_volume),
+                          RPC_PERMISSION_DENIED, "not authorized: 127.0.0.1");
+    VolumeServerPb__VolumeServerLeaveRequest leave = INIT(VOLUME_SERVER_LEAVE);
+    server_fixture_expect(f, "VolumeServerLeave", &leave.base, ANSWER(volume_server_leave),
+                          RPC_PERMISSION_DENIED, "not authorized: 127.0.0.1");
+    VolumeServerPb__PingRequest ping = INIT(PING);
+    server_fixture_expect(f, "Ping", &ping.base, ANSWER(ping), RPC_OK, NULL);
+}
+
+/* ---- the server ---- */
+
+static void ping_reaches_known_masters_only(void **state)
+{
+    struct server_fixture *f = *state;
+    VolumeServerPb__PingRequest ping = INIT(PING);
+    ping.target = "127.0.0.1:9999";
+    ping.target_type = "master";
+    server_fixture_expect(f, "Ping", &ping.base, ANSWER(ping), RPC_INVALID_ARGUMENT,
+                          "unknown ping target 127.0.0.1:9999 of type master");
+    ping.target = "127.0.0.1:1";
+    ping.target_type = "filer";
+    server_fixture_expect(f, "Ping", &ping.base, ANSWER(ping), RPC_INVALID_ARGUMENT,
+                          "unknown ping target 127.0.0.1:1 of type filer");
+    ping.target_type = "master";
+    ProtobufCMessage *message;
+    assert_int_equal(server_fixture_call(f, "Ping", &ping.base, ANSWER(ping), &message, NULL, NULL),
+                     0);
+    const VolumeServerPb__PingResponse *pong = (const void *)message;
+    assert_int_equal(pong->remote_time_ns, 4711);
+    assert_true(pong->start_time_ns > 0 && pong->stop_time_ns >= pong->start_time_ns);
+    protobuf_c_message_free_unpacked(message, NULL);
+}
+
+static void server_status_describes_disks_and_process(void **state)
+{
+    struct server_fixture *f = *state;
+    VolumeServerPb__VolumeServerStatusRequest request = INIT(VOLUME_SERVER_STATUS);
+    ProtobufCMessage *message;
+    assert_int_equal(server_fixture_call(f, "VolumeServerStatus", &request.base,
+                                         ANSWER(volume_server_status), &message, NULL, NULL),
+                     0);
+    const VolumeServerPb__VolumeServerStatusResponse *status = (const void *)message;
+    assert_int_equal(status->n_disk_statuses, 1);
+    assert_string_equal(status->disk_statuses[0]->dir, f->directory);
+    assert_true(status->disk_statuses[0]->all > 0);
+    assert_true(status->memory_status->goroutines > 1 && status->memory_status->self > 0);
+    assert_string_equal(status->data_center, "dc1");
+    assert_string_equal(status->version, f->config.version);
+    assert_non_null(status->state);
+    protobuf_c_message_free_unpacked(message, NULL);
+}
+
+static void what_is_not_there_yet_is_unimplemented(void **state)
+{
+    struct server_fixture *f = *state;
+    VolumeServerPb__VolumeSyncStatusRequest request = INIT(VOLUME_SYNC_STATUS);
+    server_fixture_expect(f, "VolumeSyncStatus", &request.base, ANSWER(volume_sync_status),
+                          RPC_UNIMPLEMENTED, NULL);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(allocate_checks_in_the_order_of_the_wire),
+        TEST(allocate_keeps_replication_and_ttl),
+        TEST(volume_status_tells_counts),
+        TEST(mount_and_unmount),
+        TEST(delete_refuses_with_code_and_text),
+        TEST(delete_collection_is_silent_about_unknown_ones),
+        TEST(marking_tells_the_master_before_and_after),
+        TEST(a_mark_that_the_master_refuses_is_not_set),
+        TEST(a_vacuum_over_the_wire_shrinks_the_volume),
+        TEST(vacuum_of_an_unknown_volume_is_not_found),
+        TEST(commit_without_a_copy_changes_nothing),
+        TEST(a_stopping_server_commits_no_vacuum),
+        TEST(batch_delete_answers_each_id_in_its_words),
+        TEST(batch_delete_without_cookies),
+        TEST(batch_delete_on_a_read_only_volume),
+        TEST(maintenance_refuses_changes_and_nothing_else),
+        TEST(state_versions_must_match),
+        TEST(strangers_are_refused_what_changes_things),
+        TEST(ping_reaches_known_masters_only),
+        TEST(server_status_describes_disks_and_process),
+        TEST(what_is_not_there_yet_is_unimplemented),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
