@@ -32,6 +32,8 @@ struct copy {
     uint64_t passed;     /* end of the run before */
     uint64_t unsynced;
     int64_t now_second;
+    struct needle_entry healthy; /* the last record that was; where it lies in the new .dat */
+    bool has_healthy, ends_damaged;
 };
 
 /* ---- the space ---- */
@@ -192,10 +194,39 @@ static int copy_record(struct copy *c, const struct needle_entry *entry, const u
         free(wrapped);
         return code;
     }
+    c->ends_damaged = code != 0;
     code = add_record(c, entry, bytes, err);
+    if (code == 0 && !c->ends_damaged) {
+        c->healthy = v->written[v->written_count - 1].entry;
+        c->has_healthy = true;
+    }
     if (wrapped && code == 0)
         code = vacuum_batch_flush(v, err);
     free(wrapped);
+    return code;
+}
+
+/* A damaged record at the end would look like a torn write to whoever opens the volume, and be cut off.
+ * So a healthy one is written once more behind it. */
+static int end_healthy(struct copy *c, struct error *err)
+{
+    struct vacuum *v = c->v;
+    if (!c->ends_damaged || !c->has_healthy)
+        return 0;
+    size_t size = (size_t)needle_record_size(v->next->version, c->healthy.size);
+    uint8_t *bytes = malloc(size);
+    if (!bytes)
+        return error_set(err, KELP_E_NO_MEMORY, "no memory for a record of %zu bytes", size);
+    bool was_live;
+    int code = os_read_full(v->next->os, v->next->dat_fd, atomic_load(&v->next->dat_path), bytes, size,
+                            c->healthy.offset, err);
+    if (code == 0)
+        code = vacuum_batch_forget(v, c->healthy.key, &was_live, err);
+    if (code == 0)
+        code = add_record(c, &c->healthy, bytes, err);
+    if (code == 0)
+        code = vacuum_batch_flush(v, err);
+    free(bytes);
     return code;
 }
 
@@ -322,6 +353,8 @@ static int copy_all(struct copy *c, struct error *err)
     }
     if (code == 0)
         code = copy_run(c, err);
+    if (code == 0)
+        code = end_healthy(c, err);
     needle_cursor_close(cursor);
     return code;
 }

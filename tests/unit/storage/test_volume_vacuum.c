@@ -545,6 +545,31 @@ static void damaged_record_is_carried_over_and_listed(void **state)
     assert_int_equal(volume_vacuum_damaged(s->stage.volume, NULL, 0), 0);
 }
 
+static void restart_after_the_vacuum_leaves_a_damaged_record_alone(void **state)
+{
+    struct scene *s = *state;
+    for (uint64_t at = 13; at <= 30; at += 17) { /* in the header, in the data */
+        for (uint64_t key = 10; key <= 40; key += 30) { /* in the middle, last */
+            struct volume_read read;
+            begin(s, NULL);
+            OK(stage_put(&s->stage, 40, 200));
+            garble(s, key, at);
+            OK(stage_vacuum(&s->stage));
+            reopen(s);
+            if (volume_read_begin(s->stage.volume, key, false, &read, &s->stage.err) != 0)
+                fail_msg("byte %d of %d: %s", (int)at, (int)key, s->stage.err.message);
+            volume_read_end(&read);
+            garble(s, key, at);
+            check(&s->stage);
+            stage_close(&s->stage);
+            assert_int_equal(os_unlink(s->os, "/d/1.dat"), 0);
+            assert_int_equal(os_unlink(s->os, "/d/1.idx"), 0);
+            assert_int_equal(os_unlink(s->os, "/d/1.vif"), 0);
+            s->stage = (struct stage){0};
+        }
+    }
+}
+
 static void device_error_while_copying_aborts(void **state)
 {
     struct scene *s = *state;
@@ -743,6 +768,7 @@ int main(void)
         CASE(floor_of_the_disk_is_respected),
         CASE(reservation_that_fails_is_no_space),
         CASE(damaged_record_is_carried_over_and_listed),
+        CASE(restart_after_the_vacuum_leaves_a_damaged_record_alone),
         CASE(device_error_while_copying_aborts),
         CASE(failed_fsync_in_the_commit_quarantines),
         CASE(failed_rename_after_the_decision_serves_the_new_content),
