@@ -237,6 +237,7 @@ void layout_volume_info(const struct layout_volume *v, struct layout_volume_info
         .is_writable = v->writable_index != NOT_WRITABLE,
         .is_crowded = v->is_crowded,
         .is_held_for_vacuum = v->vacuum_holds > 0,
+        .is_full = v->full_since_ns != 0,
         .effective_size = v->is_tracked ? v->effective_size : 0,
         .reported_size = v->is_tracked ? v->reported_size : 0,
     };

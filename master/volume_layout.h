@@ -42,6 +42,7 @@ struct layout_volume_info {
     bool is_writable;
     bool is_crowded;
     bool is_held_for_vacuum;
+    bool is_full; /* taken out for capacity, by estimate or scan; its replicas do not count as active */
     uint64_t effective_size; /* reported plus what was assigned since; 0 when not tracked */
     uint64_t reported_size;
 };

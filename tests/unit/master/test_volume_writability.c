@@ -147,6 +147,21 @@ static void full_by_estimate_rests_thirty_seconds(void **state)
     fixture_destroy(f);
 }
 
+static void stays_off_while_the_estimate_is_above_the_limit(void **state)
+{
+    struct fixture *f = fixture_create();
+    struct data_node *n = fixture_add_node(f, "dc", "r", "10.0.0.1", 10);
+    struct volume_record v = sized(1, 1);
+    struct volume_option any = {0};
+    struct volume_pick pick;
+    fixture_send_full(f, n, &v, 1);
+    volume_pick_for_write(f->t, &any, 800, 0, &pick, NULL);
+    f->now_ns += 31 * SECOND;
+    fixture_send_changed(f, n, &v, 1); /* rested, but 401 of 100 MiB are still expected */
+    assert_false(fixture_is_writable(f, 1));
+    fixture_destroy(f);
+}
+
 static void the_scan_halves_estimates_of_quiet_volumes(void **state)
 {
     struct fixture *f = fixture_create();
@@ -241,6 +256,7 @@ int main(void)
         cmocka_unit_test(a_mark_holds_until_a_younger_report),
         cmocka_unit_test(oversized_by_report_is_not_writable),
         cmocka_unit_test(full_by_estimate_rests_thirty_seconds),
+        cmocka_unit_test(stays_off_while_the_estimate_is_above_the_limit),
         cmocka_unit_test(the_scan_halves_estimates_of_quiet_volumes),
         cmocka_unit_test(crowded_above_nine_tenths),
         cmocka_unit_test(a_vacuum_holds_the_volume_until_its_end),
