@@ -89,6 +89,8 @@ static int lease_locked(struct admin_locks *locks, const char *name, const char 
         lock->name = must(strdup(name));
         HASH_ADD_KEYPTR(hh, locks->by_name, lock->name, strlen(lock->name), lock);
     }
+    /* Zeroed first: it is copied whole. */
+    memset(lock->client, 0, sizeof(lock->client));
     snprintf(lock->client, sizeof(lock->client), "%s", client);
     int64_t token = (int64_t)(chance >> 1);
     /* 0 means "no token" on the wire. */
@@ -107,13 +109,18 @@ int admin_lock_lease(struct admin_locks *locks, const char *name, const char *cl
     return code;
 }
 
-void admin_lock_release(struct admin_locks *locks, const char *name, struct admin_lease held)
+bool admin_lock_release(struct admin_locks *locks, const char *name, struct admin_lease held,
+                        char client[ADMIN_LOCK_CLIENT_SIZE])
 {
     pthread_mutex_lock(&locks->lock);
     struct admin_lock *lock = find(locks, name);
-    if (lock && is_holder(lock, held))
+    bool is_released = lock && is_holder(lock, held);
+    if (is_released) {
+        memcpy(client, lock->client, ADMIN_LOCK_CLIENT_SIZE);
         forget(locks, lock);
+    }
     pthread_mutex_unlock(&locks->lock);
+    return is_released;
 }
 
 bool admin_lock_is_held(struct admin_locks *locks, const char *name, int64_t now_ns,
@@ -127,15 +134,4 @@ bool admin_lock_is_held(struct admin_locks *locks, const char *name, int64_t now
         memcpy(client, lock->client, ADMIN_LOCK_CLIENT_SIZE);
     pthread_mutex_unlock(&locks->lock);
     return is_held;
-}
-
-void admin_lock_visit(struct admin_locks *locks, int64_t now_ns,
-                      void (*visit)(void *ctx, const char *name, const char *client), void *ctx)
-{
-    pthread_mutex_lock(&locks->lock);
-    struct admin_lock *lock, *next;
-    HASH_ITER(hh, locks->by_name, lock, next)
-        if (is_alive(lock, now_ns))
-            visit(ctx, lock->name, lock->client);
-    pthread_mutex_unlock(&locks->lock);
 }

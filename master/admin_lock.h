@@ -28,14 +28,11 @@ void admin_locks_destroy(struct admin_locks *locks);
 int admin_lock_lease(struct admin_locks *locks, const char *name, const char *client,
                      struct admin_lease previous, int64_t now_ns, uint64_t chance,
                      struct admin_lease *ret, struct error *err);
-/* Lets go when token and time are those of the holder; otherwise nothing happens. */
-void admin_lock_release(struct admin_locks *locks, const char *name, struct admin_lease held);
 
 #define ADMIN_LOCK_CLIENT_SIZE 256
+/* Lets go when token and time are those of the holder, who is told; otherwise nothing happens. */
+bool admin_lock_release(struct admin_locks *locks, const char *name, struct admin_lease held,
+                        char client[ADMIN_LOCK_CLIENT_SIZE]);
 /* Whether it is held now, and by whom ("" when not). */
 bool admin_lock_is_held(struct admin_locks *locks, const char *name, int64_t now_ns,
                         char client[ADMIN_LOCK_CLIENT_SIZE]);
-
-/* All that are held now, in any order: for metrics. */
-void admin_lock_visit(struct admin_locks *locks, int64_t now_ns,
-                      void (*visit)(void *ctx, const char *name, const char *client), void *ctx);

@@ -6,7 +6,6 @@
 #include "common/address.h"
 #include "common/check.h"
 #include "common/http_server.h"
-#include "common/log.h"
 #include "common/loop.h"
 #include "master/master_http.h"
 #include "master/master_rpc.h"
@@ -421,8 +420,6 @@ int master_start(struct master **ret, const struct master_config *config, struct
         master_stop(m, 0);
         return code;
     }
-    log_info("master serves", "http=%s address=%s dir=%s", m->http_address, m->address,
-             m->config.metadata_dir);
     *ret = m;
     return 0;
 }

@@ -73,12 +73,6 @@ static size_t count_nodes(const struct place *place)
     return count;
 }
 
-static void set_lock_gauge(void *ctx, const char *name, const char *client)
-{
-    (void)name;
-    metric_set(metric_series(ctx, (const char *[]){client}), 1);
-}
-
 static void set_gauges(struct periodic *p)
 {
     struct services *s = p->services;
@@ -94,7 +88,6 @@ static void set_gauges(struct periodic *p)
     metric_set(m->vacuum_running, vacuum.running);
     metric_set(m->vacuum_queued, vacuum.queued);
     metric_set(m->vacuum_enabled, vacuum.is_enabled);
-    admin_lock_visit(s->locks, cluster_now_ns(cluster), set_lock_gauge, m->admin_lock);
     cluster_lock(cluster);
     const struct place *root = topology_root(cluster->topology);
     metric_set(m->max_volume_id, topology_max_volume_id(cluster->topology));

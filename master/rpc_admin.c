@@ -43,6 +43,8 @@ void master_rpc_lease_admin_token(struct rpc_call *call, const ProtobufCMessage 
         rpc_call_fail(call, RPC_UNKNOWN, "%s", err.message);
         return;
     }
+    metric_set(metric_series(s->cluster->metrics->admin_lock, (const char *[]){request->client_name}),
+               1);
     MasterPb__LeaseAdminTokenResponse response = MASTER_PB__LEASE_ADMIN_TOKEN_RESPONSE__INIT;
     response.token = lease.token;
     response.lock_ts_ns = lease.time_ns;
@@ -56,7 +58,9 @@ void master_rpc_release_admin_token(struct rpc_call *call, const ProtobufCMessag
         (const MasterPb__ReleaseAdminTokenRequest *)message;
     const struct admin_lease held = {.token = request->previous_token,
                                      .time_ns = request->previous_lock_time};
-    admin_lock_release(s->locks, request->lock_name, held);
+    char client[ADMIN_LOCK_CLIENT_SIZE];
+    if (admin_lock_release(s->locks, request->lock_name, held, client))
+        metric_remove(s->cluster->metrics->admin_lock, (const char *[]){client});
     MasterPb__ReleaseAdminTokenResponse response = MASTER_PB__RELEASE_ADMIN_TOKEN_RESPONSE__INIT;
     rpc_call_reply(call, &response.base);
 }
