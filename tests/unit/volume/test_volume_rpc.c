@@ -177,6 +177,11 @@ static void delete_collection_is_silent_about_unknown_ones(void **state)
 
 /* ---- marks ---- */
 
+static bool has_marks(struct fake_master *m, void *ctx)
+{
+    return m->mark_count == *(const size_t *)ctx;
+}
+
 static void marking_tells_the_master_before_and_after(void **state)
 {
     struct server_fixture *f = *state;
@@ -188,7 +193,8 @@ static void marking_tells_the_master_before_and_after(void **state)
     allocate(f, 7);
     server_fixture_expect(f, "VolumeMarkReadonly", &request.base, ANSWER(volume_mark_readonly),
                           RPC_OK, NULL);
-    assert_int_equal(f->master.mark_count, 2);
+    size_t two = 2, three = 3;
+    fake_master_wait(&f->master, has_marks, &two, "the master was told twice");
     assert_true(f->master.marks[0]->is_readonly && f->master.marks[1]->is_readonly);
     assert_int_equal(f->master.marks[0]->volume_id, 7);
     assert_int_equal(f->master.marks[0]->port, volume_server_port(f->server));
@@ -197,7 +203,7 @@ static void marking_tells_the_master_before_and_after(void **state)
     writable.volume_id = 7;
     server_fixture_expect(f, "VolumeMarkWritable", &writable.base, ANSWER(volume_mark_writable),
                           RPC_OK, NULL);
-    assert_int_equal(f->master.mark_count, 3);
+    fake_master_wait(&f->master, has_marks, &three, "the master was told once more");
     assert_false(f->master.marks[2]->is_readonly);
     store_fixture_put(f->server->store, 7, 1, 5, "hello");
 }
