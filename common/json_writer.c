@@ -171,30 +171,33 @@ void json_writer_uint(struct json_writer *w, uint64_t value)
     buffer_printf(w->out, "%llu", (unsigned long long)value);
 }
 
-/* `digits` significant ones are enough. Plain as long as the exponent is moderate, as Go does it, and
- * else with an exponent that has no leading zero. */
-static void append_shortest(struct buffer *out, double value, int digits)
+/* From `text`, the shortest "d.ddde+XX" that reads back. Plain as long as the exponent is moderate, as Go
+ * does it, and else with an exponent that has no leading zero. */
+static void append_shortest(struct buffer *out, const char *text)
 {
-    double size = fabs(value);
-    if (size != 0 && (size < 1e-6 || size >= 1e21)) {
-        char text[40];
-        snprintf(text, sizeof(text), "%.*e", digits - 1, value);
-        char *mark = strchr(text, 'e');
-        if (mark && mark[2] == '0') /* e-07, which Go writes as e-7 */
-            memmove(mark + 2, mark + 3, strlen(mark + 3) + 1);
-        buffer_append_text(out, text);
+    if (*text == '-')
+        buffer_append_char(out, *text++);
+    char digits[24];
+    int count = 0;
+    const char *at = text;
+    for (; *at != 'e'; at++)
+        if (*at != '.')
+            digits[count++] = *at;
+    int exponent = atoi(at + 1);
+    bool is_zero = count == 1 && digits[0] == '0';
+    if (!is_zero && (exponent < -6 || exponent >= 21)) {
+        buffer_append(out, text, (size_t)(at - text));
+        buffer_printf(out, "e%c%d", exponent < 0 ? '-' : '+', abs(exponent));
         return;
     }
-    /* Plain: as many places after the point as the digits need. */
-    int exponent = size == 0 ? 0 : (int)floor(log10(size));
-    int places = digits - 1 - exponent;
-    size_t start = out->length;
-    buffer_printf(out, "%.*f", places > 0 ? places : 0, value);
-    if (memchr(out->data + start, '.', out->length - start)) {
-        while (out->data[out->length - 1] == '0')
-            out->length--;
-        if (out->data[out->length - 1] == '.')
-            out->length--;
+    if (exponent < 0)
+        buffer_append_text(out, "0.");
+    for (int i = exponent; i < -1; i++)
+        buffer_append_char(out, '0');
+    for (int i = 0; i < count || i <= exponent; i++) {
+        if (i > 0 && i == exponent + 1)
+            buffer_append_char(out, '.');
+        buffer_append_char(out, i < count ? digits[i] : '0');
     }
 }
 
@@ -206,13 +209,12 @@ void json_writer_double(struct json_writer *w, double value)
     }
     separate(w);
     char text[40];
-    int digits = 1;
-    for (; digits < 17; digits++) {
+    for (int digits = 1; digits <= 17; digits++) {
         snprintf(text, sizeof(text), "%.*e", digits - 1, value);
         if (strtod(text, NULL) == value)
             break;
     }
-    append_shortest(w->out, value, digits);
+    append_shortest(w->out, text);
 }
 
 void json_writer_float(struct json_writer *w, float value)
@@ -223,13 +225,12 @@ void json_writer_float(struct json_writer *w, float value)
     }
     separate(w);
     char text[40];
-    int digits = 1;
-    for (; digits < 9; digits++) {
+    for (int digits = 1; digits <= 9; digits++) {
         snprintf(text, sizeof(text), "%.*e", digits - 1, (double)value);
         if (strtof(text, NULL) == value)
             break;
     }
-    append_shortest(w->out, (double)value, digits);
+    append_shortest(w->out, text);
 }
 
 void json_writer_bool(struct json_writer *w, bool value)

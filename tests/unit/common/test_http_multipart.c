@@ -1,0 +1,141 @@
+/* Multipart bodies: which part is taken, and what is wrong with bad ones. */
+#include "tests/unit/cmocka_all.h"
+
+#include "common/http_multipart.h"
+
+static struct arena arena;
+
+static int setup(void **state)
+{
+    arena_init(&arena);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    arena_fini(&arena);
+    return 0;
+}
+
+static void assert_slice(struct slice s, const char *text)
+{
+    assert_int_equal(s.len, strlen(text));
+    assert_memory_equal(s.ptr ? s.ptr : "", text, s.len);
+}
+
+static int parse(const char *body, struct http_multipart_part *part, struct error *err)
+{
+    return http_multipart_parse(&arena, SLICE("multipart/form-data; boundary=XX"), slice_cstr(body), part,
+                                err);
+}
+
+static void takes_the_first_part(void **state)
+{
+    struct http_multipart_part p;
+    assert_int_equal(parse("--XX\r\nContent-Disposition: form-data; name=file; filename=\"C:\\dir\\a.txt\"\r\n"
+                           "content-type: text/plain\r\nContent-MD5: abc\r\nContent-Encoding: gzip\r\n\r\n"
+                           "one\r\n--XXY\r\ntwo\r\n--XX\r\nContent-Disposition: form-data; filename=b\r\n\r\nno"
+                           "\r\n--XX--\r\n",
+                           &p, NULL),
+                     0);
+    assert_slice(p.data, "one\r\n--XXY\r\ntwo");
+    assert_slice(p.filename, "a.txt");
+    assert_slice(p.content_type, "text/plain");
+    assert_slice(p.content_md5, "abc");
+    assert_true(p.is_gzip);
+}
+
+static void prefers_a_later_part_with_a_file_name(void **state)
+{
+    struct http_multipart_part p;
+    assert_int_equal(parse("preamble\r\n--XX\r\nContent-Disposition: form-data; name=a\r\n\r\nvalue\r\n--XX  \r\n"
+                           "Content-Disposition: form-data; name=f; filename*=utf-8''%c3%a4\r\n\r\n\r\n--XX--",
+                           &p, NULL),
+                     0);
+    assert_slice(p.data, "");
+    assert_slice(p.filename, "\xC3\xA4");
+}
+
+static void keeps_the_first_part_when_none_has_a_name(void **state)
+{
+    struct http_multipart_part p;
+    assert_int_equal(parse("--XX\r\n\r\nvalue\r\n--XX\r\nContent-Type: a/b\r\n\r\nother\r\n--XX--\r\n", &p, NULL), 0);
+    assert_slice(p.data, "value");
+    assert_slice(p.filename, "");
+    assert_slice(p.content_type, "");
+    /* What comes after the first part may be torn: it is not looked at for its data. */
+    assert_int_equal(parse("--XX\r\n\r\nvalue\r\n--XX\r\nContent-Type: a/b\r\n\r\noth", &p, NULL), 0);
+    assert_slice(p.data, "value");
+}
+
+static void takes_bare_line_feeds_and_quoted_printable(void **state)
+{
+    struct http_multipart_part p;
+    assert_int_equal(parse("--XX\nContent-Transfer-Encoding: quoted-printable\n\na=3Db=\n c=zz\n--XX--\n", &p,
+                           NULL),
+                     0);
+    assert_slice(p.data, "a=b c=zz");
+    assert_int_equal(parse("--XX\r\n\r\n--XX--\r\n", &p, NULL), 0);
+    assert_slice(p.data, "");
+    assert_int_equal(parse("--XX\r\nContent-Disposition: form-data;\r\n filename=a\r\n\r\nx\r\n--XX--", &p, NULL),
+                     0);
+    assert_slice(p.filename, "a");
+}
+
+static void says_what_is_wrong(void **state)
+{
+    static const char *const rows[][2] = {
+        {"", "multipart: NextPart: EOF"},
+        {"nothing here", "multipart: NextPart: EOF"},
+        {"--XX--\r\n", "EOF"},
+        {"--XX\r\nContent-Type: a/b\r\n", "unexpected EOF"},
+        {"--XX\r\n\r\ndata without end", "unexpected EOF"},
+        {"--XX\r\n\r\ndata\r\n--XY--", "unexpected EOF"},
+        {"--XX\r\nno colon\r\n\r\nx\r\n--XX--", "malformed MIME header line: no colon"},
+    };
+    struct http_multipart_part p;
+    struct error err;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_int_equal(parse(rows[i][0], &p, &err), KELP_E_INVALID);
+        assert_string_equal(err.message, rows[i][1]);
+    }
+    assert_int_equal(http_multipart_parse(&arena, SLICE("text/plain"), SLICE(""), &p, &err), KELP_E_INVALID);
+    assert_string_equal(err.message, "request Content-Type isn't multipart/form-data");
+    assert_int_equal(http_multipart_parse(&arena, SLICE("multipart/form-data"), SLICE(""), &p, &err),
+                     KELP_E_INVALID);
+    assert_string_equal(err.message, "no multipart boundary param in Content-Type");
+}
+
+static void reads_what_it_writes(void **state)
+{
+    struct http_multipart_part out = {.filename = SLICE("3,01 \"x\""),
+                                      .content_type = SLICE("text/plain"),
+                                      .content_encoding = SLICE("gzip"),
+                                      .content_md5 = SLICE("XUFAKrxLKna5cZ2REBfFkg==")},
+                               in;
+    struct buffer b = BUFFER_INIT;
+    http_multipart_begin(&b, "XX", &out);
+    assert_non_null(strstr(buffer_cstr(&b), "filename=\"3,01 \\\"x\\\"\"; name=file\r\n"));
+    buffer_append_text(&b, "data");
+    http_multipart_end(&b, "XX");
+    assert_int_equal(parse(buffer_cstr(&b), &in, NULL), 0);
+    assert_slice(in.data, "data");
+    assert_slice(in.filename, "3,01 \"x\"");
+    assert_slice(in.content_type, "text/plain");
+    assert_slice(in.content_md5, "XUFAKrxLKna5cZ2REBfFkg==");
+    assert_true(in.is_gzip);
+    buffer_fini(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(takes_the_first_part),
+        cmocka_unit_test(prefers_a_later_part_with_a_file_name),
+        cmocka_unit_test(keeps_the_first_part_when_none_has_a_name),
+        cmocka_unit_test(takes_bare_line_feeds_and_quoted_printable),
+        cmocka_unit_test(says_what_is_wrong),
+        cmocka_unit_test(reads_what_it_writes),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
