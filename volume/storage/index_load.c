@@ -2,8 +2,9 @@
  *
  * - Each row has to lie within the .dat. The last rows, which a crash can have left without their
  *   records, are compared with the headers of these records. Those at the very end that do not agree
- *   are of writes that were lost. Further up, a header of another key means a wrong row; a header that
- *   makes no sense a damaged record, whose row is right if the lengths below are.
+ *   are of writes that were lost. Further up, a header that makes no sense means a damaged record, whose
+ *   row is right if the lengths below are. A good header of another key has to be looked into, unless
+ *   that was done before: then a second row for its place stands beside it (index_repair.c).
  * - Records are written without gaps, and each gets a row. So either each row begins where the one before
  *   it ends (or where a gap that is marked as such ends), or, in a log of another order, all lengths add
  *   up to the end of the last record. Unless rows are missing or name a wrong place.
@@ -16,16 +17,19 @@
 
 #include <stdlib.h>
 
-#define TAIL_ROWS 16u /* compared with the .dat */
+#define TAIL_ROWS 17u /* compared with the .dat; the first only says what stands before the second */
 
 struct loader {
     struct volume_generation *generation;
     uint64_t first, dat_end;
     bool is_wrapped;
     uint64_t tail_from;         /* position of the first row that is compared */
-    bool is_tail_bad[TAIL_ROWS], is_tail_damaged[TAIL_ROWS];
+    struct needle_entry tail[TAIL_ROWS];
+    uint64_t tail_header_key[TAIL_ROWS]; /* what the record says; only where it is not the row's */
+    bool is_tail_bad[TAIL_ROWS];
     uint64_t bad_at; /* position of the first bad row; UINT64_MAX */
     uint64_t sum, next; /* of the lengths; where the next row begins if none is missing */
+    uint64_t last_offset;
     bool is_in_order, is_after_gap;
     struct index_verdict verdict;
     struct error *err;
@@ -45,6 +49,9 @@ static bool is_plausible(const struct loader *loader, const struct needle_entry 
 static void note_record(struct loader *loader, const struct needle_entry *entry)
 {
     uint64_t end = entry->offset + needle_record_size(loader->generation->version, entry->size);
+    if (!loader->is_after_gap && entry->offset == loader->last_offset && end == loader->next)
+        return; /* a second row of one record: see index_repair.c */
+    loader->last_offset = entry->offset;
     loader->sum += end - entry->offset;
     if (loader->is_after_gap ? entry->offset < loader->next : entry->offset != loader->next)
         loader->is_in_order = false;
@@ -78,29 +85,45 @@ static int load_row(void *ctx, const struct needle_entry *entry, uint64_t positi
     return needle_index_delete(generation->index, entry->key, NEEDLE_INDEX_LOAD, loader->err);
 }
 
-/* Compares one of the last rows with its record's header; the marks of a run that is not at the end
- * are taken back unless the header is a good one, of another key. */
+/* Compares one of the last rows with its record's header. A good row takes back the marks of those before
+ * it: they are not of lost writes. */
 static int check_tail_row(void *ctx, const struct needle_entry *entry, uint64_t position)
 {
     struct loader *loader = ctx;
     size_t row = (position - loader->tail_from) / index_row_size(loader->generation->offset_bytes);
     uint8_t bytes[NEEDLE_HEADER_SIZE];
     struct needle_header header;
-    if (!is_plausible(loader, entry) || entry->offset == 0 || row >= TAIL_ROWS)
+    if (row >= TAIL_ROWS)
         return 0;
-    if (index_row_is_gap(entry))
+    loader->tail[row] = *entry;
+    loader->tail_header_key[row] = entry->key;
+    if (!is_plausible(loader, entry) || entry->offset == 0 || index_row_is_gap(entry))
         return 0;
     int code = volume_generation_pread(loader->generation, bytes, sizeof(bytes), entry->offset, false,
                                        loader->err);
     if (code != 0)
         return code == KELP_E_CORRUPT ? 0 : code;
     needle_header_load(bytes, &header);
-    loader->is_tail_damaged[row] = header.size != (entry->size > 0 ? entry->size : 0);
-    loader->is_tail_bad[row] = loader->is_tail_damaged[row] || header.key != entry->key;
-    for (size_t i = 0; !loader->is_tail_bad[row] && i < row; i++)
-        if (loader->is_tail_damaged[i])
-            loader->is_tail_bad[i] = false;
+    loader->is_tail_bad[row] = header.size != (entry->size > 0 ? entry->size : 0) ||
+                               (header.key == 0 && entry->key != 0);
+    if (loader->is_tail_bad[row])
+        return 0;
+    loader->tail_header_key[row] = header.key;
+    memset(loader->is_tail_bad, 0, row * sizeof(loader->is_tail_bad[0]));
     return 0;
+}
+
+/* Whether one of the last rows names a record of another key, and has not been settled. */
+static bool has_foreign_tail_row(const struct loader *loader)
+{
+    for (size_t i = loader->tail_from > 0; i < TAIL_ROWS; i++) {
+        uint64_t offset = loader->tail[i].offset;
+        if (loader->tail_header_key[i] != loader->tail[i].key &&
+            (i == 0 || loader->tail[i - 1].offset != offset) &&
+            (i + 1 == TAIL_ROWS || loader->tail[i + 1].offset != offset))
+            return true;
+    }
+    return false;
 }
 
 int index_load(struct volume_generation *generation, struct index_verdict *ret, struct error *err)
@@ -129,6 +152,8 @@ int index_load(struct volume_generation *generation, struct index_verdict *ret, 
         return code;
     if (!loader.is_wrapped && !loader.is_in_order &&
         loader.first + loader.sum != loader.verdict.records_end)
+        loader.verdict.needs_rebuild = true;
+    if (has_foreign_tail_row(&loader))
         loader.verdict.needs_rebuild = true;
     if (loader.is_wrapped)
         loader.verdict.records_end = loader.dat_end;

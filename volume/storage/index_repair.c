@@ -219,12 +219,69 @@ static int keep_rows_in_gap(struct volume_generation *generation, const struct o
 
 struct rebuild {
     struct volume_generation *generation;
+    struct needle_index *old_index; /* what the old rows say */
     struct old_rows old;
     struct row_sink *sink;
     struct index_repair repair;
     uint64_t torn_at;
     uint64_t rows_kept;
 };
+
+/* An old row for exactly this record's place and length, of another key; or NULL. */
+static const struct needle_entry *find_rival(const struct old_rows *old, const struct dat_item *item)
+{
+    for (size_t i = first_old(old, item->offset);
+         i < old->count && old->entries[i].offset == item->offset; i++)
+        if ((old->entries[i].size > 0 ? old->entries[i].size : 0) == item->header.size &&
+            !index_row_is_gap(&old->entries[i]))
+            return &old->entries[i];
+    return NULL;
+}
+
+static bool has_other_place(const struct old_rows *old, const struct needle_entry *row)
+{
+    for (size_t i = 0; i < old->count; i++)
+        if (old->entries[i].key == row->key && old->entries[i].offset != row->offset)
+            return true;
+    return false;
+}
+
+enum who_is_right { BOTH_MAY_BE, RECORD_IS, ROW_IS };
+
+/* The record says one key, its row another, and no checksum covers either. If the record's key has another
+ * record, the two have the same cookie if this one is really of that key. If only the row's key has
+ * another place, the row is taken to be wrong. If neither has, a row for each of the two keys does no
+ * harm: the wrong one is of a key that nobody asks for. */
+static enum who_is_right judge_keys(struct rebuild *rebuild, const struct dat_item *item,
+                                    const struct needle_entry *row)
+{
+    struct needle_entry other;
+    struct needle_header header;
+    uint8_t bytes[NEEDLE_HEADER_SIZE];
+    if (!needle_index_get(rebuild->old_index, item->header.key, &other))
+        return has_other_place(&rebuild->old, row) ? RECORD_IS : BOTH_MAY_BE;
+    if (volume_generation_pread(rebuild->generation, bytes, sizeof(bytes), other.offset, false,
+                                NULL) != 0)
+        return ROW_IS;
+    needle_header_load(bytes, &header);
+    return header.key == item->header.key && header.cookie == item->header.cookie ? RECORD_IS : ROW_IS;
+}
+
+/* Settles a quarrel about a record's key; two rows for one place tell the next start that it is settled.
+ * *ret_is_done: the record's own key gets no row. */
+static int rebuild_disputed(struct rebuild *rebuild, const struct dat_item *item,
+                            const struct needle_entry *row, bool *ret_is_done, struct error *err)
+{
+    enum who_is_right right = judge_keys(rebuild, item, row);
+    *ret_is_done = right == ROW_IS;
+    if (right == RECORD_IS)
+        return 0;
+    rebuild->rows_kept++;
+    int code = sink_add(rebuild->sink, row, err);
+    if (code == 0 && right == ROW_IS)
+        code = sink_add(rebuild->sink, row, err);
+    return code;
+}
 
 static int rebuild_item(struct rebuild *rebuild, const struct dat_item *item, struct error *err)
 {
@@ -233,6 +290,13 @@ static int rebuild_item(struct rebuild *rebuild, const struct dat_item *item, st
         struct needle_entry entry = {item->header.key, item->offset, item->header.size};
         if (entry.size == 0 && !(row && row->size == 0))
             entry.size = NEEDLE_TOMBSTONE;
+        const struct needle_entry *rival = row ? NULL : find_rival(&rebuild->old, item);
+        if (rival) {
+            bool is_done;
+            int code = rebuild_disputed(rebuild, item, rival, &is_done, err);
+            if (code != 0 || is_done)
+                return code;
+        }
         if (row && row->size == entry.size)
             rebuild->rows_kept++;
         else
@@ -254,7 +318,7 @@ static int rebuild_item(struct rebuild *rebuild, const struct dat_item *item, st
                             &rebuild->rows_kept, err);
 }
 
-static int rebuild_rows(struct rebuild *rebuild, struct needle_index *old_index, struct error *err)
+static int rebuild_rows(struct rebuild *rebuild, struct error *err)
 {
     struct volume_generation *generation = rebuild->generation;
     struct dat_scan *scan = NULL;
@@ -271,7 +335,7 @@ static int rebuild_rows(struct rebuild *rebuild, struct needle_index *old_index,
     for (size_t i = 0; code == 0 && i < rebuild->old.cut_count; i++) {
         struct needle_entry now;
         uint64_t key = rebuild->old.cut_deletes[i].key;
-        if (!needle_index_get(old_index, key, &now) || now.size < 0)
+        if (!needle_index_get(rebuild->old_index, key, &now) || now.size < 0)
             code = sink_add(rebuild->sink, &rebuild->old.cut_deletes[i], err);
         rebuild->rows_kept++;
     }
@@ -306,8 +370,9 @@ static int replace_index(struct volume_generation *generation, struct index_file
 int index_repair_rebuild(struct volume_generation *generation, bool is_writable,
                          struct index_repair *ret, struct error *err)
 {
-    struct rebuild rebuild = {.generation = generation, .torn_at = UINT64_MAX};
-    struct needle_index *old_index = generation->index, *fresh = NULL;
+    struct rebuild rebuild = {
+        .generation = generation, .old_index = generation->index, .torn_at = UINT64_MAX};
+    struct needle_index *fresh = NULL;
     struct index_file made = {.fd = -1};
     char *temporary = NULL;
     CHECK(asprintf(&temporary, "%s.tmp", generation->idx.path) >= 0);
@@ -322,7 +387,7 @@ int index_repair_rebuild(struct volume_generation *generation, bool is_writable,
     if (code == 0) {
         rebuild.sink->index = fresh;
         rebuild.sink->file = is_writable ? &made : NULL;
-        code = rebuild_rows(&rebuild, old_index, err);
+        code = rebuild_rows(&rebuild, err);
     }
     if (code == 0 && is_writable)
         code = replace_index(generation, &made, temporary, err);
@@ -332,7 +397,7 @@ int index_repair_rebuild(struct volume_generation *generation, bool is_writable,
         uint64_t rows = rebuild.old.count + rebuild.old.cut_count;
         rebuild.repair.rows_dropped = rows > rebuild.rows_kept ? rows - rebuild.rows_kept : 0;
         generation->index = fresh;
-        fresh = old_index;
+        fresh = rebuild.old_index;
         *ret = rebuild.repair;
     } else if (is_writable) {
         os_unlink(generation->os, temporary);

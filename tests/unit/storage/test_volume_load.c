@@ -378,6 +378,28 @@ static void damaged_record_is_reported_not_dropped(void **state)
     assert_is_stable();
 }
 
+static void key_of_a_record_and_of_its_row_disagree(void **state)
+{
+    /* The last record's header says another key: one that nobody has, or key 2, whose cookie differs. */
+    for (uint64_t other = 2; other <= 900; other += 898) {
+        char *bad = malloc(dat_size);
+        memcpy(bad, dat, dat_size);
+        store_be64(bad + record_end[KEYS + 1] + 4, other);
+        if (other == 2)
+            store_be32(bad + record_end[KEYS + 1], 8);
+        lay_out(bad, dat_size, idx, idx_size);
+        free(bad);
+        open_volume();
+        struct needle needle;
+        void *buf;
+        assert_int_equal(fixture_get(volume, KEYS, &needle, &buf), KELP_E_CORRUPT);
+        for (uint64_t key = 1; key < KEYS; key++)
+            assert_true(key == 3 ? is_gone(key) : has(key));
+        assert_goes_on();
+        close_again();
+    }
+}
+
 static void garbled_info_is_left_alone(void **state)
 {
     static const char *const texts[] = {"{\"version\": ", "[]", "\"x\"", "{\"bytesOffset\": 7}", "\x01\x02"};
@@ -547,6 +569,7 @@ int main(void)
         T(empty_blob_survives_a_rebuild_that_knows_its_row),
         T(empty_blob_without_a_row_counts_as_deleted),
         T(damaged_record_is_reported_not_dropped),
+        T(key_of_a_record_and_of_its_row_disagree),
         T(garbled_info_is_left_alone),
         T(lost_info_is_written_again),
         T(bad_super_block_fails_and_touches_nothing),
