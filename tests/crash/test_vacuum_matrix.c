@@ -1,9 +1,9 @@
 /* Vacuum under a killed process, a lost power supply and failing calls, at every call.
  *
- * One scenario: a volume with blobs and garbage is compacted while blobs are written, overwritten and
- * deleted, changed again between copy and commit, committed, and changed after it. It is run again and
- * again, each time struck at the next call. Afterwards every acknowledged blob must read back, every
- * acknowledged delete stay one, the volume take writes and be vacuumed once more. */
+ * One scenario: a volume with blobs and garbage is compacted while blobs are written, overwritten
+ * and deleted, changed again between copy and commit, committed, and changed after it. It is run
+ * again and again, each time struck at the next call. Afterwards every acknowledged blob must read
+ * back, every acknowledged delete stay one, the volume take writes and be vacuumed once more. */
 #include "tests/fixtures/disk_os.h"
 #include "tests/fixtures/fault_os.h"
 #include "tests/fixtures/volume_stage.h"

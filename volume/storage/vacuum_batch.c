@@ -1,9 +1,9 @@
 /* Writing records to the new generation, in batches that are read back.
  *
- * The copy and the replay hand over records that lie in their own buffers. A batch goes out with few
- * system calls (record_writer.h); then it is read back, compared byte by byte with where it came from,
- * and each record is looked up in the new index. So a swap can never make a blob unreadable that was
- * readable before. Runs on the worker. */
+ * The copy and the replay hand over records that lie in their own buffers. A batch goes out with
+ * few system calls (record_writer.h); then it is read back, compared byte by byte with where it
+ * came from, and each record is looked up in the new index. So a swap can never make a blob
+ * unreadable that was readable before. Runs on the worker. */
 #include "volume/storage/vacuum_internal.h"
 
 #include <stdio.h>
@@ -45,8 +45,9 @@ static int count_result(struct vacuum *v, const struct needle_entry *entry, uint
     struct needle_entry found;
     bool is_known = needle_index_get(v->next->index, entry->key, &found);
     if (entry->size < 0)
-        return is_known && found.size >= 0 ? fail_check(v, entry, "is not deleted in the new index", err)
-                                           : 0;
+        return is_known && found.size >= 0
+                   ? fail_check(v, entry, "is not deleted in the new index", err)
+                   : 0;
     if (!is_known || found.size != entry->size || found.offset != entry->offset)
         return fail_check(v, entry, "is not what the new index says", err);
     vacuum_digest_add(&v->result, found.key, found.size, checksum);
@@ -55,8 +56,8 @@ static int count_result(struct vacuum *v, const struct needle_entry *entry, uint
 
 static int read_back(struct vacuum *v, uint8_t *buf, size_t n, uint64_t offset, struct error *err)
 {
-    return os_read_full(v->next->os, v->next->dat_fd, atomic_load(&v->next->dat_path), buf, n, offset,
-                        err);
+    return os_read_full(v->next->os, v->next->dat_fd, atomic_load(&v->next->dat_path), buf, n,
+                        offset, err);
 }
 
 /* A record that does not fit the buffer, in pieces. */

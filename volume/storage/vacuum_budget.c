@@ -1,8 +1,8 @@
 /* The rate budget of a disk: a token bucket that may go into debt.
  *
- * A job takes what it is about to move and then waits until the debt is paid, so that a single large
- * record needs no bucket of its size, and two jobs share the rate by taking turns. The bucket holds a
- * tenth of a second, so that a pause is not made up for by a burst. */
+ * A job takes what it is about to move and then waits until the debt is paid, so that a single
+ * large record needs no bucket of its size, and two jobs share the rate by taking turns. The bucket
+ * holds a tenth of a second, so that a pause is not made up for by a burst. */
 #include "common/check.h"
 #include "volume/storage/vacuum_internal.h"
 

@@ -1,5 +1,5 @@
-/* A digest of a set of live records that does not depend on their order, so that it can follow a set
- * that changes: adding and removing one costs the same. Over (key, size, CRC) of each. Pure. */
+/* A digest of a set of live records that does not depend on their order, so that it can follow a
+ * set that changes: adding and removing one costs the same. Over (key, size, CRC) of each. Pure. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,7 +13,8 @@ struct vacuum_digest {
 void vacuum_digest_add(struct vacuum_digest *digest, uint64_t key, int32_t size, uint32_t checksum);
 void vacuum_digest_remove(struct vacuum_digest *digest, uint64_t key, int32_t size,
                           uint32_t checksum);
-static inline bool vacuum_digest_equals(const struct vacuum_digest *a, const struct vacuum_digest *b)
+static inline bool vacuum_digest_equals(const struct vacuum_digest *a,
+                                        const struct vacuum_digest *b)
 {
     return a->sum == b->sum && a->count == b->count;
 }

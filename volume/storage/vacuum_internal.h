@@ -1,9 +1,9 @@
-/* The inside of a vacuum, for its files: volume_vacuum.c (states, entry points), volume_compact.c (the
- * copy), volume_replay.c (what was written meanwhile), volume_vacuum_commit.c (the swap),
+/* The inside of a vacuum, for its files: volume_vacuum.c (states, entry points), volume_compact.c
+ * (the copy), volume_replay.c (what was written meanwhile), volume_vacuum_commit.c (the swap),
  * vacuum_batch.c (writing and reading back), vacuum_budget.c.
  *
- * One struct per volume, made by its first compaction and kept until the volume closes, so that progress
- * and the list of damaged records outlive the job.
+ * One struct per volume, made by its first compaction and kept until the volume closes, so that
+ * progress and the list of damaged records outlive the job.
  *
  * Who owns what: `state` and all members marked (lock) are under volume->vacuum_lock. The members
  * marked (job) belong to the worker while the state is copying or committing; otherwise to whoever
@@ -30,11 +30,11 @@ struct vacuum {
     bool is_swap_pending;     /* (job) a decided commit whose renames are not complete */
 
     struct volume_generation *old, *next; /* (job) one reference to each */
-    uint64_t mark;                        /* (job) position in old's .idx: all rows before are in next */
+    uint64_t mark;                        /* (job) old's .idx up to here is in next */
     uint64_t reserved_bytes;              /* (job) of next's .dat, by fallocate */
     bool keeps_reservation;               /* (job) the request asked for it */
-    struct needle_index *expired;         /* (job) what the TTL dropped and old still lists; NULL: no TTL */
-    struct vacuum_digest source, result;  /* (job) of old's live records as read, of next's read back */
+    struct needle_index *expired;         /* (job) dropped by the TTL, still in old; NULL: no TTL */
+    struct vacuum_digest source, result;  /* (job) old's as read, next's as read back */
 
     struct record_writer *writer; /* (job) */
     struct vacuum_written written[RECORD_WRITER_RECORDS];
@@ -61,12 +61,12 @@ void vacuum_budget_take(struct vacuum_budget *budget, uint64_t bytes,
 
 /* ---- vacuum_batch.c: writing to the new generation and reading back ---- */
 
-/* Adds one record as it is; `bytes` must stay until the next flush, which this may cause. `size` as the
- * row shall say it (-1: a tombstone). `source` is not touched. */
+/* Adds one record as it is; `bytes` must stay until the next flush, which this may cause. `size` as
+ * the row shall say it (-1: a tombstone). `source` is not touched. */
 int vacuum_batch_add(struct vacuum *v, uint64_t key, int32_t size, const uint8_t *bytes,
                      struct error *err);
-/* Writes the batch, reads it back, compares it byte by byte and with the new index, and adds its live
- * records to the digest of the result. */
+/* Writes the batch, reads it back, compares it byte by byte and with the new index, and adds its
+ * live records to the digest of the result. */
 int vacuum_batch_flush(struct vacuum *v, struct error *err);
 /* What the digest counts of a record. */
 uint32_t vacuum_record_checksum(const uint8_t *record, int32_t size);

@@ -10,13 +10,13 @@
  *   x     x     -      decided, .idx is in place                  rename .cpd
  *   x     -     -      decided, all renamed                       only clear up
  *
- * Renaming ends with: sync the directories; remove what was derived from the old .idx (.ldb, .rdb, .sdx,
- * .cpldb); remove .cpc; sync. Each step leaves names from which the same function goes on, so recovery
- * may be cut off itself, and done twice it changes nothing the second time.
+ * Renaming ends with: sync the directories; remove what was derived from the old .idx (.ldb, .rdb,
+ * .sdx, .cpldb); remove .cpc; sync. Each step leaves names from which the same function goes on, so
+ * recovery may be cut off itself, and done twice it changes nothing the second time.
  *
- * The .cpx may lie beside the .dat (D) or in the index directory (I); it takes its name where it lies. An
- * .idx in D has precedence over one in I; so when the .cpx lies in I, an .idx in D is the old one's, and
- * goes. Blocks; before the volume is opened, or by the vacuum that holds it. */
+ * The .cpx may lie beside the .dat (D) or in the index directory (I); it takes its name where it
+ * lies. An .idx in D has precedence over one in I; so when the .cpx lies in I, an .idx in D is the
+ * old one's, and goes. Blocks; before the volume is opened, or by the vacuum that holds it. */
 #include "volume/storage/vacuum_recover.h"
 
 #include "common/check.h"
@@ -57,10 +57,10 @@ static char *path_of(const struct recovery *r, const char *directory, enum volum
     return must(path);
 }
 
-/* Sets *ret when the name is there. Only a clear answer counts: a name that was overlooked would be left
- * out of a swap. */
-static int look_for(const struct recovery *r, const char *directory, enum volume_file file, bool *ret,
-                    struct error *err)
+/* Sets *ret when the name is there. Only a clear answer counts: a name that was overlooked would be
+ * left out of a swap. */
+static int look_for(const struct recovery *r, const char *directory, enum volume_file file,
+                    bool *ret, struct error *err)
 {
     struct os_stat st;
     char *path = path_of(r, directory, file);

@@ -1,12 +1,12 @@
 /* The copy: all live records into a new generation, in .dat order, while the old one is in use.
  *
- * The cursor delivers the live entries by offset. Entries that lie close together make a run, which is
- * read in one go; its records are checked and handed to the batch writer where they lie. What is read
- * ahead and dropped behind follows the run. Rows of the new index follow the records, so that the last
- * row is that of the last record: both programs' check of the tail is cheap then.
+ * The cursor delivers the live entries by offset. Entries that lie close together make a run, which
+ * is read in one go; its records are checked and handed to the batch writer where they lie. What is
+ * read ahead and dropped behind follows the run. Rows of the new index follow the records, so that
+ * the last row is that of the last record: both programs' check of the tail is cheap then.
  *
- * A record that fails its check is carried over as it is and listed. A device that fails aborts. Runs
- * on the worker; takes the append lock once, for the mark. */
+ * A record that fails its check is carried over as it is and listed. A device that fails aborts.
+ * Runs on the worker; takes the append lock once, for the mark. */
 #include "common/check.h"
 #include "volume/storage/vacuum_internal.h"
 
@@ -42,9 +42,9 @@ static int refuse_space(uint64_t needed, uint64_t floor_bytes, uint64_t free_byt
                         const char *directory, struct error *err)
 {
     return error_set(err, KELP_E_NO_SPACE,
-                     "insufficient free space for compaction: need %llu bytes and a floor of %llu in "
-                     "%s, but only %llu bytes available, %llu are missing: delete or move a volume, "
-                     "or vacuum a smaller one first",
+                     "insufficient free space for compaction: need %llu bytes and a floor of %llu "
+                     "in %s, but only %llu bytes available, %llu are missing: delete or move a "
+                     "volume, or vacuum a smaller one first",
                      (unsigned long long)needed, (unsigned long long)floor_bytes, directory,
                      (unsigned long long)free_bytes,
                      (unsigned long long)(needed + floor_bytes - free_bytes));
@@ -115,8 +115,8 @@ static int make_next(struct vacuum *v, const struct vacuum_options *options,
 
 /* ---- one record ---- */
 
-/* Spec 4, "compaction", with the peer's quirk left out: the volume's TTL decides, and only where there is
- * one; a needle's own TTL on a volume without one is kept. */
+/* Spec 4, "compaction", with the peer's quirk left out: the volume's TTL decides, and only where
+ * there is one; a needle's own TTL on a volume without one is kept. */
 static bool is_expired(const struct copy *c, const struct needle *needle)
 {
     uint64_t minutes = ttl_minutes(c->v->volume->ttl);
@@ -178,7 +178,7 @@ static int copy_record(struct copy *c, const struct needle_entry *entry, const u
 {
     struct vacuum *v = c->v;
     size_t size = (size_t)needle_record_size(v->old->version, entry->size);
-    struct needle needle;
+    struct needle needle = {0};
     struct error why;
     uint8_t *wrapped = NULL;
     int code = available < size ? error_set(&why, KELP_E_CORRUPT, "the .dat ends inside the record")
@@ -206,8 +206,8 @@ static int copy_record(struct copy *c, const struct needle_entry *entry, const u
     return code;
 }
 
-/* A damaged record at the end would look like a torn write to whoever opens the volume, and be cut off.
- * So a healthy one is written once more behind it. */
+/* A damaged record at the end would look like a torn write to whoever opens the volume, and be cut
+ * off. So a healthy one is written once more behind it. */
 static int end_healthy(struct copy *c, struct error *err)
 {
     struct vacuum *v = c->v;
@@ -218,8 +218,8 @@ static int end_healthy(struct copy *c, struct error *err)
     if (!bytes)
         return error_set(err, KELP_E_NO_MEMORY, "no memory for a record of %zu bytes", size);
     bool was_live;
-    int code = os_read_full(v->next->os, v->next->dat_fd, atomic_load(&v->next->dat_path), bytes, size,
-                            c->healthy.offset, err);
+    int code = os_read_full(v->next->os, v->next->dat_fd, atomic_load(&v->next->dat_path), bytes,
+                            size, c->healthy.offset, err);
     if (code == 0)
         code = vacuum_batch_forget(v, c->healthy.key, &was_live, err);
     if (code == 0)

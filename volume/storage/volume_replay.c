@@ -1,17 +1,17 @@
-/* The replay: what was written and deleted since the copy's mark, from the old generation's log into the
- * new generation.
+/* The replay: what was written and deleted since the copy's mark, from the old generation's log
+ * into the new generation.
  *
- * Rows are taken in pieces. Within a piece the newest row of a key wins; across pieces later ones win by
- * being later. A put is copied as it is, stamp and all; a delete becomes its tombstone record, copied as
- * it is too, and only if the new generation holds the key. Both digests follow. Runs on the worker,
- * without locks until the last round. */
+ * Rows are taken in pieces. Within a piece the newest row of a key wins; across pieces later ones
+ * win by being later. A put is copied as it is, stamp and all; a delete becomes its tombstone
+ * record, copied as it is too, and only if the new generation holds the key. Both digests follow.
+ * Runs on the worker, without locks until the last round. */
 #include "volume/storage/vacuum_internal.h"
 
 #include <stdlib.h>
 
 #define PIECE_ROWS   4096u
 #define BUFFER_BYTES (1u << 20) /* larger only for a larger record */
-#define FOREIGN_COOKIE 0x12345678u /* of a delete whose row names no record; the peer's choice as well */
+#define FOREIGN_COOKIE 0x12345678u /* of a delete whose row names no record; the peer's too */
 
 struct replay_row {
     struct needle_entry entry;
@@ -99,8 +99,9 @@ static int read_record(struct replay *r, const struct needle_entry *entry, uint8
         if (code != 0 || is_record_of(bytes, entry))
             return code;
     }
-    return error_set(err, KELP_E_CORRUPT, "%s at %llu: not the record of needle %llx that was written",
-                     path, (unsigned long long)entry->offset, (unsigned long long)entry->key);
+    return error_set(err, KELP_E_CORRUPT,
+                     "%s at %llu: not the record of needle %llx that was written", path,
+                     (unsigned long long)entry->offset, (unsigned long long)entry->key);
 }
 
 static void leave_expired(struct vacuum *v, uint64_t key)
@@ -155,7 +156,8 @@ static int replay_row(struct replay *r, const struct needle_entry *row, struct e
         return code;
     r->used += size;
     if (is_put)
-        vacuum_digest_add(&v->source, row->key, entry.size, vacuum_record_checksum(bytes, entry.size));
+        vacuum_digest_add(&v->source, row->key, entry.size,
+                          vacuum_record_checksum(bytes, entry.size));
     return 0;
 }
 

@@ -1,7 +1,8 @@
 /* The states of a volume's vacuum, and its entry points. See volume_vacuum.h for the diagram.
  *
- * Every change of state goes through move(), under vacuum_lock, which checks that the change is allowed
- * and that what the new state promises is there. The work itself is done without that lock. */
+ * Every change of state goes through move(), under vacuum_lock, which checks that the change is
+ * allowed and that what the new state promises is there. The work itself is done without that
+ * lock. */
 #include "common/check.h"
 #include "volume/storage/vacuum_internal.h"
 
@@ -91,8 +92,8 @@ static void free_vacuum(struct vacuum *v)
     free(v);
 }
 
-/* volume_close calls this; a worker that is still inside holds the volume's memory, not the vacuum's:
- * its last act is the move to idle, after which it touches the vacuum no more. */
+/* volume_close calls this; a worker that is still inside holds the volume's memory, not the
+ * vacuum's: its last act is the move to idle, after which it touches the vacuum no more. */
 static void stop(struct volume *volume)
 {
     pthread_mutex_lock(&volume->vacuum_lock);
@@ -142,7 +143,8 @@ static int refuse_state(const struct volume *volume, struct error *err)
     if (reasons)
         return error_set(err, KELP_E_READ_ONLY,
                          "it is %s: check it against a replica and mark it writable first",
-                         reasons & VOLUME_RO_CORRUPT ? "corrupt" : "quarantined after an I/O error");
+                         reasons & VOLUME_RO_CORRUPT ? "corrupt"
+                                                     : "quarantined after an I/O error");
     return 0;
 }
 
@@ -162,10 +164,11 @@ static int look_for_marker(struct volume *volume, bool *ret, struct error *err)
  * durably and failed to take it back. It must be gone for good before there is a new .cpd. */
 static int clear_marker(struct volume *volume, struct error *err)
 {
-    bool is_there;
+    bool is_there = false;
     int code = look_for_marker(volume, &is_there, err);
     if (code == 0 && is_there)
-        code = volume_file_remove(volume->os, volume_files_path(&volume->files, VOLUME_FILE_CPC), err);
+        code = volume_file_remove(volume->os, volume_files_path(&volume->files, VOLUME_FILE_CPC),
+                                  err);
     if (code == 0 && is_there)
         code = os_sync_directory(volume->os, volume->files.data_dir, err);
     return code;
@@ -202,6 +205,7 @@ static int begin_copy(struct volume *volume, struct vacuum **ret, struct error *
         code = clear_marker(volume, err);
     if (code != 0)
         return code;
+    CHECK(v);
     if (v->state == VACUUM_COPIED)
         vacuum_drop_job(v, false);
     atomic_store(&v->is_cancelled, false);

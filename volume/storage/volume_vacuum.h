@@ -1,4 +1,5 @@
-/* Vacuum of one volume: check, compact, commit, cleanup. Source: VACUUM rules, spec/storage-format.md 16.
+/* Vacuum of one volume: check, compact, commit, cleanup. Source: VACUUM rules,
+ * spec/storage-format.md 16.
  *
  *            compact            copy done           commit             swapped
  *   idle ------------> copying ----------> copied ----------> committing --------> idle
@@ -12,16 +13,17 @@
  *   committing  held            takes the rest   the worker in commit
  *
  * A failure in any state leaves the old generation serving byte for byte as it was, and removes the
- * temporary files. Once the marker .cpc is durable the commit is decided: whatever fails then, the new
- * generation serves, and the renames are completed by the next commit, compact or start.
+ * temporary files. Once the marker .cpc is durable the commit is decided: whatever fails then, the
+ * new generation serves, and the renames are completed by the next commit, compact or start.
  *
- * compact and commit run on a worker thread as sequential code; reads, writes and deletes go on. All
- * functions may block. Any thread; but none after volume_close has returned. */
+ * compact and commit run on a worker thread as sequential code; reads, writes and deletes go on.
+ * All functions may block. Any thread; but none after volume_close has returned. */
 #pragma once
 
 #include "volume/storage/volume.h"
 
-/* A rate budget over bytes read and written, shared by all jobs of a disk. Any thread. 0: no limit. */
+/* A rate budget over bytes read and written, shared by all jobs of a disk; 0: no limit. Any
+ * thread. */
 struct vacuum_budget;
 int vacuum_budget_create(struct vacuum_budget **ret, struct os *os, uint64_t bytes_per_second);
 void vacuum_budget_destroy(struct vacuum_budget *budget); /* NULL is fine */
@@ -33,10 +35,10 @@ struct vacuum_progress {
     uint64_t bytes_total;   /* .dat length when it began */
     uint64_t source_offset; /* how far the copy has read */
     uint64_t bytes_copied, records_copied;
-    uint64_t bytes_reclaimed; /* garbage passed by so far; after a commit: what the .dat shrank by */
+    uint64_t bytes_reclaimed; /* garbage passed by; after a commit: what the .dat shrank by */
     /* Only from volume_vacuum_progress: */
     enum vacuum_state state;
-    uint64_t live_bytes, live_records; /* when it began: what bytes_copied and records_copied head for */
+    uint64_t live_bytes, live_records; /* when it began: what the copied ones head for */
     uint64_t rows_replayed;
     uint64_t elapsed_ns;  /* since the copy began, or all of it when it has ended */
     uint64_t pause_ns;    /* longest time that the last commit made writers wait */
@@ -49,7 +51,7 @@ struct vacuum_damage { /* a record that failed its check; its bytes were carried
 #define VACUUM_DAMAGE_MAX 1000u /* that many are kept, all are counted */
 
 struct vacuum_options {
-    uint64_t preallocate; /* bytes to reserve for the new .dat, as the request asks; 0: what is needed */
+    uint64_t preallocate; /* bytes of the new .dat to reserve, as asked; 0: what is needed */
     uint64_t space_floor_bytes; /* of the disk, that must stay free */
     struct vacuum_budget *budget; /* NULL: no limit */
     /* Called on the worker thread about once a MiB as the copy moves on; non-zero cancels
@@ -58,17 +60,18 @@ struct vacuum_options {
     void *ctx;
 };
 
-/* Copies the live records to .cpd / .cpx, both synced. KELP_E_BUSY when a vacuum of it runs already (the
- * RPC answers success then). KELP_E_NO_SPACE says how much is missing. KELP_E_READ_ONLY for a volume
- * that is quarantined, corrupt or tiered. A completed copy that was not committed is dropped first. */
+/* Copies the live records to .cpd / .cpx, both synced. KELP_E_BUSY when a vacuum of it runs already
+ * (the RPC answers success then). KELP_E_NO_SPACE says how much is missing. KELP_E_READ_ONLY for a
+ * volume that is quarantined, corrupt or tiered. A completed copy that was not committed is dropped
+ * first. */
 int volume_vacuum_compact(struct volume *volume, const struct vacuum_options *options,
                           struct error *err);
-/* Replays what was written meanwhile, checks the digest, swaps. KELP_E_PRECONDITION without a completed
- * copy: nothing is touched. KELP_E_BUSY while one runs. Longest time that writers waited in
- * *ret_pause_ns (may be NULL; set on failure too, once writers had to wait). */
+/* Replays what was written meanwhile, checks the digest, swaps. KELP_E_PRECONDITION without a
+ * completed copy: nothing is touched. KELP_E_BUSY while one runs. Longest time that writers waited
+ * in *ret_pause_ns (may be NULL; set on failure too, once writers had to wait). */
 int volume_vacuum_commit(struct volume *volume, uint64_t *ret_pause_ns, struct error *err);
-/* Drops a completed copy; cancels a running one and waits for its end (below a second). Nothing to drop
- * is success. KELP_E_PRECONDITION while a commit that was decided waits for its renames. */
+/* Drops a completed copy; cancels a running one and waits for its end (below a second). Nothing to
+ * drop is success. KELP_E_PRECONDITION while a commit that was decided waits for its renames. */
 int volume_vacuum_cleanup(struct volume *volume, struct error *err);
 
 /* Of the running vacuum, else of the last one; all zero when there was none. */
@@ -78,7 +81,8 @@ void volume_vacuum_progress(struct volume *volume, struct vacuum_progress *ret);
 size_t volume_vacuum_damaged(struct volume *volume, struct vacuum_damage *ret, size_t max);
 
 /* Recovery at start: a pure function of the directory listing (spec 16.5), then its renames and
- * removals. Handles every base name in data_dir (and index_dir, may be NULL). Before volumes load. A
- * volume that fails does not keep the others from being recovered; the first error is returned. */
+ * removals. Handles every base name in data_dir (and index_dir, may be NULL). Before volumes load.
+ * A volume that fails does not keep the others from being recovered; the first error is
+ * returned. */
 int vacuum_recover_directory(struct os *os, const char *data_dir, const char *index_dir,
                              struct error *err);

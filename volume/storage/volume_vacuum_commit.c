@@ -1,14 +1,17 @@
 /* The commit: the rest of the replay, the decision, the swap.
  *
- *   without a lock   replay in rounds until little is left, fsync .cpd and .cpx, and again for what came
+ *   without a lock   replay in rounds until little is left, fsync .cpd and .cpx, and again for what
+ * came
  *                    in meanwhile
- *   append lock      replay the last rows, fsync, compare with the old generation, write .cpc and fsync
+ *   append lock      replay the last rows, fsync, compare with the old generation, write .cpc and
+ * fsync
  *                    it and the directory: decided; swap the pointer
  *   without a lock   rename .cpd and .cpx, fsync the directories, remove .cpc, fsync
  *
- * Readers never wait; writers wait for the middle part only. The marker makes the rest certain: appends
- * after the swap go to files that recovery will give their names. A failure before the marker leaves
- * the old generation as it was. A failed fsync is not tried again: the volume is quarantined.
+ * Readers never wait; writers wait for the middle part only. The marker makes the rest certain:
+ * appends after the swap go to files that recovery will give their names. A failure before the
+ * marker leaves the old generation as it was. A failed fsync is not tried again: the volume is
+ * quarantined.
  *
  * Runs on the worker. */
 #include "common/check.h"
@@ -62,8 +65,8 @@ static int compare(struct vacuum *v, struct error *err)
     if (old.live_count != next.live_count + expired.live_count ||
         old.live_record_bytes != next.live_record_bytes + expired.live_record_bytes)
         return error_set(err, KELP_E_CORRUPT,
-                         "the copy has %llu needles of %llu bytes, the volume %llu of %llu, %llu of "
-                         "%llu expired: nothing was changed",
+                         "the copy has %llu needles of %llu bytes, the volume %llu of %llu, %llu "
+                         "of %llu expired: nothing was changed",
                          (unsigned long long)next.live_count,
                          (unsigned long long)next.live_record_bytes,
                          (unsigned long long)old.live_count,
@@ -72,14 +75,14 @@ static int compare(struct vacuum *v, struct error *err)
                          (unsigned long long)expired.live_record_bytes);
     if (v->result.count != next.live_count || !vacuum_digest_equals(&v->source, &v->result))
         return error_set(err, KELP_E_CORRUPT,
-                         "the digest of the copy is %016llx, that of the volume %016llx: nothing was "
-                         "changed",
+                         "the digest of the copy is %016llx, that of the volume %016llx: nothing "
+                         "was changed",
                          (unsigned long long)v->result.sum, (unsigned long long)v->source.sum);
     return 0;
 }
 
-/* What was reserved and not used goes back; the age of the content, by which a volume with a TTL expires,
- * stays what it was. */
+/* What was reserved and not used goes back; the age of the content, by which a volume with a TTL
+ * expires, stays what it was. */
 static int settle_next(struct vacuum *v, struct error *err)
 {
     struct volume_generation *next = v->next;
@@ -95,8 +98,8 @@ static int settle_next(struct vacuum *v, struct error *err)
     return 0;
 }
 
-/* The decision. On failure the marker is taken back; *ret_is_stuck when that failed too: then the files
- * it speaks of must stay, for a start that finds it must find them. */
+/* The decision. On failure the marker is taken back; *ret_is_stuck when that failed too: then the
+ * files it speaks of must stay, for a start that finds it must find them. */
 static int write_marker(struct vacuum *v, bool *ret_is_sync, bool *ret_is_stuck, struct error *err)
 {
     struct os *os = v->volume->os;
@@ -149,8 +152,8 @@ static void end_pause(struct vacuum *v, int64_t since_ns, uint64_t *ret_pause_ns
     pthread_mutex_unlock(&v->progress_lock);
 }
 
-/* Whoever closes the old .dat frees its blocks, which takes time. Most readers are gone in a moment: wait
- * for them, so that it is this thread and not an event loop. */
+/* Whoever closes the old .dat frees its blocks, which takes time. Most readers are gone in a
+ * moment: wait for them, so that it is this thread and not an event loop. */
 static void outlive_readers(struct volume_generation *old)
 {
     struct timespec pause = {0, 1000000};

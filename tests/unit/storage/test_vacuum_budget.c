@@ -8,7 +8,8 @@
 
 #include <cmocka.h>
 
-static int64_t timed_take(struct vacuum_budget *budget, uint64_t bytes, const atomic_bool *cancelled)
+static int64_t timed_take(struct vacuum_budget *budget, uint64_t bytes,
+                          const atomic_bool *cancelled)
 {
     int64_t since = os_monotonic_ns(os_real());
     vacuum_budget_take(budget, bytes, cancelled);

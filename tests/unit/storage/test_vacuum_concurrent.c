@@ -1,5 +1,5 @@
-/* Writers and readers who never pause, and one vacuum after the other: each acknowledged change is seen at
- * once, through every swap, by the one who made it. */
+/* Writers and readers who never pause, and one vacuum after the other: each acknowledged change is
+ * seen at once, through every swap, by the one who made it. */
 #include "tests/fixtures/disk_os.h"
 #include "tests/fixtures/volume_fixture.h"
 #include "common/check.h"

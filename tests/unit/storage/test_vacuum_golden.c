@@ -1,4 +1,5 @@
-/* Volumes that SeaweedFS wrote are vacuumed, finished and rolled back; every record stays what it was. */
+/* Volumes that SeaweedFS wrote are vacuumed, finished and rolled back; every record stays what it
+ * was. */
 #include "tests/fixtures/disk_os.h"
 #include "tests/fixtures/volume_fixture.h"
 #include "common/file_id.h"
@@ -15,7 +16,8 @@
 
 #include <cmocka.h>
 
-#define TTL_OF_ITS_OWN 0x47u /* a needle with a TTL on a volume without one: SeaweedFS drops it, ours not */
+/* A needle with a TTL on a volume without one: SeaweedFS drops it, ours does not. */
+#define TTL_OF_ITS_OWN 0x47u
 
 struct record {
     uint64_t key;

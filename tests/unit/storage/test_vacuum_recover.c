@@ -59,9 +59,9 @@ static const char *text_of(struct os *on, const char *directory, const char *nam
 
 static void remove_all(struct os *on)
 {
-    static const char *const paths[] = {"/d/1.dat", "/d/1.cpd", "/d/1.cpc", "/d/1.idx", "/i/1.idx",
-                                        "/d/1.cpx", "/i/1.cpx", "/i/1.ldb", "/d/1.ldb", "/i/1.cpldb",
-                                        "/d/1.cpldb"};
+    static const char *const paths[] = {"/d/1.dat", "/d/1.cpd", "/d/1.cpc", "/d/1.idx",
+                                        "/i/1.idx", "/d/1.cpx", "/i/1.cpx", "/i/1.ldb",
+                                        "/d/1.ldb", "/i/1.cpldb", "/d/1.cpldb"};
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
         assert_int_equal(volume_file_remove(on, paths[i], NULL), 0);
 }
@@ -156,7 +156,8 @@ static void cut_off_at_any_call_goes_on_where_it_was(void **state)
             struct os *there = disk_os_get(after);
             struct error err;
             assert_int_equal(vacuum_recover_directory(there, "/d", "/i", &err), 0);
-            /* The .ldb may be gone before the names that explain it: it can always be made again. */
+            /* The .ldb may be gone before the names that explain it: it can always be made again.
+             * */
             if ((set & LDB) && !volume_file_exists(there, "/i/1.ldb"))
                 check_result(there, (set & ~(unsigned)LDB), "/i");
             else
