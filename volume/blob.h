@@ -32,7 +32,6 @@ struct blob {
     void (*work)(struct blob *blob); /* on the pool */
     void (*next)(struct blob *blob); /* on the loop afterwards */
     int code;
-    struct error err;
 };
 
 /* Lets go of the volume; needle and memory stay. */

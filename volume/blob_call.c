@@ -14,17 +14,25 @@ static uint64_t monotonic_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static void print_hex(char *text, uint64_t value, int digits)
+static void print_hex(char *text, uint64_t value, int digits, const char alphabet[17])
 {
     for (int i = digits - 1; i >= 0; i--, value >>= 4)
-        text[i] = "0123456789ABCDEF"[value & 15];
+        text[i] = alphabet[value & 15];
+}
+
+struct slice blob_call_etag(uint32_t checksum, char text[BLOB_ETAG_SIZE])
+{
+    text[0] = text[BLOB_ETAG_SIZE - 1] = '"';
+    print_hex(text + 1, checksum, 8, "0123456789abcdef");
+    return slice_of(text, BLOB_ETAG_SIZE);
 }
 
 /* The time in nanoseconds and eight random digits. */
 static struct slice make_request_id(struct blob_call *call)
 {
-    print_hex(call->request_id, (uint64_t)blob_call_now_ns(call), 16);
-    print_hex(call->request_id + 16, blob_lane_random(call->lane) >> 32, 8);
+    static const char digits[] = "0123456789ABCDEF";
+    print_hex(call->request_id, (uint64_t)blob_call_now_ns(call), 16, digits);
+    print_hex(call->request_id + 16, blob_lane_random(call->lane) >> 32, 8, digits);
     call->request_id[24] = 0;
     return slice_of(call->request_id, 24);
 }

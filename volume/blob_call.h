@@ -102,6 +102,10 @@ void blob_call_redirect(struct http_request *request, int status, struct slice l
 /* For those that stream or abort: the accounts of a call end here. `status` is for the metrics. */
 void blob_call_close(struct blob_call *call, int status);
 
+/* `"9a71bb4c"`, quotes included; the slice is of `text`. */
+#define BLOB_ETAG_SIZE 10
+struct slice blob_call_etag(uint32_t checksum, char text[BLOB_ETAG_SIZE]);
+
 /* The lane's scratch buffer, cleared; what is in it lasts until the next use. */
 struct buffer *blob_call_scratch(struct blob_call *call);
 /* A JSON writer over the scratch buffer. */

@@ -27,9 +27,7 @@ static bool is_not_modified(struct blob *blob, struct slice etag)
     if (modified > 0) {
         char date[HTTP_DATE_SIZE];
         http_date_format(modified, date);
-        struct slice text = slice_of(arena_strndup(request->arena, date, HTTP_DATE_SIZE - 1),
-                                     HTTP_DATE_SIZE - 1);
-        http_response_header(request, "Last-Modified", text);
+        http_response_header(request, "Last-Modified", slice_of(date, HTTP_DATE_SIZE - 1));
         int64_t since;
         struct slice condition = http_request_header(request, "If-Modified-Since");
         if (condition.len > 0 && http_date_parse(condition, &since) && since >= modified)
@@ -50,7 +48,7 @@ static bool client_takes_gzip(struct blob *blob)
 static void unpack(struct blob *blob)
 {
     size_t size;
-    blob->code = gzip_decompress(blob->needle.data, UNPACK_MAX, &blob->unpacked, &size, &blob->err);
+    blob->code = gzip_decompress(blob->needle.data, UNPACK_MAX, &blob->unpacked, &size, NULL);
     if (blob->code == 0)
         blob->content = slice_of(blob->unpacked, size);
 }
@@ -92,9 +90,8 @@ static void unpack_content(struct blob *blob)
 
 void blob_content_respond(struct blob *blob)
 {
-    char text[12];
-    snprintf(text, sizeof(text), "\"%08x\"", blob->needle.checksum);
-    struct slice etag = arena_slice(blob->call->request->arena, slice_of(text, 10));
+    char text[BLOB_ETAG_SIZE];
+    struct slice etag = blob_call_etag(blob->needle.checksum, text);
     if (is_not_modified(blob, etag)) {
         blob_reply_empty(blob, 304);
         return;

@@ -22,7 +22,7 @@ struct blob_delete {
     void *buffer; /* malloc'd */
     struct needle needle;
     struct blob_offload offload;
-    struct blob_peers peers;
+    struct blob_peers *peers; /* NULL when the volume has one copy, which is here */
     struct blob_append append;
     uint64_t size; /* that the reply tells */
     int code;
@@ -41,7 +41,8 @@ static void let_go(struct blob_delete *delete)
     delete->volume = NULL;
     free(delete->buffer);
     delete->buffer = NULL;
-    blob_peers_fini(&delete->peers);
+    if (delete->peers)
+        blob_peers_fini(delete->peers);
 }
 
 static void reply_size(struct blob_delete *delete, int status, uint64_t size)
@@ -68,7 +69,7 @@ static void fail(struct blob_delete *delete, const struct error *err)
 static void on_replicated(void *ctx, int code, const struct error *err)
 {
     struct blob_delete *delete = ctx;
-    blob_metrics_replicated(delete->call->http->metrics, false, delete->peers.locations->count - 1,
+    blob_metrics_replicated(delete->call->http->metrics, false, delete->peers->locations->count - 1,
                             code == 0);
     if (code != 0)
         fail(delete, err);
@@ -85,7 +86,7 @@ static void on_appended(struct blob_append *append)
         return;
     }
     delete->size = (uint64_t)append->request.body_size;
-    if (!delete->peers.locations) {
+    if (!delete->peers) {
         reply_size(delete, 202, delete->size);
         return;
     }
@@ -96,18 +97,12 @@ static void on_appended(struct blob_append *append)
         return;
     }
     struct replicator_target target;
-    blob_peers_target(&delete->peers, &target);
+    blob_peers_target(delete->peers, &target);
     replicator_delete(replicator, &target, on_replicated, delete);
 }
 
-static void on_peers(struct blob_peers *peers)
+static void append_tombstone(struct blob_delete *delete)
 {
-    struct blob_delete *delete =
-        (struct blob_delete *)((char *)peers - offsetof(struct blob_delete, peers));
-    if (peers->code != 0) {
-        fail(delete, &peers->err);
-        return;
-    }
     struct append_request *request = &delete->append.request;
     request->volume = delete->volume;
     request->kind = APPEND_DELETE;
@@ -120,6 +115,14 @@ static void on_peers(struct blob_peers *peers)
     blob_lane_append(delete->call->lane,
                      store_append_queue(delete->call->http->config.store, delete->volume),
                      &delete->append);
+}
+
+static void on_peers(struct blob_peers *peers)
+{
+    if (peers->code != 0)
+        fail(peers->user, &peers->err);
+    else
+        append_tombstone(peers->user);
 }
 
 /* ---- find and read ---- */
@@ -137,15 +140,19 @@ static void check(struct blob_delete *delete)
         blob_call_reply_error(delete->call, 400, "File Random Cookie does not match.");
         return;
     }
-    struct blob_peers *peers = &delete->peers;
+    unsigned copies = replica_placement_copies(volume_replica_placement(delete->volume));
+    if (copies == 1 || blob_call_query_is(delete->call, "type", "replicate")) {
+        append_tombstone(delete);
+        return;
+    }
+    struct blob_peers *peers = arena_calloc(delete->call->request->arena, sizeof(*peers));
+    delete->peers = peers;
     peers->call = delete->call;
     peers->volume_id = delete->volume_id;
-    peers->copies = replica_placement_copies(volume_replica_placement(delete->volume));
+    peers->copies = copies;
     peers->done = on_peers;
-    if (blob_call_query_is(delete->call, "type", "replicate"))
-        on_peers(peers);
-    else
-        blob_peers_find(peers);
+    peers->user = delete;
+    blob_peers_find(peers);
 }
 
 static int read_needle(struct blob_delete *delete, bool nowait)

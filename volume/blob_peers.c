@@ -1,5 +1,4 @@
-/* A volume with one copy that is here has no peers, and nobody is asked. Anything else is looked up. Too
- * few locations fail the request before anything is changed, and the cached answer is dropped, so that a
+/* Everything but a local volume with one copy is looked up. Too few locations fail the request before anything is changed, and the cached answer is dropped, so that a
  * replica that comes back is seen at once. Locations that are read-only do not count: a write there would
  * fail after it had been done here. */
 #include "volume/blob_peers.h"
@@ -45,7 +44,7 @@ void blob_peers_find(struct blob_peers *peers)
     struct volume_lookup *lookup = peers->call->http->config.lookup;
     peers->locations = NULL;
     peers->code = 0;
-    if (peers->copies == 1 || (!lookup && peers->copies == 0)) {
+    if (!lookup && peers->copies == 0) {
         peers->done(peers);
         return;
     }

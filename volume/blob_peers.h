@@ -11,13 +11,15 @@ struct blob_peers {
     bool is_write;    /* else a delete */
     struct volume_lookup_request lookup;
     void (*done)(struct blob_peers *peers);
+    void *user; /* of done */
     /* results */
     struct volume_locations *locations; /* for blob_peers_fini; NULL: no peers */
     int code;
     struct error err;
 };
 
-/* Fill in call, volume_id, copies, is_write and done, which is called once, possibly from within. */
+/* Fill in call, volume_id, copies, is_write and done, which is called once, possibly from within. Not for
+ * a local volume with one copy: that has no peers. */
 void blob_peers_find(struct blob_peers *peers);
 void blob_peers_fini(struct blob_peers *peers);
 

@@ -8,7 +8,6 @@
 #include "volume/blob_content.h"
 #include "volume/blob_remote.h"
 
-#include <stddef.h>
 #include <stdlib.h>
 
 /* Up to here a record is read in one piece. */
@@ -101,9 +100,7 @@ static void look_up(struct blob_call *call)
     struct volume_http *http = call->http;
     struct http_request *request = call->request;
     struct blob *blob = arena_alloc(request->arena, sizeof(*blob));
-    /* The error's text, the bulk of it, is left as it is. */
-    memset(blob, 0, offsetof(struct blob, err));
-    blob->call = call;
+    *blob = (struct blob){.call = call};
     blob_path_parse(request->path, &blob->path);
     if (volume_id_parse(blob->path.vid, &blob->volume_id, NULL) != 0 ||
         needle_id_parse(blob->path.fid, &blob->key, &blob->cookie, NULL) != 0) {
@@ -150,7 +147,7 @@ static void finish(struct blob *blob)
 
 static void read_record_waiting(struct blob *blob)
 {
-    blob->code = volume_read_record(&blob->read, blob->record, false, &blob->needle, &blob->err);
+    blob->code = volume_read_record(&blob->read, blob->record, false, &blob->needle, NULL);
 }
 
 static void load_whole(struct blob *blob)
@@ -187,7 +184,7 @@ static void finish_around(struct blob *blob)
 
 static void read_around_waiting(struct blob *blob)
 {
-    blob->code = volume_read_around(&blob->read, blob->around, false, &blob->needle, &blob->err);
+    blob->code = volume_read_around(&blob->read, blob->around, false, &blob->needle, NULL);
 }
 
 static void load_around(struct blob *blob)

@@ -13,7 +13,6 @@
 
 #include <inttypes.h>
 #include <stddef.h>
-#include <stdio.h>
 
 struct blob_write {
     struct blob_call *call;
@@ -21,11 +20,11 @@ struct blob_write {
     uint32_t volume_id;
     struct volume *volume; /* acquired while it is looked at or written to, else NULL */
     bool is_local, is_unchanged;
-    struct blob_peers peers;
+    struct blob_peers *peers; /* NULL when the volume has one copy, which is here */
     struct blob_append append;
     struct blob_offload offload;
     int code;
-    struct error err;
+    struct error *err; /* the append's: errors are large and there is one at a time */
 };
 
 static void parse(struct blob_write *write);
@@ -38,15 +37,15 @@ static void let_go(struct blob_write *write)
     if (write->volume)
         store_release(write->call->http->config.store, write->volume);
     write->volume = NULL;
-    blob_peers_fini(&write->peers);
+    if (write->peers)
+        blob_peers_fini(write->peers);
     blob_upload_fini(&write->upload);
 }
 
 static void fail(struct blob_write *write, int status, const struct error *err)
 {
-    struct error kept = *err; /* it may live in what is let go */
-    let_go(write);
-    blob_call_reply_failure(write->call, status, &kept);
+    let_go(write); /* the arena keeps what err points to */
+    blob_call_reply_failure(write->call, status, err);
 }
 
 static void reply(struct blob_write *write)
@@ -54,9 +53,8 @@ static void reply(struct blob_write *write)
     struct blob_call *call = write->call;
     struct http_request *request = call->request;
     struct needle *needle = &write->upload.needle;
-    char etag[12];
-    snprintf(etag, sizeof(etag), "\"%08x\"", needle->checksum);
-    http_response_header(request, "Etag", slice_of(etag, 10));
+    char etag[BLOB_ETAG_SIZE];
+    http_response_header(request, "Etag", blob_call_etag(needle->checksum, etag));
     http_response_header(request, "Content-Md5", write->upload.content_md5);
     let_go(write);
     if (write->is_unchanged) {
@@ -109,7 +107,8 @@ void blob_write_start(struct blob_call *call)
     write->volume = NULL;
     write->is_local = write->is_unchanged = false;
     write->upload.packed = NULL;
-    write->peers.locations = NULL;
+    write->peers = NULL;
+    write->err = &write->append.request.err;
     if (!in_flight_is_over(&http->uploads) || blob_call_query_is(call, "type", "replicate")) {
         parse(write);
         return;
@@ -127,7 +126,7 @@ static void digest(struct blob_offload *offload)
 {
     struct blob_write *write =
         (struct blob_write *)((char *)offload - offsetof(struct blob_write, offload));
-    write->code = blob_upload_digest(&write->upload, &write->err);
+    write->code = blob_upload_digest(&write->upload, write->err);
 }
 
 static void on_digested(struct blob_offload *offload)
@@ -135,7 +134,7 @@ static void on_digested(struct blob_offload *offload)
     struct blob_write *write =
         (struct blob_write *)((char *)offload - offsetof(struct blob_write, offload));
     if (write->code != 0)
-        fail(write, 400, &write->err);
+        fail(write, 400, write->err);
     else
         place(write);
 }
@@ -144,16 +143,16 @@ static int parse_all(struct blob_write *write)
 {
     struct slice path = write->call->request->path;
     struct blob_path parts;
-    int code = blob_upload_parse_form(write->call, &write->upload, &write->err);
+    int code = blob_upload_parse_form(write->call, &write->upload, write->err);
     if (code != 0)
         return code;
     blob_path_parse(path, &parts);
-    code = volume_id_parse(parts.vid, &write->volume_id, &write->err);
+    code = volume_id_parse(parts.vid, &write->volume_id, write->err);
     if (code == 0)
-        code = blob_upload_parse_body(write->call, &write->upload, &write->err);
+        code = blob_upload_parse_body(write->call, &write->upload, write->err);
     if (code == 0)
         code = needle_id_parse(blob_path_write_id(path), &write->upload.needle.key,
-                               &write->upload.needle.cookie, &write->err);
+                               &write->upload.needle.cookie, write->err);
     return code;
 }
 
@@ -165,7 +164,7 @@ static void parse(struct blob_write *write)
         in_flight_enter(&call->http->uploads, call->upload_bytes);
     }
     if (parse_all(write) != 0) {
-        fail(write, 400, &write->err);
+        fail(write, 400, write->err);
         return;
     }
     write->offload.work = digest;
@@ -174,8 +173,8 @@ static void parse(struct blob_write *write)
         digest(&write->offload);
         on_digested(&write->offload);
     } else if (blob_lane_offload(call->lane, &write->offload) != 0) {
-        error_set(&write->err, KELP_E_LIMIT, "too much waits to be compressed: try again later");
-        fail(write, 503, &write->err);
+        error_set(write->err, KELP_E_LIMIT, "too much waits to be compressed: try again later");
+        fail(write, 503, write->err);
     }
 }
 
@@ -185,31 +184,31 @@ static void on_replicated(void *ctx, int code, const struct error *err)
 {
     struct blob_write *write = ctx;
     struct volume_http *http = write->call->http;
-    blob_metrics_replicated(http->metrics, true, write->peers.locations->count - write->is_local,
+    blob_metrics_replicated(http->metrics, true, write->peers->locations->count - write->is_local,
                             code == 0);
     if (code == 0) {
         reply(write);
         return;
     }
     blob_metrics_event(http->metrics, BLOB_EVENT_WRITE_REPLICAS);
-    write->err = *err;
-    error_prefix(&write->err, "failed to write to replicas for volume %" PRIu32, write->volume_id);
-    fail(write, 500, &write->err);
+    *write->err = *err;
+    error_prefix(write->err, "failed to write to replicas for volume %" PRIu32, write->volume_id);
+    fail(write, 500, write->err);
 }
 
 static void replicate(struct blob_write *write)
 {
-    if (!write->peers.locations) {
+    if (!write->peers || !write->peers->locations) {
         reply(write);
         return;
     }
-    struct replicator *replicator = blob_lane_replicator(write->call->lane, &write->err);
+    struct replicator *replicator = blob_lane_replicator(write->call->lane, write->err);
     if (!replicator) {
-        fail(write, 500, &write->err);
+        fail(write, 500, write->err);
         return;
     }
     struct replicator_target target;
-    blob_peers_target(&write->peers, &target);
+    blob_peers_target(write->peers, &target);
     replicator_put(replicator, &target, &write->upload.needle, write->upload.content_md5,
                    write->upload.is_durable, on_replicated, write);
 }
@@ -222,8 +221,8 @@ static void on_appended(struct blob_append *append)
     write->volume = NULL;
     if (append->request.code != 0) {
         blob_metrics_event(write->call->http->metrics, BLOB_EVENT_WRITE_LOCAL);
-        error_prefix(&append->request.err, "failed to write to local disk");
-        fail(write, 500, &append->request.err);
+        error_prefix(write->err, "failed to write to local disk");
+        fail(write, 500, write->err);
         return;
     }
     write->is_unchanged = append->request.is_unchanged;
@@ -249,45 +248,51 @@ static void append_locally(struct blob_write *write)
                      &write->append);
 }
 
+static void fail_not_here(struct blob_write *write)
+{
+    error_set(write->err, KELP_E_NOT_FOUND, "volume %" PRIu32 " not found on %s", write->volume_id,
+              write->call->http->config.own_url);
+    fail(write, 500, write->err);
+}
+
 static void on_peers(struct blob_peers *peers)
 {
-    struct blob_write *write =
-        (struct blob_write *)((char *)peers - offsetof(struct blob_write, peers));
+    struct blob_write *write = peers->user;
+    struct replicator_target target;
     if (peers->code != 0) {
         fail(write, 500, &peers->err);
         return;
     }
-    if (write->is_local) {
-        append_locally(write);
-        return;
-    }
-    struct replicator_target target;
     blob_peers_target(peers, &target);
-    if (!peers->locations || replicator_peer_count(&target) == 0) {
-        error_set(&write->err, KELP_E_NOT_FOUND, "volume %" PRIu32 " not found on %s",
-                  write->volume_id, write->call->http->config.own_url);
-        fail(write, 500, &write->err);
-        return;
-    }
-    replicate(write);
+    if (write->is_local)
+        append_locally(write);
+    else if (replicator_peer_count(&target) == 0)
+        fail_not_here(write);
+    else
+        replicate(write);
 }
 
 static void place(struct blob_write *write)
 {
     struct blob_call *call = write->call;
-    struct blob_peers *peers = &write->peers;
     write->volume = store_acquire(call->http->config.store, write->volume_id);
     write->is_local = write->volume != NULL;
-    peers->call = call;
-    peers->volume_id = write->volume_id;
-    peers->is_write = true;
-    peers->done = on_peers;
-    peers->copies =
+    unsigned copies =
         write->volume ? replica_placement_copies(volume_replica_placement(write->volume)) : 0;
-    if (!write->upload.is_replicate) {
-        blob_peers_find(peers);
+    if (write->upload.is_replicate || copies == 1) {
+        if (write->is_local)
+            append_locally(write);
+        else
+            fail_not_here(write);
         return;
     }
-    peers->code = 0;
-    on_peers(peers);
+    struct blob_peers *peers = arena_alloc(call->request->arena, sizeof(*peers));
+    write->peers = peers;
+    peers->call = call;
+    peers->volume_id = write->volume_id;
+    peers->copies = copies;
+    peers->is_write = true;
+    peers->done = on_peers;
+    peers->user = write;
+    blob_peers_find(peers);
 }
