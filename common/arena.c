@@ -1,4 +1,4 @@
-/* Blocks of 4 KiB, larger ones on demand; reset keeps the first so that a keep-alive connection
+/* Blocks of 8 KiB, larger ones on demand; reset keeps the first so that a keep-alive connection
  * allocates nothing for an ordinary request. */
 #include "common/arena.h"
 
@@ -7,7 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-#define BLOCK_SIZE 4096u
+#define BLOCK_SIZE 8192u
 
 struct arena_block {
     struct arena_block *older;
