@@ -279,7 +279,7 @@ int needle_parse(const uint8_t *record, size_t record_size, uint8_t version, int
         data_size = version == 1 ? (uint64_t)expected_size : load_be32(record + NEEDLE_HEADER_SIZE);
     if (data_size > record_size - head_size)
         data_size = record_size - head_size; /* the call below finds it too long */
-    struct needle needle;
+    struct needle needle = {0};
     int code = needle_parse_around(record, record + head_size + data_size,
                                    record_size - head_size - data_size, version, expected_size,
                                    &needle, err);

@@ -2,8 +2,9 @@
  * for requests, the vacuum for its copy and its replay.
  *
  * It collects a batch of encoded records behind the generation's end and writes it in one go: the records
- * (one pwritev, the blobs are not copied), then fdatasync where asked, then the index rows (one pwritev), then the
- * needle index, then the new end. So nothing is visible before it is as safe as was asked. If any step
+ * (one pwritev, the blobs are not copied), then fdatasync where asked, then the index rows (one pwritev),
+ * then the new end and the needle index. The rows need no sync, they can be made again from the records;
+ * only empty blobs need one. So nothing is visible before it is as safe as was asked. If any step
  * fails, both files are cut back, and nothing of the batch is visible.
  *
  * One thread at a time; for a generation that is in use its owner holds the volume's append lock from

@@ -56,7 +56,7 @@ int volume_generation_create(struct volume_generation **ret, struct os *os, cons
                              const char *idx_path, const struct super_block *super_block,
                              uint8_t offset_bytes, uint64_t expected, struct error *err)
 {
-    struct volume_generation *generation;
+    struct volume_generation *generation = NULL;
     int code = allocate(&generation, os, dat_path, idx_path, err);
     if (code != 0)
         return code;
@@ -124,7 +124,7 @@ int volume_generation_open(struct volume_generation **ret, struct os *os, const 
                            const char *idx_path, bool is_writable, uint8_t offset_bytes,
                            struct error *err)
 {
-    struct volume_generation *generation;
+    struct volume_generation *generation = NULL;
     int code = allocate(&generation, os, dat_path, idx_path, err);
     if (code != 0)
         return code;

@@ -390,6 +390,24 @@ static void durable_answer_survives_a_power_loss(void **state)
     assert_int_equal(put(5, 1, "goes on").code, 0);
 }
 
+static void durable_empty_blob_survives_a_power_loss(void **state)
+{
+    struct needle needle = fixture_needle(3, 1, "", 0);
+    assert_int_equal(fixture_put(queue, volume, &needle, true).code, 0);
+    disk_os_lose_power(disk, DISK_DROP_ALL, 1);
+    volume_close(volume);
+    assert_int_equal(volume_open(&volume, &place, NULL, NULL), 0);
+    assert_true(has(3, ""));
+    needle.key = 4;
+    struct volume_stat before = stat_now();
+    fault_os_clear(fault);
+    fault_os_fail(fault, FAULT_FSYNC, 1, EIO, false);
+    assert_int_equal(fixture_put(queue, volume, &needle, true).code, KELP_E_IO);
+    assert_false(has(4, ""));
+    assert_int_equal(stat_now().idx_bytes, before.idx_bytes);
+    assert_int_equal(stat_now().read_only, VOLUME_RO_IO_ERROR);
+}
+
 static void unchanged_and_durable_is_made_safe(void **state)
 {
     struct needle needle = fixture_needle(3, 1, "safe", 4);
@@ -666,6 +684,7 @@ int main(void)
         T(same_key_in_one_batch_keeps_the_order),
         T(large_batches_are_written_in_parts),
         T(durable_answer_survives_a_power_loss),
+        T(durable_empty_blob_survives_a_power_loss),
         T(unchanged_and_durable_is_made_safe),
         T(full_disk_fails_the_batch_and_leaves_no_trace),
         T(short_writes_are_completed_or_cut),
