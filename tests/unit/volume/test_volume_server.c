@@ -5,9 +5,12 @@
 #include "tests/unit/volume/store_fixture.h"
 #include "volume/volume_server_internal.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static int setup(void **state)
 {
@@ -232,6 +235,30 @@ static void a_deleted_volume_is_told_at_once(void **state)
     fake_master_wait(&f->master, knows_deleted_delta, &s, "the deletion was told");
 }
 
+static void a_volume_whose_ttl_is_long_over_is_destroyed(void **state)
+{
+    struct server_fixture *f = *state;
+    struct store *store = f->server->store;
+    struct store_allocate request = {.id = 7, .ttl = {1, 1}}; /* a minute */
+    assert_int_equal(store_allocate_volume(store, &request, NULL), 0);
+    store_fixture_put(store, 7, 4711, 5, "hello");
+    struct search s = {.id = 7};
+    fake_master_wait(&f->master, knows_change, &s, "the volume was told");
+    assert_int_equal(store_unmount_volume(store, 7, NULL), 0);
+    char path[96];
+    snprintf(path, sizeof(path), "%s/7.dat", f->directory);
+    const struct timespec long_ago[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+    assert_int_equal(utimensat(AT_FDCWD, path, long_ago, 0), 0);
+    assert_int_equal(store_mount_volume(store, 7, NULL, NULL), 0);
+    s.from = fake_master_beat_count(&f->master);
+    fake_master_wait(&f->master, knows_deleted_delta, &s, "the expired volume was told as gone");
+    struct volume *volume;
+    while ((volume = store_acquire(store, 7)) != NULL)
+        store_release(store, volume);
+    assert_int_not_equal(store_mount_volume(store, 7, NULL, NULL), 0);
+    assert_int_not_equal(access(path, F_OK), 0);
+}
+
 static void the_full_list_comes_when_asked_for(void **state)
 {
     struct server_fixture *f = *state;
@@ -393,6 +420,7 @@ int main(void)
         STARTED(a_new_volume_is_told_at_once_and_in_full_with_the_next_beat),
         STARTED(what_is_written_is_told_with_the_next_beat),
         STARTED(a_deleted_volume_is_told_at_once),
+        STARTED(a_volume_whose_ttl_is_long_over_is_destroyed),
         STARTED(the_full_list_comes_when_asked_for),
         STARTED(a_lost_stream_is_opened_anew_with_the_full_list),
         TEST(a_follower_sends_the_server_on_to_the_leader),
