@@ -160,8 +160,9 @@ static int look_for_marker(struct volume *volume, bool *ret, struct error *err)
     return 0;
 }
 
-/* A marker that is on disk while no swap is pending is what a commit left that failed to write it
- * durably and failed to take it back. It must be gone for good before there is a new .cpd. */
+/* A marker while no swap is pending is what a commit left that failed to write it durably and
+ * failed to take it back. It must be gone for good before there is a new .cpd, also when it cannot
+ * be seen. */
 static int clear_marker(struct volume *volume, struct error *err)
 {
     bool is_there = false;
@@ -169,9 +170,7 @@ static int clear_marker(struct volume *volume, struct error *err)
     if (code == 0 && is_there)
         code = volume_file_remove(volume->os, volume_files_path(&volume->files, VOLUME_FILE_CPC),
                                   err);
-    if (code == 0 && is_there)
-        code = os_sync_directory(volume->os, volume->files.data_dir, err);
-    return code;
+    return code == 0 ? os_sync_directory(volume->os, volume->files.data_dir, err) : code;
 }
 
 static void start_progress(struct vacuum *v)

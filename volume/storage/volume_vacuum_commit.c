@@ -98,8 +98,9 @@ static int settle_next(struct vacuum *v, struct error *err)
     return 0;
 }
 
-/* The decision. On failure the marker is taken back; *ret_is_stuck when that failed too: then the
- * files it speaks of must stay, for a start that finds it must find them. */
+/* The decision. If the marker cannot be made durable it is taken back; *ret_is_stuck when it is not
+ * sure that it is gone for good: then the files it speaks of must stay, for a start that finds it
+ * must find them. If it cannot be taken back it decides. */
 static int write_marker(struct vacuum *v, bool *ret_is_sync, bool *ret_is_stuck, struct error *err)
 {
     struct os *os = v->volume->os;
@@ -117,8 +118,9 @@ static int write_marker(struct vacuum *v, bool *ret_is_sync, bool *ret_is_stuck,
     if (code == 0)
         return 0;
     *ret_is_sync = true;
-    *ret_is_stuck = volume_file_remove(os, path, NULL) != 0 ||
-                    os_sync_directory(os, directory, NULL) != 0;
+    if (volume_file_remove(os, path, NULL) != 0)
+        return 0;
+    *ret_is_stuck = os_sync_directory(os, directory, NULL) != 0;
     return code;
 }
 

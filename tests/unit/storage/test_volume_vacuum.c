@@ -600,6 +600,44 @@ static void failed_fsync_in_the_commit_quarantines(void **state)
     check(&s->stage);
 }
 
+static void marker_that_is_not_durable_is_taken_back(void **state)
+{
+    struct scene *s = *state;
+    begin(s, NULL);
+    OK(stage_compact(&s->stage));
+    fault_os_fail(s->fault, FAULT_FSYNC, 1, EIO, true);
+    fault_os_only(s->fault, ".cpc");
+    assert_int_equal(stage_commit(&s->stage), KELP_E_IO);
+    assert_no_leftovers(s);
+    assert_int_equal(stat_of(s).compact_revision, 0);
+    assert_true(stat_of(s).read_only & VOLUME_RO_IO_ERROR);
+    OK(volume_mark_writable(s->stage.volume, &s->stage.err));
+    OK(stage_put(&s->stage, 60, 60));
+    reopen(s);
+    check(&s->stage);
+}
+
+static void marker_that_cannot_be_taken_back_decides(void **state)
+{
+    struct scene *s = *state;
+    begin(s, NULL);
+    OK(stage_compact(&s->stage));
+    fault_os_fail(s->fault, FAULT_FSYNC, 1, EIO, true);
+    fault_os_only(s->fault, ".cpc");
+    fault_os_fail(s->fault, FAULT_UNLINK, 1, EIO, true);
+    fault_os_only(s->fault, ".cpc");
+    stage_commit(&s->stage);
+    assert_int_equal(stat_of(s).compact_revision, 1);
+    assert_true(stat_of(s).read_only & VOLUME_RO_IO_ERROR);
+    OK(volume_mark_writable(s->stage.volume, &s->stage.err));
+    OK(stage_put(&s->stage, 60, 60));
+    stage_close(&s->stage);
+    fault_os_clear(s->fault);
+    OK(stage_open(&s->stage, s->os));
+    assert_no_leftovers(s);
+    check(&s->stage);
+}
+
 static void failed_rename_after_the_decision_serves_the_new_content(void **state)
 {
     struct scene *s = *state;
@@ -771,6 +809,8 @@ int main(void)
         CASE(restart_after_the_vacuum_leaves_a_damaged_record_alone),
         CASE(device_error_while_copying_aborts),
         CASE(failed_fsync_in_the_commit_quarantines),
+        CASE(marker_that_is_not_durable_is_taken_back),
+        CASE(marker_that_cannot_be_taken_back_decides),
         CASE(failed_rename_after_the_decision_serves_the_new_content),
         CASE(failed_rename_is_completed_by_the_next_start),
         CASE(read_only_volume_is_vacuumed),
