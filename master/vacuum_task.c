@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#define DRAIN_NS            INT64_C(30000000000)
+#define DRAIN_NS            INT64_C(1000000000)
 #define DRAINED_BYTES       (UINT64_C(2) << 20)
 #define MINUTE_MS           60000u
 #define SERVER_GONE_STATUS  RPC_UNAVAILABLE
@@ -244,7 +244,8 @@ static void finish_checking(struct vacuum_task *job)
 static void compact_next(struct vacuum_task *job, size_t from);
 
 /* Keys that were handed out for this volume may still be on their way; new ones are stopped, and a
- * short while is given to those. */
+ * moment is given to those. The peer waits up to 30 s here; what comes later is replayed at the commit
+ * anyway, so a long wait would only delay the space that the user waits for. */
 static void try_drained(struct vacuum_task *job, int64_t now_ns)
 {
     struct cluster *cluster = job->config->cluster;
