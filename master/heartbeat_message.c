@@ -30,6 +30,7 @@ static const struct volume_record *read_volumes(struct arena *arena, size_t coun
             .replica_placement = v->replica_placement,
             .version = v->version,
             .read_only = v->read_only,
+            .read_only_reasons = v->read_only_reasons,
             .read_only_can_delete = v->read_only_can_delete,
         };
     }

@@ -13,7 +13,8 @@ struct told {
     uint64_t place; /* disk id << 32 | volume id */
     uint64_t hash;
     uint64_t round;
-    bool is_stale; /* tell it again even if the hash is the same */
+    uint32_t read_only_reasons; /* not part of the hash */
+    bool is_stale;              /* tell it again even if the hash is the same */
     char *collection, *disk_type;
     MasterPb__VolumeShortInformationMessage brief;
     UT_hash_handle hh;
@@ -55,6 +56,7 @@ void heartbeat_describe(MasterPb__VolumeInformationMessage *ret, uint32_t id,
     ret->delete_count = stat->deletion_count;
     ret->deleted_byte_count = stat->deletion_bytes;
     ret->read_only = stat->read_only != 0;
+    ret->read_only_reasons = stat->read_only;
     ret->read_only_can_delete =
         (stat->read_only & (VOLUME_RO_OPERATOR_CAN_DELETE | VOLUME_RO_TIERED)) != 0;
     ret->replica_placement = replica_placement_to_byte(stat->replica_placement);
@@ -166,9 +168,11 @@ static bool remember(struct heartbeat_memory *memory,
         HASH_ADD(hh, memory->table, place, sizeof(told->place), told);
     }
     told->round = memory->round;
-    if (!is_new && told->hash == hash && !told->is_stale)
+    if (!is_new && told->hash == hash && !told->is_stale &&
+        told->read_only_reasons == volume->read_only_reasons)
         return false;
     told->hash = hash;
+    told->read_only_reasons = volume->read_only_reasons;
     told->is_stale = false;
     free(told->collection);
     free(told->disk_type);

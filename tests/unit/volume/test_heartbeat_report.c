@@ -178,6 +178,21 @@ static void a_volume_whose_delta_was_queued_is_told_again(void **state)
     assert_int_equal(f->beat.n_changed_volumes, 1);
 }
 
+static void a_new_reason_to_be_read_only_is_told(void **state)
+{
+    struct fixture *f = *state;
+    MasterPb__VolumeInformationMessage volumes[] = {make_volume(1, 8)};
+    volumes[0].read_only = true;
+    volumes[0].read_only_reasons = VOLUME_RO_LOW_SPACE;
+    report(f, volumes, 1);
+    uint64_t digest = f->beat.volume_digest;
+    heartbeat_memory_accept(f->memory);
+    volumes[0].read_only_reasons = VOLUME_RO_OPERATOR;
+    report(f, volumes, 1);
+    assert_int_equal(f->beat.n_changed_volumes, 1);
+    assert_true(f->beat.volume_digest == digest); /* the peer's masters do not know of reasons */
+}
+
 static void a_new_stream_starts_from_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -264,6 +279,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_volume_whose_delta_was_queued_is_told_again, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_new_reason_to_be_read_only_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(a_new_stream_starts_from_nothing, setup, teardown),
         cmocka_unit_test(expired_volumes_are_hidden_then_destroyed),
         cmocka_unit_test(nothing_expires_without_limit_content_or_ttl),
