@@ -9,10 +9,14 @@ void content_disposition_format(struct buffer *out, bool is_attachment, struct s
     media_type_append_param(out, "filename", filename);
 }
 
+static bool is_separator(char c) { return c == '/' || c == '\\'; }
+
 struct slice content_disposition_base_name(struct slice name)
 {
+    while (name.len > 0 && is_separator(name.ptr[name.len - 1]))
+        name.len--;
     for (size_t i = name.len; i > 0; i--)
-        if (name.ptr[i - 1] == '/' || name.ptr[i - 1] == '\\')
+        if (is_separator(name.ptr[i - 1]))
             return slice_from(name, i);
     return name;
 }

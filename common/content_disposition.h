@@ -12,5 +12,5 @@ void content_disposition_format(struct buffer *out, bool is_attachment, struct s
  * segment of the URL path is to be used instead. */
 struct slice content_disposition_raw_name(struct arena *arena, struct slice header);
 
-/* The part after the last '/' or '\', as the peer takes file names of multipart parts. */
+/* The part after the last '/' or '\' that something follows, as the peer takes names of files. */
 struct slice content_disposition_base_name(struct slice name);

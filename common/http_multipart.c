@@ -148,7 +148,7 @@ static int take_header(struct reader *r, struct part_header *ret, struct error *
     struct slice line, name = {NULL, 0}, value = {NULL, 0};
     for (;;) {
         if (!take_line(&r->rest, &line))
-            return torn(err);
+            return error_set(err, KELP_E_INVALID, "EOF");
         bool is_folded = line.len > 0 && is_blank(line.ptr[0]) && name.ptr;
         if (is_folded) {
             struct slice more = trim(line);
@@ -162,7 +162,7 @@ static int take_header(struct reader *r, struct part_header *ret, struct error *
             return 0;
         ptrdiff_t colon = slice_find(line, ':');
         if (colon <= 0)
-            return error_set(err, KELP_E_INVALID, "malformed MIME header line: %.*s",
+            return error_set(err, KELP_E_INVALID, "malformed MIME header: missing colon: \"%.*s\"",
                              (int)(line.len < 100 ? line.len : 100), line.ptr);
         name = trim(slice_until(line, (size_t)colon));
         value = trim(slice_from(line, (size_t)colon + 1));
@@ -210,12 +210,11 @@ static struct slice decode_quoted_printable(struct arena *arena, struct slice da
     return slice_of(out, n);
 }
 
-static int take_part(struct reader *r, struct http_multipart_part *ret, struct error *err)
+/* The part whose header was taken, up to and with the boundary that ends it. */
+static int take_part(struct reader *r, const struct part_header *taken, struct http_multipart_part *ret,
+                     struct error *err)
 {
-    struct part_header header;
-    int code = take_header(r, &header, err);
-    if (code < 0)
-        return code;
+    struct part_header header = *taken;
     struct http_multipart_part part = {.content_type = header.content_type,
                                        .content_md5 = header.content_md5,
                                        .content_encoding = header.content_encoding};
@@ -261,20 +260,26 @@ int http_multipart_parse(struct arena *arena, struct slice content_type, struct 
         return found == FOUND_END ? error_set(err, KELP_E_INVALID, "EOF") : no_more_parts(err);
     if (r.newline.len == 1)
         r.delimiter = slice_from(r.delimiter, 1);
-    struct http_multipart_part first, later;
-    code = take_part(&r, &first, err);
+    struct part_header header;
+    struct http_multipart_part part, later;
+    code = take_header(&r, &header, err);
+    if (code == 0)
+        code = take_part(&r, &header, &part, err);
     if (code < 0)
         return code;
-    *ret = first;
-    if (first.filename.len > 0)
-        return 0;
-    /* The peer looks through the rest for a part with a file name, and stops at whatever is wrong. */
-    while (after_boundary(&r, false) == FOUND_PART && take_part(&r, &later, NULL) == 0) {
-        if (later.filename.len > 0) {
-            *ret = later;
+    /* The peer looks through the rest for a part with a file name. What is wrong there ends the search,
+     * but when it has found one, its data has to be whole. */
+    while (part.filename.len == 0 && after_boundary(&r, false) == FOUND_PART &&
+           take_header(&r, &header, NULL) == 0) {
+        code = take_part(&r, &header, &later, err);
+        if (code < 0 && filename_of(arena, header.disposition).len > 0)
+            return code;
+        if (code < 0)
             break;
-        }
+        if (later.filename.len > 0)
+            part = later;
     }
+    *ret = part;
     return 0;
 }
 

@@ -164,6 +164,46 @@ static bool has_bad_line(const char *data, size_t size, char last)
     return false;
 }
 
+static bool check_lines(struct http_connection *connection, const char *data, size_t size)
+{
+    if (size == 0)
+        return true;
+    bool is_bad = has_bad_line(data, size, connection->overhead_bytes ? connection->last_byte : 0);
+    connection->last_byte = data[size - 1];
+    if (is_bad)
+        fail(connection, 400, "bad line end or folded line in the request header");
+    return !is_bad;
+}
+
+/* How many bytes of the request line are no ASCII. llhttp refuses them, but curl and others send file
+ * names as they are, and the peer takes them. */
+static size_t count_raw_bytes(const char *data, size_t size)
+{
+    const char *end = memchr(data, '\n', size);
+    size_t count = 0;
+    for (const char *at = data, *stop = end ? end : data + size; at < stop; at++)
+        count += (unsigned char)*at >= 0x80;
+    return count;
+}
+
+/* A copy with those bytes percent-encoded, which is what they stand for. */
+static char *encode_raw_bytes(struct arena *arena, const char *data, size_t size, size_t raw_count)
+{
+    char *copy = arena_alloc(arena, size + 2 * raw_count), *out = copy;
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)data[i];
+        if (c < 0x80 || raw_count == 0) {
+            *out++ = data[i];
+            continue;
+        }
+        raw_count--;
+        *out++ = '%';
+        *out++ = "0123456789ABCDEF"[c >> 4];
+        *out++ = "0123456789ABCDEF"[c & 15];
+    }
+    return copy;
+}
+
 void http_parser_start(struct http_connection *connection)
 {
     /* llhttp takes the settings as non-const and never writes to them. */
@@ -197,6 +237,12 @@ size_t http_parser_execute(struct http_connection *connection, const char *data,
         if (is_head && size > room)
             size = room;
     }
+    struct http_exchange *x = connection->exchange;
+    size_t raw_count = is_head && x->target_length == 0 ? count_raw_bytes(data, size) : 0;
+    if (raw_count > 0) {
+        data = encode_raw_bytes(&x->arena, data, size, raw_count);
+        size += 2 * raw_count;
+    }
     if (connection->is_paused) {
         llhttp_resume(&connection->parser);
         connection->is_paused = false;
@@ -214,13 +260,9 @@ size_t http_parser_execute(struct http_connection *connection, const char *data,
         set_error(connection, code);
         *ret = HTTP_PARSER_ERROR;
     }
-    if (is_head && used > 0 && *ret != HTTP_PARSER_ERROR) {
-        if (has_bad_line(data, used, connection->overhead_bytes ? connection->last_byte : 0)) {
-            fail(connection, 400, "bad line end or folded line in the request header");
-            *ret = HTTP_PARSER_ERROR;
-        }
-        connection->last_byte = data[used - 1];
-    }
+    if (is_head && *ret != HTTP_PARSER_ERROR && !check_lines(connection, data, used))
+        *ret = HTTP_PARSER_ERROR;
+    used -= 2 * raw_count; /* an event comes after the request line, so all of them are in */
     if (connection->has_fed_body) /* a client that sends data is not cut off */
         connection->overhead_bytes = 0;
     else if (is_head || connection->is_chunked)

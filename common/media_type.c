@@ -205,7 +205,7 @@ static int check_type(struct slice type, struct error *err)
     if (rest.len == 0)
         return 0;
     if (rest.ptr[0] != '/')
-        return error_set(err, KELP_E_INVALID, "mime: unexpected content after media type");
+        return error_set(err, KELP_E_INVALID, "mime: expected slash after first token");
     rest = slice_from(rest, 1);
     if (take_token(&rest).len == 0)
         return error_set(err, KELP_E_INVALID, "mime: expected token after slash");

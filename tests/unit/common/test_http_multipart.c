@@ -88,10 +88,11 @@ static void says_what_is_wrong(void **state)
         {"", "multipart: NextPart: EOF"},
         {"nothing here", "multipart: NextPart: EOF"},
         {"--XX--\r\n", "EOF"},
-        {"--XX\r\nContent-Type: a/b\r\n", "unexpected EOF"},
+        {"--XX\r\nContent-Type: a/b\r\n", "EOF"},
         {"--XX\r\n\r\ndata without end", "unexpected EOF"},
         {"--XX\r\n\r\ndata\r\n--XY--", "unexpected EOF"},
-        {"--XX\r\nno colon\r\n\r\nx\r\n--XX--", "malformed MIME header line: no colon"},
+        {"--XX\r\n\r\nv\r\n--XX\r\nContent-Disposition: form-data; filename=a\r\n\r\noth", "unexpected EOF"},
+        {"--XX\r\nno colon\r\n\r\nx\r\n--XX--", "malformed MIME header: missing colon: \"no colon\""},
     };
     struct http_multipart_part p;
     struct error err;

@@ -51,6 +51,13 @@ static void shows_target_query_headers_and_peer(void **state)
     assert_non_null(strstr(a.head, "x-old: new\r\n"));
     assert_null(strstr(a.head, "X-Old: old"));
     free(a.body);
+    /* Names that nobody has encoded. */
+    client_say(&c, "GET /show?\xC3\xA4=\xC3\xB6 HTTP/1.1\r\nHost: a\r\nX-Test: \xC3\xBC\r\n\r\n"
+                   "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    client_read(&c, &a, false);
+    assert_non_null(strstr(a.body, "query=%C3%A4=%C3%B6\nx=\xC3\xBC\n"));
+    free(a.body);
+    client_expect(&c, 200, "hello");
     client_say(&c, "GET http://host:1/show HTTP/1.1\r\nHost: a\r\n\r\n");
     client_read(&c, &a, false);
     assert_non_null(strstr(a.body, "\npath=/show\n"));
