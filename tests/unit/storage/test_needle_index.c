@@ -199,9 +199,10 @@ static void empty_index_has_nothing_to_walk(void **state)
     needle_index_destroy(index);
 }
 
-/* ---- threads: keys 1..STILL never move, the rest comes and goes ---- */
+/* ---- threads: keys 1..STILL never move, the rest comes and goes; so many that a shard is walked in
+ * several pieces and grows in between ---- */
 
-enum { STILL = 5000, MOVING = 40000 };
+enum { STILL = 100000, MOVING = 200000 };
 static atomic_bool is_over;
 static atomic_uint failures;
 

@@ -182,6 +182,9 @@ static void dat_cut_at_every_byte_of_the_last_record(void **state)
             /* Only padding, or a little more of it, is missing. */
             assert_all_but(dat_end() == start ? KEYS : 0);
         }
+        struct os_stat st;
+        assert_int_equal(os_stat(os, "/d/1.dat", &st), 0);
+        assert_int_equal(st.size, dat_end());
         if (length % 16 == 0)
             assert_goes_on();
         assert_is_stable();
