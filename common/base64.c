@@ -1,5 +1,5 @@
-/* base64 on OpenSSL's block functions, with the strictness that they lack: they skip blanks and count the
- * padding as bytes. */
+/* base64 on OpenSSL's block functions, with the strictness that they lack: they skip blanks and
+ * count the padding as bytes. */
 #include "common/base64.h"
 
 #include "common/check.h"
@@ -11,8 +11,8 @@ void base64_encode(struct buffer *out, struct slice data)
     CHECK(data.len < INT32_MAX / 2);
     size_t room = (data.len + 2) / 3 * 4 + 1;
     CHECK(buffer_reserve(out, room) == 0);
-    int n = EVP_EncodeBlock((unsigned char *)out->data + out->length, (const unsigned char *)data.ptr,
-                            (int)data.len);
+    int n = EVP_EncodeBlock((unsigned char *)out->data + out->length,
+                            (const unsigned char *)data.ptr, (int)data.len);
     out->length += (size_t)n;
 }
 

@@ -8,8 +8,8 @@
 /* `inline; filename=a.txt`, `attachment; filename="3,01"`, `inline; filename*=utf-8''%C3%A4`. */
 void content_disposition_format(struct buffer *out, bool is_attachment, struct slice filename);
 
-/* The name in the header of a raw upload; empty (len 0) when there is none that counts, and the last
- * segment of the URL path is to be used instead. */
+/* The name in the header of a raw upload; empty (len 0) when there is none that counts, and the
+ * last segment of the URL path is to be used instead. */
 struct slice content_disposition_raw_name(struct arena *arena, struct slice header);
 
 /* The part after the last '/' or '\' that something follows, as the peer takes names of files. */

@@ -1,5 +1,5 @@
-/* gzip on zlib. Output grows by doubling, with the limit as the last step, so neither a bomb nor a lie
- * about the size costs more than what the caller allowed. */
+/* gzip on zlib. Output grows by doubling, with the limit as the last step, so neither a bomb nor a
+ * lie about the size costs more than what the caller allowed. */
 #include "common/gzip.h"
 
 #include "common/check.h"

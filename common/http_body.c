@@ -1,6 +1,6 @@
-/* Bodies are collected whole, since a write has to be complete before it touches a volume. A body of
- * announced length gets its exact block at once (pages that are not filled cost nothing yet), and the
- * account refuses the one that would be too much before it has been sent. */
+/* Bodies are collected whole, since a write has to be complete before it touches a volume. A body
+ * of announced length gets its exact block at once (pages that are not filled cost nothing yet),
+ * and the account refuses the one that would be too much before it has been sent. */
 #include "common/http_body.h"
 
 #include <stdlib.h>

@@ -1,12 +1,12 @@
 /* The HTTP client.
  *
- * One curl multi handle does the work for asynchronous calls, driven by uv_poll and uv_timer on the loop;
- * another one, made when it is first needed, for blocking calls, driven by curl_multi_poll. Both keep
- * their connections. A call ends through `end_call`, whoever drives it, and a stalled one is noticed by a
- * clock that each moved byte sets back.
+ * One curl multi handle does the work for asynchronous calls, driven by uv_poll and uv_timer on the
+ * loop; another one, made when it is first needed, for blocking calls, driven by curl_multi_poll.
+ * Both keep their connections. A call ends through `end_call`, whoever drives it, and a stalled one
+ * is noticed by a clock that each moved byte sets back.
  *
- * Runs on: the loop's thread for asynchronous calls, the caller's thread for blocking ones; a lock keeps
- * blocking callers apart. */
+ * Runs on: the loop's thread for asynchronous calls, the caller's thread for blocking ones; a lock
+ * keeps blocking callers apart. */
 #include "common/http_client.h"
 
 #include "common/arena.h"
@@ -75,7 +75,8 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* --- one call ----------------------------------------------------------------------------------- */
+/* --- one call -----------------------------------------------------------------------------------
+ */
 
 static size_t on_upload(char *to, size_t size, size_t count, void *ctx)
 {
@@ -173,7 +174,8 @@ static void add_header_line(struct call *call, const char *name, const char *val
 static void set_method(struct call *call, const struct http_client_request *request)
 {
     CURL *easy = call->easy;
-    bool may_have_body = strcmp(request->method, "POST") == 0 || strcmp(request->method, "PUT") == 0;
+    bool may_have_body =
+        strcmp(request->method, "POST") == 0 || strcmp(request->method, "PUT") == 0;
     if (strcmp(request->method, "HEAD") == 0) {
         curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
     } else if (request->body.ptr || may_have_body) {
@@ -189,7 +191,8 @@ static void set_method(struct call *call, const struct http_client_request *requ
     }
 }
 
-static struct call *call_create(struct http_client *client, const struct http_client_request *request)
+static struct call *call_create(struct http_client *client,
+                                const struct http_client_request *request)
 {
     struct call *call = must(calloc(1, sizeof(*call)));
     call->client = client;
@@ -276,7 +279,8 @@ static int take_outcome(struct call *call, struct http_client_response *ret, str
     return 0;
 }
 
-/* --- asynchronous ------------------------------------------------------------------------------- */
+/* --- asynchronous -------------------------------------------------------------------------------
+ */
 
 static void unlink_call(struct call *call)
 {
@@ -475,7 +479,8 @@ void http_client_send(struct http_client *client, const struct http_client_reque
     CHECK(curl_multi_add_handle(client->multi, call->easy) == CURLM_OK);
 }
 
-/* --- blocking ----------------------------------------------------------------------------------- */
+/* --- blocking -----------------------------------------------------------------------------------
+ */
 
 static void drive(CURLM *multi, struct call *call)
 {
@@ -534,7 +539,8 @@ void http_client_response_fini(struct http_client_response *response)
     *response = (struct http_client_response){0};
 }
 
-const char *http_client_response_header(const struct http_client_response *response, const char *name)
+const char *http_client_response_header(const struct http_client_response *response,
+                                        const char *name)
 {
     for (size_t i = 0; i < response->header_count; i++)
         if (strcasecmp(response->headers[i].name, name) == 0)

@@ -43,14 +43,14 @@ int http_client_create(struct http_client **ret, struct loop *loop, struct error
 /* Loop thread for one with a loop; running calls end with KELP_E_CANCELLED. */
 void http_client_destroy(struct http_client *client);
 
-/* Loop thread. Headers and url are copied, the body is borrowed. `done` is called exactly once, later,
- * on the loop; the response is valid during the call only. */
+/* Loop thread. Headers and url are copied, the body is borrowed. `done` is called exactly once,
+ * later, on the loop; the response is valid during the call only. */
 void http_client_send(struct http_client *client, const struct http_client_request *request,
                       http_client_done *done, void *ctx);
 
 /* Any thread but a loop's; blocks. Calls on one client take turns, so give each thread its own. On
- * success fills *ret; http_client_response_fini it. Any HTTP status is a success; a server that cannot
- * be reached is KELP_E_UNAVAILABLE, a body over the limit KELP_E_TOO_LARGE. */
+ * success fills *ret; http_client_response_fini it. Any HTTP status is a success; a server that
+ * cannot be reached is KELP_E_UNAVAILABLE, a body over the limit KELP_E_TOO_LARGE. */
 int http_client_fetch(struct http_client *client, const struct http_client_request *request,
                       struct http_client_response *ret, struct error *err);
 void http_client_response_fini(struct http_client_response *response);

@@ -1,8 +1,8 @@
 /* The end of a connection.
  *
- * A client that is still sending when we close would get a reset, often before it has read our answer.
- * So after an answer that came early we shut down our side only, drop what still comes, up to a bound,
- * and close when the client does. */
+ * A client that is still sending when we close would get a reset, often before it has read our
+ * answer. So after an answer that came early we shut down our side only, drop what still comes, up
+ * to a bound, and close when the client does. */
 #include "common/http_closing.h"
 
 #include "common/http_lane.h"
@@ -83,7 +83,8 @@ void http_closing_stop_parsing(struct http_connection *c)
     c->pending_start = c->pending_end = 0;
 }
 
-/* Answers by itself and closes. Not after a response has begun: then the connection is just closed. */
+/* Answers by itself and closes. Not after a response has begun: then the connection is just closed.
+ */
 void http_closing_refuse(struct http_connection *c, int status, const char *text)
 {
     struct http_exchange *x = c->exchange;

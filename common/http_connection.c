@@ -8,14 +8,14 @@
  *    |                         |                          |
  *    +-- bad input, limits, time-outs, no keep-alive --> LINGER (bytes are dropped) --> CLOSED
  *
- * While a request is handled the connection is still read, because that is how the end of a client is
- * noticed; what comes is kept, up to HTTP_PENDING_LIMIT, and then reading stops. LINGER shuts down our
- * side and drops what comes, so that a client that is still sending gets to read the answer instead of a
- * reset. Any state may go to CLOSED when the socket breaks; the exchange then lives on alone until its
- * handler has responded.
+ * While a request is handled the connection is still read, because that is how the end of a client
+ * is noticed; what comes is kept, up to HTTP_PENDING_LIMIT, and then reading stops. LINGER shuts
+ * down our side and drops what comes, so that a client that is still sending gets to read the
+ * answer instead of a reset. Any state may go to CLOSED when the socket breaks; the exchange then
+ * lives on alone until its handler has responded.
  *
- * Responses may be given from inside the parsing loop (is_parsing): then on_response_done only changes
- * the state and the loop goes on, so pipelined requests do not recurse. */
+ * Responses may be given from inside the parsing loop (is_parsing): then on_response_done only
+ * changes the state and the loop goes on, so pipelined requests do not recurse. */
 #include "common/http_connection.h"
 
 #include "common/check.h"
@@ -45,7 +45,8 @@ static void stop_reading(struct http_connection *c)
     c->is_reading = false;
 }
 
-/* --- parsing ------------------------------------------------------------------------------------ */
+/* --- parsing ------------------------------------------------------------------------------------
+ */
 
 static void send_continue(struct http_connection *c)
 {
@@ -189,7 +190,8 @@ static void rewait(struct http_connection *c)
     if (c->state == HTTP_CONNECTION_CLOSED)
         return;
     enum http_wait wait = wait_of(c);
-    if (wait != HTTP_WAIT_HEAD || c->wait != HTTP_WAIT_HEAD) /* its clock runs from the first byte */
+    if (wait != HTTP_WAIT_HEAD ||
+        c->wait != HTTP_WAIT_HEAD) /* its clock runs from the first byte */
         http_lane_wait(c, wait);
 }
 
@@ -241,7 +243,8 @@ static void resume(struct http_connection *c)
     rewait(c);
 }
 
-/* --- what the lane tells us --------------------------------------------------------------------- */
+/* --- what the lane tells us ---------------------------------------------------------------------
+ */
 
 static void on_response_done(struct http_connection *c)
 {
@@ -270,7 +273,8 @@ void http_connection_attach(struct http_lane *lane)
     lane->on_broken = http_closing_now;
 }
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading ------------------------------------------------------------------------------------
+ */
 
 static void read_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 {
@@ -353,7 +357,8 @@ void http_connection_accept(struct http_lane *lane)
     c->tcp.data = c;
     CHECK(uv_tcp_init(loop_uv(lane->loop), &c->tcp) == 0);
     http_lane_hold(lane);
-    unsigned before = atomic_fetch_add_explicit(&lane->shared->connections, 1, memory_order_relaxed);
+    unsigned before =
+        atomic_fetch_add_explicit(&lane->shared->connections, 1, memory_order_relaxed);
     if (uv_accept((uv_stream_t *)&lane->listener, (uv_stream_t *)&c->tcp) != 0) {
         http_closing_now(c);
         return;

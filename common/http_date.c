@@ -1,6 +1,6 @@
 /* Dates in HTTP headers. The calendar is computed here (days from civil, Howard Hinnant's public
- * algorithm) because strptime takes many more shapes than the one that is allowed, and depends on the
- * locale. */
+ * algorithm) because strptime takes many more shapes than the one that is allowed, and depends on
+ * the locale. */
 #include "common/http_date.h"
 
 #include <stdio.h>
@@ -67,8 +67,9 @@ bool http_date_parse(struct slice text, int64_t *ret_unix_seconds)
 {
     /* Mon, 02 Jan 2006 15:04:05 GMT */
     const char *s = text.ptr;
-    if (text.len != HTTP_DATE_SIZE - 1 || memcmp(s + 3, ", ", 2) != 0 || s[7] != ' ' || s[11] != ' ' ||
-        s[16] != ' ' || s[19] != ':' || s[22] != ':' || memcmp(s + 25, " GMT", 4) != 0)
+    if (text.len != HTTP_DATE_SIZE - 1 || memcmp(s + 3, ", ", 2) != 0 || s[7] != ' ' ||
+        s[11] != ' ' || s[16] != ' ' || s[19] != ':' || s[22] != ':' ||
+        memcmp(s + 25, " GMT", 4) != 0)
         return false;
     int day = parse_digits(s + 5, 2), month = find_name(s + 8, months, 12);
     int year = parse_digits(s + 12, 4), hour = parse_digits(s + 17, 2);

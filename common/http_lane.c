@@ -1,5 +1,5 @@
-/* The common goods of a loop's connections. An exchange is borrowed for the time of one request, so the
- * memory of arenas follows the number of requests in flight, not of connections. */
+/* The common goods of a loop's connections. An exchange is borrowed for the time of one request, so
+ * the memory of arenas follows the number of requests in flight, not of connections. */
 #include "common/http_lane.h"
 
 #include "common/check.h"

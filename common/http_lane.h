@@ -1,5 +1,5 @@
-/* What the connections of one loop share: exchanges to borrow, wait lists, the Date header. Loop thread
- * only. Internal to common/http_*.c. */
+/* What the connections of one loop share: exchanges to borrow, wait lists, the Date header. Loop
+ * thread only. Internal to common/http_*.c. */
 #pragma once
 
 #include "common/http_server_internal.h"

@@ -1,8 +1,8 @@
 /* Listening sockets.
  *
- * SO_REUSEPORT alone would let a second server of the same user join in silently and take half of the
- * connections. So the first socket binds and listens without it, which fails when anybody has the port,
- * and is opened to sharing only afterwards; the others then join it. */
+ * SO_REUSEPORT alone would let a second server of the same user join in silently and take half of
+ * the connections. So the first socket binds and listens without it, which fails when anybody has
+ * the port, and is opened to sharing only afterwards; the others then join it. */
 #include "common/http_listener.h"
 
 #include "common/check.h"
@@ -27,9 +27,10 @@ static int fail(struct error *err, int fd, int errnum, const char *bind_address,
 {
     if (fd >= 0)
         close(fd);
-    error_set_errno(err, errnum, "listen on %s:%u", bind_address && *bind_address ? bind_address : "*",
-                    port);
-    /* All that can go wrong here is for the operator to change: the port, the address, the rights. */
+    error_set_errno(err, errnum, "listen on %s:%u",
+                    bind_address && *bind_address ? bind_address : "*", port);
+    /* All that can go wrong here is for the operator to change: the port, the address, the rights.
+     */
     if (err)
         err->code = KELP_E_UNAVAILABLE;
     return KELP_E_UNAVAILABLE;
@@ -54,9 +55,11 @@ static int open_socket(const struct addrinfo *info, const union any_address *add
     return fd;
 }
 
-static int resolve(const char *bind_address, uint16_t port, struct addrinfo **ret, struct error *err)
+static int resolve(const char *bind_address, uint16_t port, struct addrinfo **ret,
+                   struct error *err)
 {
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     char service[8];
     snprintf(service, sizeof(service), "%u", port);
     bool is_any = !bind_address || !*bind_address;
@@ -84,7 +87,8 @@ static int open_all(const struct addrinfo *info, unsigned count, int *ret_fds, u
             getsockname(ret_fds[0], &address.any, &size);
         }
     }
-    *ret_port = ntohs(address.any.sa_family == AF_INET6 ? address.in6.sin6_port : address.in.sin_port);
+    *ret_port =
+        ntohs(address.any.sa_family == AF_INET6 ? address.in6.sin6_port : address.in.sin_port);
     return 0;
 }
 

@@ -1,8 +1,8 @@
 /* multipart/form-data bodies.
  *
- * A body is `--boundary CRLF header CRLF CRLF data CRLF--boundary ... CRLF--boundary--`. Line ends may be
- * bare LF throughout when the first one is, as Go's reader allows. Data is not copied; parts that nobody
- * wants are only walked over, with memmem. */
+ * A body is `--boundary CRLF header CRLF CRLF data CRLF--boundary ... CRLF--boundary--`. Line ends
+ * may be bare LF throughout when the first one is, as Go's reader allows. Data is not copied; parts
+ * that nobody wants are only walked over, with memmem. */
 #include "common/http_multipart.h"
 
 #include "common/content_disposition.h"
@@ -110,8 +110,8 @@ static bool take_data(struct reader *r, struct slice *ret)
             return false;
         struct slice after = slice_from(from, (size_t)(mark - from.ptr) + r->delimiter.len);
         /* Only a boundary when a blank, a line end or "--" follows; else it is data. */
-        if (after.len == 0 || is_blank(after.ptr[0]) || after.ptr[0] == '\r' || after.ptr[0] == '\n' ||
-            slice_starts(after, SLICE("--"))) {
+        if (after.len == 0 || is_blank(after.ptr[0]) || after.ptr[0] == '\r' ||
+            after.ptr[0] == '\n' || slice_starts(after, SLICE("--"))) {
             *ret = slice_until(body, (size_t)(mark - body.ptr));
             r->rest = after;
             return true;
@@ -211,8 +211,8 @@ static struct slice decode_quoted_printable(struct arena *arena, struct slice da
 }
 
 /* The part whose header was taken, up to and with the boundary that ends it. */
-static int take_part(struct reader *r, const struct part_header *taken, struct http_multipart_part *ret,
-                     struct error *err)
+static int take_part(struct reader *r, const struct part_header *taken,
+                     struct http_multipart_part *ret, struct error *err)
 {
     struct part_header header = *taken;
     struct http_multipart_part part = {.content_type = header.content_type,
@@ -267,8 +267,8 @@ int http_multipart_parse(struct arena *arena, struct slice content_type, struct 
         code = take_part(&r, &header, &part, err);
     if (code < 0)
         return code;
-    /* The peer looks through the rest for a part with a file name. What is wrong there ends the search,
-     * but when it has found one, its data has to be whole. */
+    /* The peer looks through the rest for a part with a file name. What is wrong there ends the
+     * search, but when it has found one, its data has to be whole. */
     while (part.filename.len == 0 && after_boundary(&r, false) == FOUND_PART &&
            take_header(&r, &header, NULL) == 0) {
         code = take_part(&r, &header, &later, err);

@@ -16,16 +16,16 @@ struct http_multipart_part {
 };
 
 /* Picks the part of a complete body that the peer would store: the first one, or, when that has no
- * file name, the first later one that has. KELP_E_INVALID with the peer's text: `request Content-Type
- * isn't multipart/form-data`, `no multipart boundary param in Content-Type`, `multipart: NextPart:
- * EOF`, `unexpected EOF`, ... */
+ * file name, the first later one that has. KELP_E_INVALID with the peer's text: `request
+ * Content-Type isn't multipart/form-data`, `no multipart boundary param in Content-Type`,
+ * `multipart: NextPart: EOF`, `unexpected EOF`, ... */
 int http_multipart_parse(struct arena *arena, struct slice content_type, struct slice body,
                          struct http_multipart_part *ret, struct error *err);
 
 /* Everything before the data of a body with one part named `file`; then append the data, then the
- * end. The request's Content-Type is "multipart/form-data; boundary=<boundary>". `boundary` is at most
- * 70 token characters that the data does not hold; draw it at random. Empty members are left out;
- * data and is_gzip are not looked at. */
+ * end. The request's Content-Type is "multipart/form-data; boundary=<boundary>". `boundary` is at
+ * most 70 token characters that the data does not hold; draw it at random. Empty members are left
+ * out; data and is_gzip are not looked at. */
 void http_multipart_begin(struct buffer *out, const char *boundary,
                           const struct http_multipart_part *part);
 void http_multipart_end(struct buffer *out, const char *boundary);

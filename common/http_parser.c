@@ -1,14 +1,14 @@
 /* The request parser.
  *
- * llhttp cuts the bytes into spans; a span that is split over two reads comes in two calls. All spans of
- * a header are gathered in one text in the exchange's arena, each with a terminator, and while that text
- * can still move, the header table holds offsets into it. When the header is complete they become
- * pointers.
+ * llhttp cuts the bytes into spans; a span that is split over two reads comes in two calls. All
+ * spans of a header are gathered in one text in the exchange's arena, each with a terminator, and
+ * while that text can still move, the header table holds offsets into it. When the header is
+ * complete they become pointers.
  *
- * llhttp is built strict and used with no lenient flag: it refuses two lengths, a length beside chunks,
- * other codings than chunked at the end, and blanks before the colon. Here we add: line ends and folded
- * lines, the limits (header bytes, header count, framing of chunks), the Host rule of RFC 9112, "chunked"
- * alone and only in HTTP/1.1, and no other versions than 1.0 and 1.1. */
+ * llhttp is built strict and used with no lenient flag: it refuses two lengths, a length beside
+ * chunks, other codings than chunked at the end, and blanks before the colon. Here we add: line
+ * ends and folded lines, the limits (header bytes, header count, framing of chunks), the Host rule
+ * of RFC 9112, "chunked" alone and only in HTTP/1.1, and no other versions than 1.0 and 1.1. */
 #include "common/http_parser.h"
 
 #include "common/check.h"
@@ -89,7 +89,8 @@ static int on_header_field_complete(llhttp_t *parser)
         x->headers = headers;
         x->header_capacity = capacity;
     }
-    x->headers[count].name = slice_of((char *)(uintptr_t)x->span_start, x->head_length - x->span_start);
+    x->headers[count].name =
+        slice_of((char *)(uintptr_t)x->span_start, x->head_length - x->span_start);
     append_head(x, "", 1);
     x->span_start = x->head_length;
     return 0;
@@ -148,8 +149,8 @@ static const llhttp_settings_t settings = {
     .on_message_complete = on_message_complete,
 };
 
-/* Line ends are CR LF and nothing else, and a line never goes on in the next: llhttp 8 lets folded lines
- * through. `last` is the byte before `data`. */
+/* Line ends are CR LF and nothing else, and a line never goes on in the next: llhttp 8 lets folded
+ * lines through. `last` is the byte before `data`. */
 static bool has_bad_line(const char *data, size_t size, char last)
 {
     if (last == '\n' && size > 0 && (data[0] == ' ' || data[0] == '\t'))
@@ -175,8 +176,8 @@ static bool check_lines(struct http_connection *connection, const char *data, si
     return !is_bad;
 }
 
-/* How many bytes of the request line are no ASCII. llhttp refuses them, but curl and others send file
- * names as they are, and the peer takes them. */
+/* How many bytes of the request line are no ASCII. llhttp refuses them, but curl and others send
+ * file names as they are, and the peer takes them. */
 static size_t count_raw_bytes(const char *data, size_t size)
 {
     const char *end = memchr(data, '\n', size);

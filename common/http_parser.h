@@ -12,10 +12,10 @@ enum http_parser_event {
 };
 
 void http_parser_start(struct http_connection *connection);
-/* Feeds bytes of the state HEAD, BODY or DISCARD and stops at the first event; returns how many were
- * used. In HEAD an exchange must be there; in DISCARD body bytes are dropped. */
+/* Feeds bytes of the state HEAD, BODY or DISCARD and stops at the first event; returns how many
+ * were used. In HEAD an exchange must be there; in DISCARD body bytes are dropped. */
 size_t http_parser_execute(struct http_connection *connection, const char *data, size_t size,
                            enum http_parser_event *ret);
-/* After HTTP_PARSER_HEAD: fills the public part of the request. 0, or -1 with fail_status and fail_text
- * set (*detail may then hold the text's storage: an error object of the caller). */
+/* After HTTP_PARSER_HEAD: fills the public part of the request. 0, or -1 with fail_status and
+ * fail_text set (*detail may then hold the text's storage: an error object of the caller). */
 int http_parser_finish_head(struct http_connection *connection, struct error *detail);

@@ -1,6 +1,6 @@
-/* Range headers, as the released peer takes them: a list that starts with exactly "bytes=", items that lie
- * wholly behind the end are dropped, anything malformed makes the whole header invalid. Where the peer lets
- * a negative suffix through to a broken answer, this says invalid. */
+/* Range headers, as the released peer takes them: a list that starts with exactly "bytes=", items
+ * that lie wholly behind the end are dropped, anything malformed makes the whole header invalid.
+ * Where the peer lets a negative suffix through to a broken answer, this says invalid. */
 #include "common/http_range.h"
 
 #include <inttypes.h>
@@ -129,13 +129,15 @@ struct slice http_range_unsatisfied(struct arena *arena, uint64_t size)
 }
 
 #define PART_HEAD                                                                                  \
-    "%s--%s\r\nContent-Range: bytes %" PRIu64 "-%" PRId64 "/%" PRIu64 "\r\nContent-Type: %.*s\r\n\r\n"
+    "%s--%s\r\nContent-Range: bytes %" PRIu64 "-%" PRId64 "/%" PRIu64                              \
+    "\r\nContent-Type: %.*s\r\n\r\n"
 #define PART_HEAD_ARGUMENTS(index, boundary, range, size, mime)                                    \
     (index) > 0 ? "\r\n" : "", boundary, (range).start,                                            \
         (int64_t)((range).start + (range).length) - 1, size, (int)(mime).len, (mime).ptr
 
-struct slice http_range_part_head(struct arena *arena, const struct http_range_set *set, size_t index,
-                                  uint64_t size, struct slice mime, const char *boundary)
+struct slice http_range_part_head(struct arena *arena, const struct http_range_set *set,
+                                  size_t index, uint64_t size, struct slice mime,
+                                  const char *boundary)
 {
     struct http_range range = set->ranges[index];
     if (mime.len == 0)
@@ -157,7 +159,8 @@ uint64_t http_range_multipart_length(const struct http_range_set *set, uint64_t 
     uint64_t total = strlen(boundary) + 8;
     for (size_t i = 0; i < set->count; i++) {
         struct http_range range = set->ranges[i];
-        int head = snprintf(NULL, 0, PART_HEAD, PART_HEAD_ARGUMENTS(i, boundary, range, size, mime));
+        int head =
+            snprintf(NULL, 0, PART_HEAD, PART_HEAD_ARGUMENTS(i, boundary, range, size, mime));
         total += (uint64_t)head + range.length;
     }
     return total;

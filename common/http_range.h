@@ -5,8 +5,8 @@
 #include "common/arena.h"
 
 enum http_range_outcome {
-    HTTP_RANGE_NONE,       /* no Range header: 200 with all of it */
-    HTTP_RANGE_EMPTY,      /* 200, no body, Content-Length: 0 (no items, or more bytes than there are) */
+    HTTP_RANGE_NONE,  /* no Range header: 200 with all of it */
+    HTTP_RANGE_EMPTY, /* 200, no body, Content-Length: 0 (no items, or more bytes than there are) */
     HTTP_RANGE_SINGLE,     /* 206 with ranges[0] */
     HTTP_RANGE_MULTIPLE,   /* 206 multipart/byteranges */
     HTTP_RANGE_INVALID,    /* 416, "invalid range\n", text/plain; charset=utf-8, nosniff */
@@ -34,8 +34,9 @@ struct slice http_range_unsatisfied(struct arena *arena, uint64_t size);
 
 /* What comes before the data of part `index` (with the line break that ends the part before), what
  * comes after the last, and the length of the whole body. `mime` may be empty. */
-struct slice http_range_part_head(struct arena *arena, const struct http_range_set *set, size_t index,
-                                  uint64_t size, struct slice mime, const char *boundary);
+struct slice http_range_part_head(struct arena *arena, const struct http_range_set *set,
+                                  size_t index, uint64_t size, struct slice mime,
+                                  const char *boundary);
 struct slice http_range_multipart_end(struct arena *arena, const char *boundary);
 uint64_t http_range_multipart_length(const struct http_range_set *set, uint64_t size,
                                      struct slice mime, const char *boundary);

@@ -2,8 +2,8 @@
  *
  * Header and body go out in one writev, at once when the socket takes it (uv_try_write, which saves
  * arming epoll), and by uv_write for what is left. Bodies are never copied. Nobody reads the next
- * request before the response is out, so a slow reader holds one response, or one piece of a streamed
- * one.
+ * request before the response is out, so a slow reader holds one response, or one piece of a
+ * streamed one.
  *
  * A response to a client that has gone does nothing but release what it was given. */
 #include "common/http_response.h"
@@ -15,7 +15,8 @@
 
 #include <stdlib.h>
 
-/* --- headers ------------------------------------------------------------------------------------ */
+/* --- headers ------------------------------------------------------------------------------------
+ */
 
 static bool is_token(struct slice name)
 {
@@ -88,8 +89,8 @@ static char *put_uint(char *at, uint64_t value)
     return put(at, digits + sizeof(digits) - n, n);
 }
 
-/* The connection goes on when the client wants it, the server stays, and the rest of a body that nobody
- * read is short and sure to come. */
+/* The connection goes on when the client wants it, the server stays, and the rest of a body that
+ * nobody read is short and sure to come. */
 static bool decide_keep_alive(const struct http_exchange *x)
 {
     const struct http_connection *connection = x->connection;
@@ -144,7 +145,8 @@ static uv_buf_t build_head(struct http_exchange *x, int status, uint64_t length)
     return uv_buf_init(head, (unsigned)(at - head));
 }
 
-/* --- output ------------------------------------------------------------------------------------- */
+/* --- output -------------------------------------------------------------------------------------
+ */
 
 static void finish(struct http_exchange *x)
 {
@@ -183,7 +185,8 @@ static void run_piece_done(struct loop_task *task)
 static void output_done(struct http_exchange *x)
 {
     if (x->is_piece_out) {
-        /* Later, so that pieces that a fast client takes at once neither recurse nor starve others. */
+        /* Later, so that pieces that a fast client takes at once neither recurse nor starve others.
+         */
         x->piece_task.run = run_piece_done;
         loop_at_turn_end(x->lane->loop, &x->piece_task);
     } else {
@@ -231,7 +234,8 @@ static void output(struct http_exchange *x)
     x->buffers[first].len -= skip;
     x->write.data = x;
     x->is_write_queued = true;
-    if (uv_write(&x->write, stream, x->buffers + first, x->buffer_count - first, on_uv_written) != 0) {
+    if (uv_write(&x->write, stream, x->buffers + first, x->buffer_count - first, on_uv_written) !=
+        0) {
         x->is_write_queued = false;
         break_connection(x);
         output_done(x);
@@ -246,7 +250,8 @@ static void add_buffer(struct http_exchange *x, const void *data, size_t size)
         x->buffers[x->buffer_count++] = (uv_buf_t){(char *)(uintptr_t)data, size};
 }
 
-/* --- whole responses ---------------------------------------------------------------------------- */
+/* --- whole responses ----------------------------------------------------------------------------
+ */
 
 /* Status and framing, once, when the response begins. */
 static void begin(struct http_exchange *x, int status)
@@ -302,7 +307,8 @@ void http_response_refuse(struct http_exchange *x, int status, struct slice cont
 {
     x->out_header_count = 0;
     x->request.is_keep_alive = false;
-    add_header(x, SLICE("Content-Type"), content_type.len ? content_type : SLICE("application/json"));
+    add_header(x, SLICE("Content-Type"),
+               content_type.len ? content_type : SLICE("application/json"));
     if (status == 503)
         add_header(x, SLICE("Retry-After"), SLICE("1"));
     respond(x, status, body, body.len, NULL, NULL);
@@ -321,7 +327,8 @@ void http_response_error(struct http_exchange *x, int status, const char *text)
     http_response_refuse(x, status, (struct slice){NULL, 0}, body);
 }
 
-/* --- streamed responses ------------------------------------------------------------------------- */
+/* --- streamed responses -------------------------------------------------------------------------
+ */
 
 void http_response_start(struct http_request *request, int status, uint64_t content_length)
 {

@@ -1,7 +1,7 @@
 /* The HTTP server as a whole: lanes, one per loop, started and ended together.
  *
- * Starting and ending are asked for from outside and done on each loop by a posted task; the caller waits
- * on `changed` for the lanes to report. */
+ * Starting and ending are asked for from outside and done on each loop by a posted task; the caller
+ * waits on `changed` for the lanes to report. */
 #include "common/http_server.h"
 
 #include "common/check.h"
@@ -41,7 +41,8 @@ struct http_server {
     struct lane_slot slots[];
 };
 
-/* --- on the loops ------------------------------------------------------------------------------- */
+/* --- on the loops -------------------------------------------------------------------------------
+ */
 
 static void run_step(struct loop_task *task)
 {
@@ -73,7 +74,8 @@ static void on_connection(uv_stream_t *listener, int status)
         http_connection_accept(listener->data);
 }
 
-/* Often enough to be at most an eighth late, not so often as to wake an idle process for nothing. */
+/* Often enough to be at most an eighth late, not so often as to wake an idle process for nothing.
+ */
 static uint64_t sweep_interval(const struct http_shared *shared)
 {
     uint64_t shortest = shared->header_timeout_ms < shared->linger_timeout_ms
@@ -117,10 +119,12 @@ static void close_lane(struct lane_slot *slot)
 {
     struct http_lane *lane = slot->lane;
     http_closing_all(lane);
-    uv_close((uv_handle_t *)&lane->sweeper, on_handle_closed); /* its drop comes last at the earliest */
+    uv_close((uv_handle_t *)&lane->sweeper,
+             on_handle_closed); /* its drop comes last at the earliest */
 }
 
-/* --- from outside ------------------------------------------------------------------------------- */
+/* --- from outside -------------------------------------------------------------------------------
+ */
 
 static void run_on_lanes(struct http_server *server, void (*step)(struct lane_slot *slot))
 {
@@ -146,7 +150,8 @@ static void init_shared(struct http_shared *shared, const struct http_server_con
     shared->body_limit_bytes = config->body_limit_bytes;
     shared->buffered_limit_bytes = config->buffered_limit_bytes;
     shared->connection_limit = config->connection_limit;
-    shared->idle_timeout_ms = config->idle_timeout_ms ? config->idle_timeout_ms : DEFAULT_TIMEOUT_MS;
+    shared->idle_timeout_ms =
+        config->idle_timeout_ms ? config->idle_timeout_ms : DEFAULT_TIMEOUT_MS;
     shared->header_timeout_ms =
         config->header_timeout_ms ? config->header_timeout_ms : DEFAULT_TIMEOUT_MS;
     if (shared->header_timeout_ms > shared->idle_timeout_ms)
@@ -200,7 +205,8 @@ int http_server_create(struct http_server **ret, const struct http_server_config
     CHECK(config->loop_count > 0 && config->handler && config->handler->on_request);
     int *fds = must(calloc(config->loop_count, sizeof(*fds)));
     uint16_t port;
-    int code = http_listener_open(config->bind_address, config->port, config->loop_count, fds, &port, err);
+    int code =
+        http_listener_open(config->bind_address, config->port, config->loop_count, fds, &port, err);
     if (code < 0) {
         free(fds);
         return code;
@@ -226,7 +232,8 @@ void http_server_stats(const struct http_server *server, struct http_server_stat
     ret->bytes_buffered = atomic_load(&server->shared.buffered_bytes);
     for (unsigned i = 0; i < server->lane_count; i++) {
         const struct http_counters *c = &server->slots[i].lane->counters;
-        ret->connections_refused += atomic_load_explicit(&c->connections_refused, memory_order_relaxed);
+        ret->connections_refused +=
+            atomic_load_explicit(&c->connections_refused, memory_order_relaxed);
         ret->requests += atomic_load_explicit(&c->requests, memory_order_relaxed);
         ret->bytes_in += atomic_load_explicit(&c->bytes_in, memory_order_relaxed);
         ret->bytes_out += atomic_load_explicit(&c->bytes_out, memory_order_relaxed);

@@ -1,5 +1,5 @@
-/* What the parts of the HTTP server share: the server's limits, the lane of each loop, a connection, and
- * an exchange (a request with its response). Internal to common/http_*.c.
+/* What the parts of the HTTP server share: the server's limits, the lane of each loop, a
+ * connection, and an exchange (a request with its response). Internal to common/http_*.c.
  *
  *   http_server.c      creates and ends it all
  *   http_listener.c    the sockets that listen
@@ -14,9 +14,10 @@
  * Calls run down this list only; what a lower part has to tell a higher one goes through the two
  * callbacks of the lane.
  *
- * A connection is small when idle (about 600 bytes with libuv's own part): a request in progress borrows
- * an exchange, with its arena, from the lane, and bytes are read into one buffer that a lane's
- * connections share. An exchange outlives its connection when its handler still works on it. */
+ * A connection is small when idle (about 600 bytes with libuv's own part): a request in progress
+ * borrows an exchange, with its arena, from the lane, and bytes are read into one buffer that a
+ * lane's connections share. An exchange outlives its connection when its handler still works on it.
+ */
 #pragma once
 
 #include "common/http_server.h"
@@ -28,9 +29,9 @@ struct http_exchange;
 struct http_connection;
 
 #define HTTP_READ_BUFFER_SIZE (64u << 10)
-#define HTTP_PENDING_LIMIT (64u << 10)       /* pipelined bytes kept while a request is handled */
-#define HTTP_DRAIN_LIMIT (256u << 10)        /* of an unread body, so that the client reads the answer */
-#define HTTP_DRAIN_LARGE_LIMIT (1ull << 30)  /* the same for a body over the limit */
+#define HTTP_PENDING_LIMIT (64u << 10)      /* pipelined bytes kept while a request is handled */
+#define HTTP_DRAIN_LIMIT (256u << 10)       /* of an unread body, so that the answer is read */
+#define HTTP_DRAIN_LARGE_LIMIT (1ull << 30) /* the same for a body over the limit */
 #define HTTP_HEADER_COUNT_LIMIT 1000u
 
 /* One per server; the atomics are for all threads, the rest does not change. */

@@ -1,5 +1,5 @@
-/* Time-outs. Each kind of waiting has one list per lane, in the order of since when, so a sweep looks only
- * at those that are due, however many connections are idle. */
+/* Time-outs. Each kind of waiting has one list per lane, in the order of since when, so a sweep
+ * looks only at those that are due, however many connections are idle. */
 #include "common/http_timeout.h"
 
 #include "common/http_closing.h"
@@ -12,7 +12,8 @@ static void format_end(const struct sockaddr_storage *address, char *text, size_
     char ip[INET6_ADDRSTRLEN] = "?";
     if (address->ss_family == AF_INET6) {
         uv_ip6_name((const struct sockaddr_in6 *)address, ip, sizeof(ip));
-        snprintf(text, size, "[%s]:%u", ip, ntohs(((const struct sockaddr_in6 *)address)->sin6_port));
+        snprintf(text, size, "[%s]:%u", ip,
+                 ntohs(((const struct sockaddr_in6 *)address)->sin6_port));
     } else {
         uv_ip4_name((const struct sockaddr_in *)address, ip, sizeof(ip));
         snprintf(text, size, "%s:%u", ip, ntohs(((const struct sockaddr_in *)address)->sin_port));

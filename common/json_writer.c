@@ -1,5 +1,6 @@
-/* Writing JSON. A comma is due before a value when something stands before it at the same depth, which
- * is one bit per depth; in the pretty form each member starts a line, and empty containers stay `{}`. */
+/* Writing JSON. A comma is due before a value when something stands before it at the same depth,
+ * which is one bit per depth; in the pretty form each member starts a line, and empty containers
+ * stay `{}`. */
 #include "common/json_writer.h"
 
 #include "common/check.h"
@@ -171,8 +172,8 @@ void json_writer_uint(struct json_writer *w, uint64_t value)
     buffer_printf(w->out, "%llu", (unsigned long long)value);
 }
 
-/* From `text`, the shortest "d.ddde+XX" that reads back. Plain as long as the exponent is moderate, as Go
- * does it, and else with an exponent that has no leading zero. */
+/* From `text`, the shortest "d.ddde+XX" that reads back. Plain as long as the exponent is moderate,
+ * as Go does it, and else with an exponent that has no leading zero. */
 static void append_shortest(struct buffer *out, const char *text)
 {
     if (*text == '-')

@@ -1,6 +1,7 @@
-/* Writes JSON into a buffer, byte for byte as Go's encoding/json does: "<", ">" and "&" are escaped,
- * bytes that are not UTF-8 become \ufffd, floats are the shortest that read back, and the pretty form
- * is two blanks deep. For replies; reading JSON is json-c's business. Pure; one thread at a time.
+/* Writes JSON into a buffer, byte for byte as Go's encoding/json does: "<", ">" and "&" are
+ * escaped, bytes that are not UTF-8 become \ufffd, floats are the shortest that read back, and the
+ * pretty form is two blanks deep. For replies; reading JSON is json-c's business. Pure; one thread
+ * at a time.
  *
  *     struct json_writer w;
  *     json_writer_init(&w, &out, false);

@@ -1,10 +1,11 @@
 /* An event loop on its own thread.
  *
  * Tasks from other threads are pushed on a lock-free stack; whoever finds it empty sends the one
- * wake-up, and the loop takes the whole stack and runs it in the order of posting. Turn-end tasks hang
- * on a plain list that is run right after the I/O callbacks (uv_check) and again right before the loop
- * would wait (uv_prepare, for what timers and closing handles have added). A task that is added while
- * the list runs waits for the next round; an idle handle keeps the loop from sleeping meanwhile.
+ * wake-up, and the loop takes the whole stack and runs it in the order of posting. Turn-end tasks
+ * hang on a plain list that is run right after the I/O callbacks (uv_check) and again right before
+ * the loop would wait (uv_prepare, for what timers and closing handles have added). A task that is
+ * added while the list runs waits for the next round; an idle handle keeps the loop from sleeping
+ * meanwhile.
  *
  * Runs on: the loop's thread, but for create, destroy, post and slow_turns. */
 #include "common/loop.h"
@@ -94,7 +95,8 @@ static void on_stop(struct loop_task *task)
 {
     struct loop *loop = (struct loop *)((char *)task - offsetof(struct loop, stop));
     loop->is_stopping = true;
-    uv_unref((uv_handle_t *)&loop->wakeup); /* from here on only the handles of others keep it going */
+    /* From here on only the handles of others keep it going. */
+    uv_unref((uv_handle_t *)&loop->wakeup);
 }
 
 static void *loop_main(void *ctx)
@@ -102,8 +104,8 @@ static void *loop_main(void *ctx)
     struct loop *loop = ctx;
     current = loop;
     pthread_setname_np(pthread_self(), loop->name);
-    /* uv_run returns when nothing but the loop's own unreferenced handles is left. What is posted even
-     * then is still run. */
+    /* uv_run returns when nothing but the loop's own unreferenced handles is left. What is posted
+     * even then is still run. */
     do {
         uv_run(&loop->uv, UV_RUN_DEFAULT);
         run_turn_end(loop);
@@ -182,8 +184,8 @@ void loop_post(struct loop *loop, struct loop_task *task)
     struct loop_task *newest = atomic_load_explicit(&loop->posted, memory_order_relaxed);
     do
         task->next = newest;
-    while (!atomic_compare_exchange_weak_explicit(&loop->posted, &newest, task, memory_order_release,
-                                                  memory_order_relaxed));
+    while (!atomic_compare_exchange_weak_explicit(&loop->posted, &newest, task,
+                                                  memory_order_release, memory_order_relaxed));
     if (!newest)
         uv_async_send(&loop->wakeup);
 }

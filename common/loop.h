@@ -1,7 +1,8 @@
 /* An event loop on a thread of its own, with a thread-safe way in.
  *
- * One wake-up (uv_async) brings in all tasks posted since the last turn. A loop never blocks: no disk
- * wait, no lock held across I/O; turns longer than LOOP_SLOW_TURN_MS are counted (loop_slow_turns). */
+ * One wake-up (uv_async) brings in all tasks posted since the last turn. A loop never blocks: no
+ * disk wait, no lock held across I/O; turns longer than LOOP_SLOW_TURN_MS are counted
+ * (loop_slow_turns). */
 #pragma once
 
 #include "common/error.h"
@@ -21,8 +22,8 @@ struct loop_task {
 
 /* Starts the thread; `name` shows up in ps and gdb (15 characters). */
 int loop_create(struct loop **ret, const char *name, struct error *err);
-/* Runs what is posted already, then waits for all handles to be closed and for the thread to end. Call
- * from any other thread, after everything on the loop has been told to close. NULL is fine. */
+/* Runs what is posted already, then waits for all handles to be closed and for the thread to end.
+ * Call from any other thread, after everything on the loop has been told to close. NULL is fine. */
 void loop_destroy(struct loop *loop);
 
 uv_loop_t *loop_uv(struct loop *loop); /* loop thread only */

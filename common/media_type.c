@@ -1,8 +1,9 @@
 /* Media types and their parameters.
  *
- * Follows Go's mime.ParseMediaType, whose texts clients see: the type before the first ';' has to be a
- * token, optionally with one '/'; each parameter is `; name=value` with a token or a quoted string; a
- * lonely ';' at the end is fine. `name*=`, `name*0=`, `name*0*=`, ... are put together afterwards. */
+ * Follows Go's mime.ParseMediaType, whose texts clients see: the type before the first ';' has to
+ * be a token, optionally with one '/'; each parameter is `; name=value` with a token or a quoted
+ * string; a lonely ';' at the end is fine. `name*=`, `name*0=`, `name*0*=`, ... are put together
+ * afterwards. */
 #include "common/media_type.h"
 
 #include <ctype.h>
@@ -51,8 +52,8 @@ static struct slice take_token(struct slice *rest)
     return token;
 }
 
-/* Takes a token or a quoted string; false when it is neither. A backslash is taken for an escape only
- * before what has to be escaped, because browsers send Windows paths with single ones. */
+/* Takes a token or a quoted string; false when it is neither. A backslash is taken for an escape
+ * only before what has to be escaped, because browsers send Windows paths with single ones. */
 static bool take_value(struct arena *arena, struct slice *rest, struct slice *ret)
 {
     if (rest->len == 0 || rest->ptr[0] != '"') {
@@ -129,7 +130,8 @@ static bool decode_extended(struct arena *arena, struct slice value, struct slic
     ptrdiff_t first = slice_find(value, '\'');
     if (first < 0)
         return false;
-    struct slice charset = slice_until(value, (size_t)first), rest = slice_from(value, (size_t)first + 1);
+    struct slice charset = slice_until(value, (size_t)first),
+                 rest = slice_from(value, (size_t)first + 1);
     ptrdiff_t second = slice_find(rest, '\'');
     if (second < 0 || (!slice_equals_nocase(charset, SLICE("us-ascii")) &&
                        !slice_equals_nocase(charset, SLICE("utf-8"))))
@@ -146,7 +148,8 @@ static const struct media_type_param *find(const struct media_type_param *params
     return NULL;
 }
 
-/* The value of `base` out of base*, or of base*0, base*0*, base*1, ...; false when there is none. */
+/* The value of `base` out of base*, or of base*0, base*0*, base*1, ...; false when there is none.
+ */
 static bool join_extended(struct arena *arena, const struct media_type_param *params, size_t count,
                           struct slice base, struct slice *ret)
 {
@@ -169,7 +172,8 @@ static bool join_extended(struct arena *arena, const struct media_type_param *pa
         if (!p)
             break;
         is_valid = true;
-        if (n == 0 ? decode_extended(arena, p->value, &value) : percent_decode(arena, p->value, &value))
+        if (n == 0 ? decode_extended(arena, p->value, &value)
+                   : percent_decode(arena, p->value, &value))
             buffer_append_slice(&joined, value);
     }
     if (is_valid)

@@ -85,11 +85,15 @@ struct slice mime_by_name(struct slice name)
     return dot < 0 ? (struct slice){NULL, 0} : mime_by_extension(slice_from(name, (size_t)dot));
 }
 
-/* --- sniffing ----------------------------------------------------------------------------------- */
+/* --- sniffing -----------------------------------------------------------------------------------
+ */
 
 #define SNIFF_BYTES 512
 
-static bool is_blank(char c) { return c == '\t' || c == '\n' || c == '\f' || c == '\r' || c == ' '; }
+static bool is_blank(char c)
+{
+    return c == '\t' || c == '\n' || c == '\f' || c == '\r' || c == ' ';
+}
 
 static struct slice skip_blanks(struct slice data)
 {
@@ -186,7 +190,8 @@ static bool is_mp4(struct slice data)
     if (box % 4 != 0 || data.len < box || memcmp(data.ptr + 4, "ftyp", 4) != 0)
         return false;
     for (uint32_t at = 8; at + 3 <= box; at += 4)
-        if (at != 12 && memcmp(data.ptr + at, "mp4", 3) == 0) /* 12: the version of the major brand */
+        if (at != 12 &&
+            memcmp(data.ptr + at, "mp4", 3) == 0) /* 12: the version of the major brand */
             return true;
     return false;
 }
@@ -208,7 +213,8 @@ struct slice mime_sniff(struct slice data)
     if (!type && is_mp4(data))
         type = "video/mp4";
     if (!type)
-        type = match_rows(late_magic_rows, sizeof(late_magic_rows) / sizeof(late_magic_rows[0]), data);
+        type =
+            match_rows(late_magic_rows, sizeof(late_magic_rows) / sizeof(late_magic_rows[0]), data);
     if (type)
         return slice_cstr(type);
     for (size_t i = 0; i < text.len; i++)
@@ -217,7 +223,8 @@ struct slice mime_sniff(struct slice data)
     return SLICE("text/plain; charset=utf-8");
 }
 
-/* --- compressing -------------------------------------------------------------------------------- */
+/* --- compressing --------------------------------------------------------------------------------
+ */
 
 static bool ends_with(struct slice s, struct slice end)
 {
@@ -239,8 +246,8 @@ bool mime_is_compressible(struct slice type, struct slice name, struct slice dat
         type = SLICE("");
     if (slice_starts(type, SLICE("text/")))
         return true;
-    /* The peer compares the whole base name where it means the extension, so these hardly ever fire;
-     * kept, because what is stored has to be the same on both. */
+    /* The peer compares the whole base name where it means the extension, so these hardly ever
+     * fire; kept, because what is stored has to be the same on both. */
     if (list_holds(".svg .bmp .wav", name))
         return true;
     if (slice_starts(type, SLICE("image/")))

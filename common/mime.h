@@ -11,6 +11,6 @@ struct slice mime_by_extension(struct slice extension);
 struct slice mime_by_name(struct slice name);
 /* Never NULL: "application/octet-stream" when nothing fits. Looks at the first 512 bytes. */
 struct slice mime_sniff(struct slice data);
-/* Whether an upload is to be tried with gzip: `type` as given, sniffed when empty; `name` is the base
- * file name. */
+/* Whether an upload is to be tried with gzip: `type` as given, sniffed when empty; `name` is the
+ * base file name. */
 bool mime_is_compressible(struct slice type, struct slice name, struct slice data);

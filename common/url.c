@@ -1,5 +1,5 @@
-/* Percent-encoding and query strings. Decoding is strict: a '%' without two hex digits is an error that
- * quotes the three characters, as Go does. */
+/* Percent-encoding and query strings. Decoding is strict: a '%' without two hex digits is an error
+ * that quotes the three characters, as Go does. */
 #include "common/url.h"
 
 static int hex_digit(char c)
@@ -24,8 +24,8 @@ static int check_escapes(struct slice s, struct error *err)
         if (s.ptr[i] != '%' || is_escape(s, i))
             continue;
         size_t left = s.len - i;
-        return error_set(err, KELP_E_INVALID, "invalid URL escape \"%.*s\"", (int)(left < 3 ? left : 3),
-                         s.ptr + i);
+        return error_set(err, KELP_E_INVALID, "invalid URL escape \"%.*s\"",
+                         (int)(left < 3 ? left : 3), s.ptr + i);
     }
     return 0;
 }

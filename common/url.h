@@ -20,16 +20,16 @@ void url_encode_path(struct buffer *out, struct slice text);
 /* Walks "a=1&b&c=3": takes the next pair off `*rest`, still encoded; false at the end. Pairs that
  * hold a ';' are skipped, as the peer does. */
 bool url_query_next(struct slice *rest, struct slice *ret_name, struct slice *ret_value);
-/* First value of that (decoded) name, decoded into the arena; ptr is NULL when absent. Pairs that do
- * not decode are skipped. */
+/* First value of that (decoded) name, decoded into the arena; ptr is NULL when absent. Pairs that
+ * do not decode are skipped. */
 struct slice url_query_get(struct arena *arena, struct slice query, const char *name);
 /* What the peer's form parse complains about: a bad escape, or
  * `invalid semicolon separator in query`. */
 int url_query_check(struct slice query, struct error *err);
 
-/* Go's ServeMux cleaning: "//", "/./" and "/../" are resolved, a slash at the end is kept, the result
- * starts with "/". True (and *ret in the arena) when the path was not clean and the client has to be
- * redirected with 307; false when it is clean. `path` is decoded. */
+/* Go's ServeMux cleaning: "//", "/./" and "/../" are resolved, a slash at the end is kept, the
+ * result starts with "/". True (and *ret in the arena) when the path was not clean and the client
+ * has to be redirected with 307; false when it is clean. `path` is decoded. */
 bool url_clean_path(struct arena *arena, struct slice path, struct slice *ret);
 
 /* "scheme://host:port/path?query" in its parts; scheme and authority are empty for "/path". */

@@ -1,5 +1,6 @@
-/* A bounded pool of threads: one queue under one mutex, threads started while work waits and nobody is
- * idle. The first thread is started with the pool, so that a task that was accepted is always run. */
+/* A bounded pool of threads: one queue under one mutex, threads started while work waits and nobody
+ * is idle. The first thread is started with the pool, so that a task that was accepted is always
+ * run. */
 #include "common/worker_pool.h"
 
 #include "common/check.h"

@@ -1,5 +1,5 @@
-/* A bounded pool of threads for work that may block: cold reads, compaction, copies, RPC handlers that
- * wait. Plain sequential code runs here. */
+/* A bounded pool of threads for work that may block: cold reads, compaction, copies, RPC handlers
+ * that wait. Plain sequential code runs here. */
 #pragma once
 
 #include "common/error.h"

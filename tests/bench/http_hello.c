@@ -3,7 +3,8 @@
  *     http_hello [port [loops [body bytes]]]
  *     wrk -t1 -c64 -d5 http://127.0.0.1:8080/
  *
- * A GET is answered with the body, anything else with the size of what was sent. Ends on a signal. */
+ * A GET is answered with the body, anything else with the size of what was sent. Ends on a signal.
+ */
 #include "common/arena.h"
 #include "common/check.h"
 #include "common/http_server.h"
@@ -23,8 +24,8 @@ static void on_request(struct http_request *request, void *ctx)
         http_respond(request, 200, hello->body, NULL, NULL);
     else
         http_respond(request, 201,
-                     slice_cstr(arena_printf(request->arena, "{\"size\":%zu}", request->body.len)), NULL,
-                     NULL);
+                     slice_cstr(arena_printf(request->arena, "{\"size\":%zu}", request->body.len)),
+                     NULL, NULL);
 }
 
 int main(int argc, char **argv)

@@ -1,5 +1,5 @@
-/* The HTTP fixture. The raw client has a receive time-out, so a server that does not answer fails the
- * test instead of hanging it. */
+/* The HTTP fixture. The raw client has a receive time-out, so a server that does not answer fails
+ * the test instead of hanging it. */
 #include "tests/unit/common/http_fixture.h"
 
 #include <arpa/inet.h>
@@ -12,7 +12,8 @@
 
 #define PIECE_BYTES (64u << 10)
 
-/* --- the handler -------------------------------------------------------------------------------- */
+/* --- the handler --------------------------------------------------------------------------------
+ */
 
 static void count(struct fixture *f, unsigned *counter)
 {
@@ -130,7 +131,8 @@ static void on_request(struct http_request *request, void *ctx)
         http_respond_empty(request, 404);
 }
 
-/* --- running it --------------------------------------------------------------------------------- */
+/* --- running it ---------------------------------------------------------------------------------
+ */
 
 void fixture_init(struct fixture *f, unsigned loop_count)
 {
@@ -206,7 +208,8 @@ void fixture_answer_held(struct fixture *f)
     loop_post(f->held_request->loop, &f->answer);
 }
 
-/* --- the client --------------------------------------------------------------------------------- */
+/* --- the client ---------------------------------------------------------------------------------
+ */
 
 void client_open(struct client *c, struct fixture *f)
 {

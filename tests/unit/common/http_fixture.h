@@ -1,4 +1,5 @@
-/* A running HTTP server with a handler that does what the path says, and a raw client that can misbehave.
+/* A running HTTP server with a handler that does what the path says, and a raw client that can
+ * misbehave.
  *
  *   /hello          "hello"
  *   /echo           the body

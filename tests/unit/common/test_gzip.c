@@ -26,7 +26,8 @@ static void gives_back_what_it_compressed(void **state)
         assert_int_equal(gzip_measure(p, sizes[i], &measured, NULL), 0);
         assert_int_equal(measured, sizes[i]);
         if (sizes[i] > 0) {
-            assert_int_equal(gzip_decompress(p, sizes[i] - 1, &plain, &plain_size, NULL), KELP_E_TOO_LARGE);
+            assert_int_equal(gzip_decompress(p, sizes[i] - 1, &plain, &plain_size, NULL),
+                             KELP_E_TOO_LARGE);
             assert_int_equal(gzip_measure(p, sizes[i] - 1, &measured, NULL), KELP_E_TOO_LARGE);
         }
         free(packed);
@@ -41,11 +42,14 @@ static void refuses_torn_and_garbled_streams(void **state)
     struct error err;
     assert_int_equal(gzip_compress(SLICE("hello hello hello hello"), &packed, &size, NULL), 0);
     for (size_t cut = 0; cut < size; cut++)
-        assert_int_equal(gzip_decompress(slice_of(packed, cut), 1000, &plain, &plain_size, &err), KELP_E_CORRUPT);
+        assert_int_equal(gzip_decompress(slice_of(packed, cut), 1000, &plain, &plain_size, &err),
+                         KELP_E_CORRUPT);
     packed[size - 5] ^= 1; /* the checksum */
-    assert_int_equal(gzip_decompress(slice_of(packed, size), 1000, &plain, &plain_size, &err), KELP_E_CORRUPT);
+    assert_int_equal(gzip_decompress(slice_of(packed, size), 1000, &plain, &plain_size, &err),
+                     KELP_E_CORRUPT);
     free(packed);
-    assert_int_equal(gzip_decompress(SLICE("plain text"), 1000, &plain, &plain_size, &err), KELP_E_CORRUPT);
+    assert_int_equal(gzip_decompress(SLICE("plain text"), 1000, &plain, &plain_size, &err),
+                     KELP_E_CORRUPT);
     assert_false(gzip_is_compressed(SLICE("\x1F")));
 }
 
@@ -79,7 +83,8 @@ static void encodes_base64(void **state)
         assert_true(base64_decode(&arena, slice_cstr(rows[i][1]), &back));
         assert_true(slice_equals(back, slice_cstr(rows[i][0])));
     }
-    static const char *const bad[] = {"Z", "Zg", "Zg=", "Zg=a", "====", "Z===", "Zm 9", "Zm9\n", "Zm-_"};
+    static const char *const bad[] = {
+        "Z", "Zg", "Zg=", "Zg=a", "====", "Z===", "Zm 9", "Zm9\n", "Zm-_"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_false(base64_decode(&arena, slice_cstr(bad[i]), &back));
     buffer_fini(&b);

@@ -126,7 +126,8 @@ static void says_why_a_call_failed(void **state)
     http_client_destroy(client);
 }
 
-/* --- asynchronous ------------------------------------------------------------------------------- */
+/* --- asynchronous -------------------------------------------------------------------------------
+ */
 
 struct async {
     struct loop_task task;
@@ -145,7 +146,8 @@ static void on_done(void *ctx, int code, const struct http_client_response *resp
                     const struct error *err)
 {
     struct async *a = ctx;
-    CHECK(loop_is_current(a->loop) && (code == 0) == (response != NULL) && (code == 0) == (err == NULL));
+    CHECK(loop_is_current(a->loop) && (code == 0) == (response != NULL) &&
+          (code == 0) == (err == NULL));
     pthread_mutex_lock(&a->lock);
     a->codes[a->done] = code;
     a->statuses[a->done++] = response ? response->status : 0;

@@ -5,8 +5,8 @@
 
 static void formats_and_reads_back(void **state)
 {
-    static const int64_t rows[] = {0, 1, 951782399, 951782400, 1136214245, 1709251199, 4102444800, 253402300799,
-                                   -1, -62135596800};
+    static const int64_t rows[] = {0,          1,          951782399,    951782400, 1136214245,
+                                   1709251199, 4102444800, 253402300799, -1,        -62135596800};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         char text[HTTP_DATE_SIZE];
         int64_t back = 42;

@@ -25,19 +25,20 @@ static void assert_slice(struct slice s, const char *text)
 
 static int parse(const char *body, struct http_multipart_part *part, struct error *err)
 {
-    return http_multipart_parse(&arena, SLICE("multipart/form-data; boundary=XX"), slice_cstr(body), part,
-                                err);
+    return http_multipart_parse(&arena, SLICE("multipart/form-data; boundary=XX"), slice_cstr(body),
+                                part, err);
 }
 
 static void takes_the_first_part(void **state)
 {
     struct http_multipart_part p;
-    assert_int_equal(parse("--XX\r\nContent-Disposition: form-data; name=file; filename=\"C:\\dir\\a.txt\"\r\n"
-                           "content-type: text/plain\r\nContent-MD5: abc\r\nContent-Encoding: gzip\r\n\r\n"
-                           "one\r\n--XXY\r\ntwo\r\n--XX\r\nContent-Disposition: form-data; filename=b\r\n\r\nno"
-                           "\r\n--XX--\r\n",
-                           &p, NULL),
-                     0);
+    assert_int_equal(
+        parse("--XX\r\nContent-Disposition: form-data; name=file; filename=\"C:\\dir\\a.txt\"\r\n"
+              "content-type: text/plain\r\nContent-MD5: abc\r\nContent-Encoding: gzip\r\n\r\n"
+              "one\r\n--XXY\r\ntwo\r\n--XX\r\nContent-Disposition: form-data; filename=b\r\n\r\nno"
+              "\r\n--XX--\r\n",
+              &p, NULL),
+        0);
     assert_slice(p.data, "one\r\n--XXY\r\ntwo");
     assert_slice(p.filename, "a.txt");
     assert_slice(p.content_type, "text/plain");
@@ -48,10 +49,12 @@ static void takes_the_first_part(void **state)
 static void prefers_a_later_part_with_a_file_name(void **state)
 {
     struct http_multipart_part p;
-    assert_int_equal(parse("preamble\r\n--XX\r\nContent-Disposition: form-data; name=a\r\n\r\nvalue\r\n--XX  \r\n"
-                           "Content-Disposition: form-data; name=f; filename*=utf-8''%c3%a4\r\n\r\n\r\n--XX--",
-                           &p, NULL),
-                     0);
+    assert_int_equal(
+        parse(
+            "preamble\r\n--XX\r\nContent-Disposition: form-data; name=a\r\n\r\nvalue\r\n--XX  \r\n"
+            "Content-Disposition: form-data; name=f; filename*=utf-8''%c3%a4\r\n\r\n\r\n--XX--",
+            &p, NULL),
+        0);
     assert_slice(p.data, "");
     assert_slice(p.filename, "\xC3\xA4");
 }
@@ -59,26 +62,33 @@ static void prefers_a_later_part_with_a_file_name(void **state)
 static void keeps_the_first_part_when_none_has_a_name(void **state)
 {
     struct http_multipart_part p;
-    assert_int_equal(parse("--XX\r\n\r\nvalue\r\n--XX\r\nContent-Type: a/b\r\n\r\nother\r\n--XX--\r\n", &p, NULL), 0);
+    assert_int_equal(
+        parse("--XX\r\n\r\nvalue\r\n--XX\r\nContent-Type: a/b\r\n\r\nother\r\n--XX--\r\n", &p,
+              NULL),
+        0);
     assert_slice(p.data, "value");
     assert_slice(p.filename, "");
     assert_slice(p.content_type, "");
     /* What comes after the first part may be torn: it is not looked at for its data. */
-    assert_int_equal(parse("--XX\r\n\r\nvalue\r\n--XX\r\nContent-Type: a/b\r\n\r\noth", &p, NULL), 0);
+    assert_int_equal(parse("--XX\r\n\r\nvalue\r\n--XX\r\nContent-Type: a/b\r\n\r\noth", &p, NULL),
+                     0);
     assert_slice(p.data, "value");
 }
 
 static void takes_bare_line_feeds_and_quoted_printable(void **state)
 {
     struct http_multipart_part p;
-    assert_int_equal(parse("--XX\nContent-Transfer-Encoding: quoted-printable\n\na=3Db=\n c=zz\n--XX--\n", &p,
-                           NULL),
-                     0);
+    assert_int_equal(
+        parse("--XX\nContent-Transfer-Encoding: quoted-printable\n\na=3Db=\n c=zz\n--XX--\n", &p,
+              NULL),
+        0);
     assert_slice(p.data, "a=b c=zz");
     assert_int_equal(parse("--XX\r\n\r\n--XX--\r\n", &p, NULL), 0);
     assert_slice(p.data, "");
-    assert_int_equal(parse("--XX\r\nContent-Disposition: form-data;\r\n filename=a\r\n\r\nx\r\n--XX--", &p, NULL),
-                     0);
+    assert_int_equal(
+        parse("--XX\r\nContent-Disposition: form-data;\r\n filename=a\r\n\r\nx\r\n--XX--", &p,
+              NULL),
+        0);
     assert_slice(p.filename, "a");
 }
 
@@ -91,8 +101,10 @@ static void says_what_is_wrong(void **state)
         {"--XX\r\nContent-Type: a/b\r\n", "EOF"},
         {"--XX\r\n\r\ndata without end", "unexpected EOF"},
         {"--XX\r\n\r\ndata\r\n--XY--", "unexpected EOF"},
-        {"--XX\r\n\r\nv\r\n--XX\r\nContent-Disposition: form-data; filename=a\r\n\r\noth", "unexpected EOF"},
-        {"--XX\r\nno colon\r\n\r\nx\r\n--XX--", "malformed MIME header: missing colon: \"no colon\""},
+        {"--XX\r\n\r\nv\r\n--XX\r\nContent-Disposition: form-data; filename=a\r\n\r\noth",
+         "unexpected EOF"},
+        {"--XX\r\nno colon\r\n\r\nx\r\n--XX--",
+         "malformed MIME header: missing colon: \"no colon\""},
     };
     struct http_multipart_part p;
     struct error err;
@@ -100,10 +112,12 @@ static void says_what_is_wrong(void **state)
         assert_int_equal(parse(rows[i][0], &p, &err), KELP_E_INVALID);
         assert_string_equal(err.message, rows[i][1]);
     }
-    assert_int_equal(http_multipart_parse(&arena, SLICE("text/plain"), SLICE(""), &p, &err), KELP_E_INVALID);
-    assert_string_equal(err.message, "request Content-Type isn't multipart/form-data");
-    assert_int_equal(http_multipart_parse(&arena, SLICE("multipart/form-data"), SLICE(""), &p, &err),
+    assert_int_equal(http_multipart_parse(&arena, SLICE("text/plain"), SLICE(""), &p, &err),
                      KELP_E_INVALID);
+    assert_string_equal(err.message, "request Content-Type isn't multipart/form-data");
+    assert_int_equal(
+        http_multipart_parse(&arena, SLICE("multipart/form-data"), SLICE(""), &p, &err),
+        KELP_E_INVALID);
     assert_string_equal(err.message, "no multipart boundary param in Content-Type");
 }
 

@@ -86,12 +86,14 @@ static void writes_the_parts_it_announces(void **state)
         &arena, "%s01%s34%s", http_range_part_head(&arena, &set, 0, 10, SLICE("a/b"), "BB").ptr,
         http_range_part_head(&arena, &set, 1, 10, SLICE("a/b"), "BB").ptr,
         http_range_multipart_end(&arena, "BB").ptr);
-    assert_string_equal(text, "--BB\r\nContent-Range: bytes 0-1/10\r\nContent-Type: a/b\r\n\r\n01\r\n"
-                              "--BB\r\nContent-Range: bytes 3-4/10\r\nContent-Type: a/b\r\n\r\n34\r\n--BB--\r\n");
+    assert_string_equal(
+        text, "--BB\r\nContent-Range: bytes 0-1/10\r\nContent-Type: a/b\r\n\r\n01\r\n"
+              "--BB\r\nContent-Range: bytes 3-4/10\r\nContent-Type: a/b\r\n\r\n34\r\n--BB--\r\n");
     assert_int_equal(http_range_multipart_length(&set, 10, SLICE("a/b"), "BB"), strlen(text));
     assert_string_equal(http_range_content_range(&arena, (struct http_range){10, 0}, 10).ptr,
                         "bytes 10-9/10");
-    assert_string_equal(http_range_content_range(&arena, (struct http_range){0, 0}, 0).ptr, "bytes 0--1/0");
+    assert_string_equal(http_range_content_range(&arena, (struct http_range){0, 0}, 0).ptr,
+                        "bytes 0--1/0");
     assert_string_equal(http_range_unsatisfied(&arena, 5).ptr, "bytes */5");
 }
 

@@ -80,11 +80,13 @@ static void answers_pipelined_requests_in_order(void **state)
 {
     struct client c;
     client_open(&c, &f);
-    client_say(&c, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
-                   "PUT /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\none"
-                   "GET /empty HTTP/1.1\r\nHost: a\r\n\r\n"
-                   "PUT /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ntwo\r\n0\r\n\r\n"
-                   "\r\nGET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    client_say(
+        &c,
+        "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
+        "PUT /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\none"
+        "GET /empty HTTP/1.1\r\nHost: a\r\n\r\n"
+        "PUT /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ntwo\r\n0\r\n\r\n"
+        "\r\nGET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
     client_expect(&c, 200, "hello");
     client_expect(&c, 200, "one");
     client_expect(&c, 204, NULL);
@@ -100,7 +102,8 @@ static void keeps_pipelined_requests_while_one_is_held(void **state)
     client_open(&c, &f);
     client_say(&c, "GET /hold HTTP/1.1\r\nHost: a\r\n\r\nGET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
     fixture_wait(&f, &f.held, held + 1);
-    client_say(&c, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\nGET /nothing HTTP/1.1\r\nHost: a\r\n\r\n");
+    client_say(&c,
+               "GET /hello HTTP/1.1\r\nHost: a\r\n\r\nGET /nothing HTTP/1.1\r\nHost: a\r\n\r\n");
     fixture_answer_held(&f);
     client_expect(&c, 200, "held");
     client_expect(&c, 200, "hello");
@@ -158,10 +161,11 @@ static void echoes_bodies_of_all_framings(void **state)
             }
             client_say(&c, "0\r\nTrailer: x\r\n\r\n");
         } else {
-            client_send(&c, line, (size_t)snprintf(line, sizeof(line),
-                                                   "PUT /echo HTTP/1.1\r\nHost: a\r\nContent-Length: "
-                                                   "%zu\r\n\r\n",
-                                                   size));
+            client_send(&c, line,
+                        (size_t)snprintf(line, sizeof(line),
+                                         "PUT /echo HTTP/1.1\r\nHost: a\r\nContent-Length: "
+                                         "%zu\r\n\r\n",
+                                         size));
             client_send(&c, data, size);
         }
         client_read(&c, &a, false);
@@ -183,7 +187,8 @@ static void tells_a_client_that_expects_to_continue(void **state)
 {
     struct client c;
     client_open(&c, &f);
-    client_say(&c, "PUT /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 3\r\n\r\n");
+    client_say(
+        &c, "PUT /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 3\r\n\r\n");
     client_expect(&c, 100, NULL);
     client_say(&c, "abc");
     client_expect(&c, 200, "abc");
@@ -201,7 +206,8 @@ static void refuses_before_the_body_is_sent(void **state)
     struct answer a;
     /* Who waits for "100 Continue" may or may not send the body after a refusal: the end. */
     client_open(&c, &f);
-    client_say(&c, "PUT /early HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
+    client_say(
+        &c, "PUT /early HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
     client_read(&c, &a, false);
     assert_int_equal(a.status, 401);
     assert_non_null(strstr(a.head, "Connection: close"));

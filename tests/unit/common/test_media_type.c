@@ -39,10 +39,12 @@ static void reads_type_and_parameters(void **state)
 static void decodes_rfc_2231(void **state)
 {
     struct media_type t;
-    assert_int_equal(media_type_parse(&arena, SLICE("form-data; filename*=UTF-8''%c3%a4%20b"), &t, NULL), 0);
+    assert_int_equal(
+        media_type_parse(&arena, SLICE("form-data; filename*=UTF-8''%c3%a4%20b"), &t, NULL), 0);
     assert_slice(media_type_param(&t, "filename"), "\xC3\xA4 b");
-    assert_int_equal(media_type_parse(&arena, SLICE("x; t*0*=us-ascii'en'a%20; t*1*=b%2a; t*2=c%20"), &t, NULL),
-                     0);
+    assert_int_equal(
+        media_type_parse(&arena, SLICE("x; t*0*=us-ascii'en'a%20; t*1*=b%2a; t*2=c%20"), &t, NULL),
+        0);
     assert_slice(media_type_param(&t, "t"), "a b*c%20");
     /* The plain one wins. */
     assert_int_equal(media_type_parse(&arena, SLICE("x; f*=utf-8''a; f=b"), &t, NULL), 0);
@@ -64,7 +66,8 @@ static void says_what_is_wrong(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct media_type t;
         struct error err;
-        assert_int_equal(media_type_parse(&arena, slice_cstr(rows[i][0]), &t, &err), KELP_E_INVALID);
+        assert_int_equal(media_type_parse(&arena, slice_cstr(rows[i][0]), &t, &err),
+                         KELP_E_INVALID);
         assert_string_equal(err.message, rows[i][1]);
     }
 }

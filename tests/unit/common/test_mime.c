@@ -48,9 +48,18 @@ static void sniffs_by_the_table(void **state)
         {{"RIFFabcdWAVE", 12}, "audio/wave"},
         {{"\x89PNG\r\n\x1A\n", 8}, "image/png"},
         {{"\xFF\xD8\xFF", 3}, "image/jpeg"},
-        {{"\0\0\0\x10" "ftypisom\0\0\0\0mp42", 20}, "application/octet-stream"}, /* brand after the box */
-        {{"\0\0\0\x14" "ftypisom\0\0\0\0mp42", 20}, "video/mp4"},
-        {{"\0\0\0\x10" "ftypisommp42", 16}, "application/octet-stream"}, /* that is a version */
+        {{"\0\0\0\x10"
+          "ftypisom\0\0\0\0mp42",
+          20},
+         "application/octet-stream"}, /* brand after the box */
+        {{"\0\0\0\x14"
+          "ftypisom\0\0\0\0mp42",
+          20},
+         "video/mp4"},
+        {{"\0\0\0\x10"
+          "ftypisommp42",
+          16},
+         "application/octet-stream"}, /* that is a version */
         {{"0123456789012345678901234567890123LP", 36}, "application/vnd.ms-fontobject"},
         {{"\0\1\0\0", 4}, "font/ttf"},
         {{"\x1F\x8B\x08", 3}, "application/x-gzip"},
@@ -94,8 +103,8 @@ static void chooses_what_to_compress(void **state)
         {"application/xml", ".zip", "", false},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-        if (mime_is_compressible(slice_cstr(rows[i].type), slice_cstr(rows[i].name), slice_cstr(rows[i].data)) !=
-            rows[i].is_compressible)
+        if (mime_is_compressible(slice_cstr(rows[i].type), slice_cstr(rows[i].name),
+                                 slice_cstr(rows[i].data)) != rows[i].is_compressible)
             fail_msg("%s %s", rows[i].type, rows[i].name);
 }
 

@@ -34,7 +34,8 @@ static void decodes_paths_and_queries(void **state)
 
 static void quotes_a_bad_escape(void **state)
 {
-    static const char *const rows[][2] = {{"a%zzb", "%zz"}, {"a%4", "%4"}, {"%", "%"}, {"%4g1", "%4g"}};
+    static const char *const rows[][2] = {
+        {"a%zzb", "%zz"}, {"a%4", "%4"}, {"%", "%"}, {"%4g1", "%4g"}};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct slice s;
         struct error err;
@@ -83,8 +84,8 @@ static void complains_about_queries_as_the_form_parse_does(void **state)
 static void cleans_paths(void **state)
 {
     static const char *const rows[][2] = {
-        {"//a", "/a"},      {"/a//b/", "/a/b/"}, {"/./a", "/a"},  {"/a/.", "/a"},     {"/a/../b", "/b"},
-        {"/../../a", "/a"}, {"/a/b/..", "/a"},   {"/..", "/"},    {"", "/"},          {"a/b", "/a/b"},
+        {"//a", "/a"},      {"/a//b/", "/a/b/"}, {"/./a", "/a"}, {"/a/.", "/a"}, {"/a/../b", "/b"},
+        {"/../../a", "/a"}, {"/a/b/..", "/a"},   {"/..", "/"},   {"", "/"},      {"a/b", "/a/b"},
         {"/a/./", "/a/"},   {"/...//", "/.../"}, {"*", "/*"},
     };
     struct slice s;

@@ -21,7 +21,8 @@ static void wait_at_gate(struct worker_task *task)
 static void runs_as_many_at_once_as_it_has_threads(void **state)
 {
     struct worker_pool *pool;
-    struct worker_task tasks[3] = {{.run = wait_at_gate}, {.run = wait_at_gate}, {.run = wait_at_gate}};
+    struct worker_task tasks[3] = {
+        {.run = wait_at_gate}, {.run = wait_at_gate}, {.run = wait_at_gate}};
     ran = 0;
     pthread_barrier_init(&gate, NULL, 4);
     assert_int_equal(worker_pool_create(&pool, "a long name for a pool", 3, 10, NULL), 0);
@@ -37,7 +38,8 @@ static void runs_as_many_at_once_as_it_has_threads(void **state)
 static void refuses_what_the_queue_cannot_hold(void **state)
 {
     struct worker_pool *pool;
-    struct worker_task busy = {.run = wait_at_gate}, tasks[3] = {{.run = run}, {.run = run}, {.run = run}};
+    struct worker_task busy = {.run = wait_at_gate},
+                       tasks[3] = {{.run = run}, {.run = run}, {.run = run}};
     ran = 0;
     pthread_barrier_init(&gate, NULL, 2);
     assert_int_equal(worker_pool_create(&pool, "test", 1, 2, NULL), 0);
