@@ -9,6 +9,7 @@
 #include "common/http_connection.h"
 #include "common/http_lane.h"
 #include "common/http_listener.h"
+#include "common/http_server_internal.h"
 #include "common/http_timeout.h"
 
 #include <errno.h>

@@ -78,11 +78,10 @@ struct slice mime_by_extension(struct slice extension)
 
 struct slice mime_by_name(struct slice name)
 {
-    ptrdiff_t slash = slice_find_last(name, '/');
-    if (slash >= 0)
-        name = slice_from(name, (size_t)slash + 1);
-    ptrdiff_t dot = slice_find_last(name, '.');
-    return dot < 0 ? (struct slice){NULL, 0} : mime_by_extension(slice_from(name, (size_t)dot));
+    for (size_t i = name.len; i > 0 && name.ptr[i - 1] != '/'; i--)
+        if (name.ptr[i - 1] == '.')
+            return mime_by_extension(slice_from(name, i - 1));
+    return (struct slice){NULL, 0};
 }
 
 /* --- sniffing -----------------------------------------------------------------------------------
