@@ -5,6 +5,8 @@
 #include "volume/blob_lane.h"
 #include "volume/blob_path.h"
 
+struct blob_manifest;
+
 struct blob {
     struct blob_call *call;
     struct blob_path path;
@@ -17,6 +19,7 @@ struct blob {
     bool is_streamed; /* needle.data has a length only: read it piece by piece */
     struct needle needle;
     struct slice content; /* what goes out: needle.data, or what it unpacks to */
+    struct blob_manifest *manifest; /* expanded: content.len is the file's length, ptr nothing */
 
     char *record; /* in the arena, or malloc'd */
     bool is_record_malloced;

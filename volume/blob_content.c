@@ -7,9 +7,11 @@
 #include "common/http_date.h"
 #include "common/http_range.h"
 #include "common/mime.h"
+#include "volume/blob_chunks.h"
 #include "volume/blob_headers.h"
 #include "volume/blob_stream.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 /* Up to here unpacking is done on the loop. */
@@ -53,6 +55,8 @@ static void unpack(struct blob *blob)
         blob->content = slice_of(blob->unpacked, size);
 }
 
+static void respond_unpacked(struct blob *blob);
+
 static void finish_unpacking(struct blob *blob)
 {
     if (blob->code == KELP_E_TOO_LARGE) {
@@ -68,7 +72,7 @@ static void finish_unpacking(struct blob *blob)
     /* A stream that does not unpack is an empty body to the peer's clients. */
     if (blob->code != 0)
         blob->content = (struct slice){"", 0};
-    send_content(blob);
+    respond_unpacked(blob);
 }
 
 static void unpack_content(struct blob *blob)
@@ -97,16 +101,38 @@ void blob_content_respond(struct blob *blob)
         return;
     }
     http_response_header(blob->call->request, "Etag", etag);
-    blob_headers_stored(blob);
+    bool is_expanded = (blob->needle.flags & NEEDLE_IS_CHUNK_MANIFEST) &&
+                       !blob_call_query_is(blob->call, "cm", "false");
     if (!(blob->needle.flags & NEEDLE_IS_GZIP) || !gzip_is_compressed(blob->needle.data)) {
-        send_content(blob);
-    } else if (client_takes_gzip(blob)) {
+        respond_unpacked(blob);
+    } else if (!is_expanded && client_takes_gzip(blob)) {
+        blob_headers_stored(blob);
         http_response_set_header(blob->call->request, "Content-Encoding", SLICE("gzip"));
         blob->has_encoding = true;
         send_content(blob);
     } else {
         unpack_content(blob);
     }
+}
+
+/* A manifest that does not parse is served as it is. */
+static void expand_manifest(struct blob *blob)
+{
+    struct arena *arena = blob->call->request->arena;
+    struct blob_manifest *manifest = arena_alloc(arena, sizeof(*manifest));
+    if (blob_manifest_parse(arena, blob->content, manifest, NULL) != 0)
+        return;
+    blob->manifest = manifest;
+    blob->content = (struct slice){NULL, manifest->total};
+}
+
+static void respond_unpacked(struct blob *blob)
+{
+    if ((blob->needle.flags & NEEDLE_IS_CHUNK_MANIFEST) &&
+        !blob_call_query_is(blob->call, "cm", "false"))
+        expand_manifest(blob);
+    blob_headers_stored(blob);
+    send_content(blob);
 }
 
 /* ---- sending ---- */
@@ -125,6 +151,14 @@ static void send_slice(struct blob *blob, int status, struct slice body)
     blob_call_reply(blob->call, status, body, is_owned ? blob_free : NULL, blob);
 }
 
+static void stream(struct blob *blob, const struct blob_stream_plan *plan)
+{
+    if (blob->manifest)
+        blob_chunks_start(blob, blob->manifest, plan);
+    else
+        blob_stream_start(blob, plan);
+}
+
 static void send_range(struct blob *blob, const struct http_range *range, uint64_t size)
 {
     struct http_request *request = blob->call->request;
@@ -134,7 +168,7 @@ static void send_range(struct blob *blob, const struct http_range *range, uint64
         http_response_set_header(request, "Content-Range",
                                  http_range_content_range(request->arena, *range, size));
     }
-    if (!blob->is_streamed || range->length == 0) {
+    if ((!blob->is_streamed && !blob->manifest) || range->length == 0) {
         struct slice body = {"", 0};
         if (range->length > 0)
             body = slice_until(slice_from(blob->content, range->start), range->length);
@@ -144,7 +178,7 @@ static void send_range(struct blob *blob, const struct http_range *range, uint64
     struct blob_stream_segment *segment = arena_calloc(request->arena, sizeof(*segment));
     segment->position = range->start;
     segment->length = range->length;
-    blob_stream_start(blob, &(struct blob_stream_plan){
+    stream(blob, &(struct blob_stream_plan){
                                 .status = status,
                                 .segments = segment,
                                 .segment_count = 1,
@@ -176,7 +210,7 @@ static void send_ranges(struct blob *blob, const struct http_range_set *set, uin
         segments[i].position = set->ranges[i].start;
         segments[i].length = set->ranges[i].length;
     }
-    blob_stream_start(blob, &(struct blob_stream_plan){
+    stream(blob, &(struct blob_stream_plan){
                                 .status = 206,
                                 .segments = segments,
                                 .segment_count = set->count,

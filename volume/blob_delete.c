@@ -3,12 +3,16 @@
 #include "volume/blob_delete.h"
 
 #include "common/file_id.h"
+#include "common/gzip.h"
+#include "volume/blob_cascade.h"
 #include "volume/blob_path.h"
 #include "volume/blob_peers.h"
 
 #include <stddef.h>
 #include <stdlib.h>
 
+/* A manifest of more than this does not list chunks. */
+#define MANIFEST_MAX (64u << 20)
 /* Up to here the whole record is read (and its CRC checked), beyond it only both ends. */
 #define WHOLE_RECORD_MAX (1u << 20)
 
@@ -18,9 +22,10 @@ struct blob_delete {
     uint64_t key;
     struct volume *volume; /* acquired, or NULL */
     struct volume_read read;
-    bool is_reading;
+    bool is_reading, is_whole;
     void *buffer; /* malloc'd */
     struct needle needle;
+    struct blob_manifest *manifest; /* when it is one */
     struct blob_offload offload;
     struct blob_peers *peers; /* NULL when the volume has one copy, which is here */
     struct blob_append append;
@@ -85,7 +90,7 @@ static void on_appended(struct blob_append *append)
         fail(delete, &append->request.err);
         return;
     }
-    delete->size = (uint64_t)append->request.body_size;
+    delete->size = delete->manifest ? delete->manifest->size : (uint64_t)append->request.body_size;
     if (!delete->peers) {
         reply_size(delete, 202, delete->size);
         return;
@@ -125,21 +130,8 @@ static void on_peers(struct blob_peers *peers)
         append_tombstone(peers->user);
 }
 
-/* ---- find and read ---- */
-
-static void check(struct blob_delete *delete)
+static void find_peers(struct blob_delete *delete)
 {
-    if (delete->code != 0) {
-        reply_size(delete, 404, 0);
-        return;
-    }
-    volume_read_end(&delete->read);
-    delete->is_reading = false;
-    if (delete->read.record_size != 0 && delete->needle.cookie != delete->cookie) {
-        let_go(delete);
-        blob_call_reply_error(delete->call, 400, "File Random Cookie does not match.");
-        return;
-    }
     unsigned copies = replica_placement_copies(volume_replica_placement(delete->volume));
     if (copies == 1 || blob_call_query_is(delete->call, "type", "replicate")) {
         append_tombstone(delete);
@@ -155,9 +147,58 @@ static void check(struct blob_delete *delete)
     blob_peers_find(peers);
 }
 
+/* ---- the chunks of a manifest ---- */
+
+static void on_chunks_deleted(struct blob_cascade *cascade)
+{
+    struct blob_delete *delete = cascade->user;
+    if (cascade->code == 0) {
+        find_peers(delete);
+        return;
+    }
+    let_go(delete);
+    blob_call_reply_failure(delete->call, 500, &cascade->err);
+}
+
+static void delete_chunks(struct blob_delete *delete)
+{
+    struct arena *arena = delete->call->request->arena;
+    struct slice json = delete->needle.data;
+    char *unpacked = NULL;
+    size_t size;
+    struct error reason;
+    int code = 0;
+    if (delete->needle.flags & NEEDLE_IS_GZIP) {
+        code = gzip_decompress(json, MANIFEST_MAX, &unpacked, &size, &reason);
+        if (code == 0)
+            json = slice_of(unpacked, size);
+    }
+    delete->manifest = arena_calloc(arena, sizeof(*delete->manifest));
+    if (code == 0)
+        code = blob_manifest_parse(arena, json, delete->manifest, &reason);
+    free(unpacked);
+    if (code != 0) {
+        struct error err;
+        error_set(&err, code, "Load chunks manifest error: %s", reason.message);
+        let_go(delete);
+        blob_call_reply_failure(delete->call, 500, &err);
+        return;
+    }
+    struct blob_cascade *cascade = arena_calloc(arena, sizeof(*cascade));
+    cascade->call = delete->call;
+    cascade->manifest = delete->manifest;
+    cascade->done = on_chunks_deleted;
+    cascade->user = delete;
+    blob_cascade_start(cascade);
+}
+
+/* ---- find and read ---- */
+
+static void check(struct blob_delete *delete);
+
 static int read_needle(struct blob_delete *delete, bool nowait)
 {
-    return delete->read.record_size <= WHOLE_RECORD_MAX
+    return delete->is_whole
                ? volume_read_record(&delete->read, delete->buffer, nowait, &delete->needle, NULL)
                : volume_read_around(&delete->read, delete->buffer, nowait, &delete->needle, NULL);
 }
@@ -174,15 +215,18 @@ static void on_read(struct blob_offload *offload)
     check((struct blob_delete *)((char *)offload - offsetof(struct blob_delete, offload)));
 }
 
-static void load(struct blob_delete *delete)
+/* All of the record, or, of a big one, what is around the data. */
+static void load(struct blob_delete *delete, bool is_whole)
 {
-    uint64_t size = delete->read.record_size;
-    if (size == 0) {
-        check(delete);
-        return;
-    }
-    delete->buffer = malloc(size <= WHOLE_RECORD_MAX ? size : VOLUME_READ_AROUND_MAX);
-    delete->code = delete->buffer ? read_needle(delete, true) : KELP_E_NO_MEMORY;
+    size_t size = delete->read.record_size;
+    free(delete->buffer);
+    delete->is_whole = is_whole;
+    delete->buffer = malloc(is_whole ? size : VOLUME_READ_AROUND_MAX);
+    delete->code = KELP_E_AGAIN;
+    if (!delete->buffer)
+        delete->code = KELP_E_NO_MEMORY;
+    else if (size <= WHOLE_RECORD_MAX || !is_whole)
+        delete->code = read_needle(delete, true);
     if (delete->code == KELP_E_AGAIN) {
         delete->offload.work = read_on_worker;
         delete->offload.done = on_read;
@@ -197,6 +241,31 @@ static void load(struct blob_delete *delete)
         return;
     }
     check(delete);
+}
+
+static void check(struct blob_delete *delete)
+{
+    if (delete->code != 0) {
+        reply_size(delete, 404, 0);
+        return;
+    }
+    if (delete->read.record_size != 0 && delete->needle.cookie != delete->cookie) {
+        let_go(delete);
+        blob_call_reply_error(delete->call, 400, "File Random Cookie does not match.");
+        return;
+    }
+    bool is_manifest = (delete->needle.flags & NEEDLE_IS_CHUNK_MANIFEST) &&
+                       !blob_call_query_is(delete->call, "cm", "false");
+    if (is_manifest && !delete->is_whole) {
+        load(delete, true);
+        return;
+    }
+    volume_read_end(&delete->read);
+    delete->is_reading = false;
+    if (is_manifest)
+        delete_chunks(delete);
+    else
+        find_peers(delete);
 }
 
 void blob_delete_start(struct blob_call *call)
@@ -223,5 +292,8 @@ void blob_delete_start(struct blob_call *call)
         return;
     }
     delete->is_reading = true;
-    load(delete);
+    if (delete->read.record_size == 0)
+        check(delete);
+    else
+        load(delete, delete->read.record_size <= WHOLE_RECORD_MAX);
 }

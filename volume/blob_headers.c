@@ -6,6 +6,7 @@
 #include "common/content_disposition.h"
 #include "common/mime.h"
 #include "common/url.h"
+#include "volume/blob_manifest.h"
 
 #include <json-c/json.h>
 
@@ -61,9 +62,11 @@ static void set_pairs(struct blob *blob)
     json_tokener_free(tokener);
 }
 
-/* The URL's name counts before the stored one. */
+/* The URL's name counts before the stored one; a manifest's own before the needle's. */
 static struct slice file_name(const struct blob *blob)
 {
+    if (blob->manifest && blob->path.filename.len == 0)
+        return blob->manifest->name;
     return blob->path.filename.len > 0 ? blob->path.filename : blob->needle.name;
 }
 
@@ -71,7 +74,9 @@ void blob_headers_stored(struct blob *blob)
 {
     if (blob->needle.pairs.len > 0)
         set_pairs(blob);
-    struct slice mime = blob->needle.mime;
+    struct slice mime = blob->manifest ? blob->manifest->mime : blob->needle.mime;
+    if (blob->manifest)
+        http_response_header(blob->call->request, "X-File-Store", SLICE("chunked"));
     if (mime.len == 0 || slice_starts(mime, SLICE("application/octet-stream")))
         mime = mime_by_extension(blob_path_extension(file_name(blob)));
     if (mime.len > 0) {

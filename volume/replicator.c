@@ -313,7 +313,8 @@ void replicator_put(struct replicator *replicator, const struct replicator_targe
 void replicator_delete(struct replicator *replicator, const struct replicator_target *target,
                        replicator_done *done, void *ctx)
 {
-    struct fanout *fanout = make_fanout(target, false, "type=replicate", done, ctx);
+    struct fanout *fanout = make_fanout(
+        target, false, target->is_chunk ? "cm=false&type=replicate" : "type=replicate", done, ctx);
     /* The released peer does not let a token that allows deletes travel in the clear. */
     if (target->authorization.len > 0 && fanout->count > 0) {
         for (size_t i = 0; i < fanout->count; i++) {

@@ -20,6 +20,7 @@ struct replicator_target {
     const struct volume_locations *locations; /* borrowed during the call */
     const char *own_url;                      /* left out of them */
     bool skip_read_only;                      /* left out too */
+    bool is_chunk; /* a delete of one chunk of a file: goes no further, even if it is a manifest itself */
     struct slice path;                        /* of the request as sent, percent-encoded: "/3,01637037d6" */
     struct slice authorization;               /* the client's token, without "Bearer "; may be empty */
     struct slice request_id;                  /* sent on as x-amz-request-id */
