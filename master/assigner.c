@@ -209,12 +209,9 @@ static void try_assign(struct assigner *assigner, const struct assign_query *que
     cluster_lock(cluster);
     struct topology *t = cluster->topology;
     int64_t warm_up_ns = topology_warm_up_left_ns(t);
-    if (warm_up_ns > 0) {
-        refuse(a, ASSIGN_WARMING_UP, WARMING_UP);
-        a->result.retry_after_ns = warm_up_ns;
-    } else if (!is_empty(query->option.data_center) &&
-               !topology_has_data_center(t, query->option.data_center) &&
-               !topology_has_any_data_center(t)) {
+    if (!warm_up_ns && !is_empty(query->option.data_center) &&
+        !topology_has_data_center(t, query->option.data_center) &&
+        !topology_has_any_data_center(t)) {
         refuse(a, ASSIGN_NO_DATA_CENTER, "data center %s not found in topology",
                query->option.data_center);
     } else {
@@ -224,6 +221,11 @@ static void try_assign(struct assigner *assigner, const struct assign_query *que
                                          &pick, &err);
         if (!code) {
             hand_out(a, cluster, query, &pick);
+        } else if (warm_up_ns > 0) {
+            /* Servers may still be on their way; a volume that is here already is as good as ever,
+             * because keys are durable before they are handed out. */
+            refuse(a, ASSIGN_WARMING_UP, WARMING_UP);
+            a->result.retry_after_ns = warm_up_ns;
         } else if (code == KELP_E_NOT_FOUND) {
             metric_add(cluster->metrics->pick_errors, 1);
             seek_growth(a, t, query, err.message, was_initiator);

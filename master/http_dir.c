@@ -87,12 +87,6 @@ static int64_t warm_up_left_ns(struct services *s)
 
 void master_http_assign(struct http_request *request, struct services *s)
 {
-    int64_t warm_up_ns = warm_up_left_ns(s);
-    if (warm_up_ns > 0) {
-        master_http_retry_after(request, warm_up_ns);
-        master_http_fail(request, 503, "master is warming up, topology is still loading");
-        return;
-    }
     struct assign_query query = {.is_http = true};
     struct error err;
     if (master_http_read_option(request, s, &query.option, &err)) {

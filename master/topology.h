@@ -56,7 +56,8 @@ const struct topology_options *topology_options(const struct topology *t);
  * log or from disk; then a warm-up of 15 s begins, also for a lone master that restarted (the peer has
  * none there and may hand out a key twice). */
 void topology_begin_leadership(struct topology *t, bool found_state);
-/* Nanoseconds left of the warm-up, 0 when there is none. While it lasts Assign is refused and growth
+/* Nanoseconds left of the warm-up, 0 when there is none. While it lasts nothing is grown: an Assign that
+ * finds no writable volume is refused at once, and growth
  * waits. */
 int64_t topology_warm_up_left_ns(const struct topology *t);
 

@@ -149,7 +149,7 @@ def test_a_server_that_dies_in_a_vacuum_harms_nothing(cluster):
 
 
 def test_collections_come_and_go(cluster):
-    cluster.kelp_master()
+    cluster.kelp_master(env={'WEED_MASTER_VOLUME_GROWTH_COPY_1': '1'})
     server = cluster.kelp_volume()
     fid, _ = cluster.put(b'picture', collection='my_pictures')
     assert [p.name for p in server.data.glob('my_pictures_*.dat')]
