@@ -12,6 +12,7 @@
 #include "master/periodic.h"
 #include "master/vacuum_rpc.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -313,23 +314,32 @@ static int open_grpc(struct master *m, uint16_t port, struct error *err)
     return rpc_server_create(&m->rpc_server, &config, err);
 }
 
-/* A loopback listener on any free port, to learn one: a master has to know its own address, which it
- * tells clients, before the first of them can come. */
-static int find_free_ports(struct master *m, struct error *err)
+/* A port nobody uses now. A master has to know its own address, which it tells clients, before the
+ * first of them can come; so the number is found first and listened on later. */
+static int find_free_port(const char *bind_address, uint16_t *ret, struct error *err)
 {
-    struct http_handler nobody = {.ctx = NULL};
-    uint16_t *ports[] = {&m->config.port, &m->config.grpc_port};
-    struct http_server *held[2] = {NULL, NULL};
-    int code = 0;
-    for (size_t i = 0; i < 2 && !code; i++)
-        if (*ports[i] == 0) {
-            code = open_http(m, m->config.bind_address, 0, &nobody, &held[i], err);
-            if (!code)
-                *ports[i] = http_server_port(held[i]);
-        }
-    for (size_t i = 0; i < 2; i++)
-        http_server_destroy(held[i], 0);
-    return code;
+    struct sockaddr_storage address = {0};
+    socklen_t size = sizeof(struct sockaddr_in);
+    if (uv_ip4_addr(bind_address, 0, (struct sockaddr_in *)&address)) {
+        size = sizeof(struct sockaddr_in6);
+        if (uv_ip6_addr(bind_address, 0, (struct sockaddr_in6 *)&address))
+            return error_set(err, KELP_E_INVALID,
+                             "to find a free port, %s must be an IP address; give -port",
+                             bind_address);
+    }
+    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int rc = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&address, size);
+    if (rc == 0)
+        rc = getsockname(fd, (struct sockaddr *)&address, &size);
+    int errnum = errno;
+    if (fd >= 0)
+        close(fd);
+    if (rc)
+        return error_set_errno(err, errnum, "a free port on %s", bind_address);
+    *ret = ntohs(size == sizeof(struct sockaddr_in)
+                     ? ((struct sockaddr_in *)&address)->sin_port
+                     : ((struct sockaddr_in6 *)&address)->sin6_port);
+    return 0;
 }
 
 static int settle_address(struct master *m, struct error *err)
@@ -337,7 +347,9 @@ static int settle_address(struct master *m, struct error *err)
     struct master_config *c = &m->config;
     if (c->port > 0 && c->grpc_port == 0)
         c->grpc_port = (uint16_t)(c->port + GRPC_PORT_OFFSET);
-    int code = find_free_ports(m, err);
+    int code = c->port ? 0 : find_free_port(c->bind_address, &c->port, err);
+    if (!code && c->grpc_port == 0)
+        code = find_free_port(c->bind_address, &c->grpc_port, err);
     struct address address;
     if (!code)
         code = address_init(&address, c->ip, c->port, c->grpc_port);

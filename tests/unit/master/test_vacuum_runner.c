@@ -419,7 +419,7 @@ static void disabled_timer_does_nothing_and_requests_still_work(void **state)
     disk_os_advance(f->disk, 901 * SECOND);
     vacuum_runner_tick(f->runner);
     assert_int_equal(f->call_count, 0);
-    request(f, 1, 0);
+    request(f, 1, 0.3);
     answer_check(f, 8000, 1, 0);
     vacuum_runner_set_enabled(f->runner, false, true);
     disk_os_advance(f->disk, 901 * SECOND);
