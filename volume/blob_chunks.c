@@ -124,13 +124,13 @@ static void fetch(struct chunks *chunks, const char *host)
     const struct blob_chunk *chunk = &chunks->manifest->chunks[chunks->chunk];
     struct buffer *path = blob_call_scratch(call);
     url_encode_path(path, chunk->fid);
-    chunks->url = arena_printf(arena, "http://%s/%s?cm=false", host, buffer_cstr(path));
+    chunks->url = arena_printf(arena, "http://%s/%s", host, buffer_cstr(path));
     struct http_client_header range = {
         "Range", arena_printf(arena, "bytes=%" PRIu64 "-%" PRIu64, chunks->within,
                               chunks->within + chunks->wanted - 1)};
     struct http_client_request request = {
         .method = "GET",
-        .url = chunks->url,
+        .url = arena_printf(arena, "%s?cm=false", chunks->url),
         .headers = &range,
         .header_count = 1,
         .response_limit_bytes = volume_http_body_limit(call->http),

@@ -27,6 +27,24 @@ static void make_volumes(struct store *store, unsigned count)
     }
 }
 
+/* Stands for the master: every volume up to the last is here. */
+struct table {
+    const char *own_url;
+    unsigned volumes;
+};
+
+static void ask_table(void *ctx, uint32_t volume_id, struct volume_lookup_question *question)
+{
+    const struct table *table = ctx;
+    bool is_here = volume_id >= 1 && volume_id <= table->volumes;
+    struct volume_locations *locations = volume_locations_create(is_here);
+    if (is_here) {
+        locations->items[0].url = must(strdup(table->own_url));
+        locations->items[0].public_url = must(strdup(table->own_url));
+    }
+    volume_lookup_answer(question, locations, NULL);
+}
+
 static void fail(const struct error *err)
 {
     fprintf(stderr, "data_port_bench: %s\n", err->message);
@@ -66,10 +84,15 @@ int main(int argc, char **argv)
         CHECK(loop_create(&loops[i], "http", &err) == 0);
     struct metrics *metrics = metrics_create();
     char own_url[32] = "";
+    struct table table = {own_url, volumes};
+    struct volume_lookup *lookup;
+    if (volume_lookup_create(&lookup, &(struct volume_lookup_source){ask_table, &table}, &err) != 0)
+        fail(&err);
     struct volume_http *http;
     struct volume_http_config config = {.store = store,
                                         .loops = loops,
                                         .loop_count = loop_count,
+                                        .lookup = lookup,
                                         .own_url = own_url,
                                         .server_text = "SeaweedFS Volume 8000GB 4.48",
                                         .version_text = "8000GB 4.48 bench",
@@ -104,6 +127,7 @@ int main(int argc, char **argv)
     volume_http_destroy(http);
     for (unsigned i = 0; i < loop_count; i++)
         loop_destroy(loops[i]);
+    volume_lookup_destroy(lookup);
     store_close(store);
     metrics_destroy(metrics);
     return 0;

@@ -112,6 +112,23 @@ CASES = [
     Case("long name", r("PUT", "/{f}" + P, {"Content-Disposition": 'attachment; filename="' + "n" * 300 + '"'}, b"hello"), r("GET", "/{f}")),
     Case("cm flag", r("PUT", "/{f}?cm=true&" + PAST, {"Content-Type": "text/plain"}, b'{"size":0,"chunks":[]}'),
          r("GET", "/{f}?cm=false"), r("HEAD", "/{f}?cm=false")),
+    Case("chunk manifest", r("PUT", "/3,{K}0a00000001", {}, b"hello "), r("PUT", "/3,{K}0b00000001", {}, b"chunked world"),
+         r("PUT", "/{f}?cm=true&" + PAST, {"Content-Type": "application/json"},
+           b'{"name":"w.css","mime":"a/b","size":19,"chunks":[{"fid":"3,{K}0b00000001","offset":6,"size":13},'
+           b'{"fid":"3,{K}0a00000001","offset":0,"size":6}]}'),
+         r("GET", "/{f}"), r("HEAD", "/{f}"), r("GET", "/{f}?cm=false"), r("GET", "/{f}", {"Range": "bytes=4-8"}),
+         r("GET", "/3/{k}/x.png"), r("GET", "/{f}", {"Range": "bytes=0-1,5-6"}), r("GET", "/{f}", {"If-None-Match": "x"}),
+         r("DELETE", "/{f}"), r("GET", "/{f}"), r("GET", "/3,{K}0a00000001"), r("GET", "/3,{K}0b00000001")),
+    Case("chunk manifest without type", r("PUT", "/3,{K}0a00000001", {}, b"<html><b>"), r("PUT", "/{f}.txt?cm=true&" + PAST, {},
+           b'{"chunks":[{"fid":"3,{K}0a00000001","size":9}]}'), r("GET", "/{f}"), r("DELETE", "/{f}")),
+    Case("chunk manifest with errors",
+         r("PUT", "/{f}?cm=true&" + PAST, {}, b'{"chunks":[{"fid":"3,{K}0c00000001","offset":0,"size":5}]}'), r("GET", "/{f}"),
+         r("HEAD", "/{f}"), r("DELETE", "/{f}"),
+         r("PUT", "/3,{K}0100000001?cm=true&" + PAST, {}, b'{"chunks":[{"fid":"99,{K}0c00000001","offset":0,"size":5}]}'),
+         r("GET", "/3,{K}0100000001"), r("DELETE", "/3,{K}0100000001"), r("PUT", "/3,{K}0d00000001", {}, b"123"),
+         r("PUT", "/3,{K}0200000001?cm=true&" + PAST, {}, b'{"chunks":[{"fid":"3,{K}0d00000001","offset":3,"size":3}]}'),
+         r("GET", "/3,{K}0200000001"),
+         r("PUT", "/3,{K}0300000001?cm=true&" + PAST, {}, b"no manifest"), r("GET", "/3,{K}0300000001")),
     Case("conditions", r("PUT", "/{f}" + P, {}, b"hello"), r("GET", "/{f}", {"If-None-Match": '"9a71bb4c"'}),
          r("HEAD", "/{f}", {"If-None-Match": '"9a71bb4c"'}), r("GET", "/{f}", {"If-None-Match": "*"}),
          r("GET", "/{f}", {"If-None-Match": '"x", "9a71bb4c"'}),
@@ -307,6 +324,8 @@ def test_answers_are_the_peers(sides, number):
     wrong = []
     for method, target, headers, body in case.requests:
         target = fill_in(target, number)
+        if body:
+            body = body.replace(b"{K}", f"{0x100 + number:x}".encode())
         expected, got = peer.ask(method, target, headers, body), ours.ask(method, target, headers, body)
         if case.is_packed:
             expected, got = without_crc(expected), without_crc(got)
