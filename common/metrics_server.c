@@ -37,7 +37,8 @@ static void on_request(struct http_request *request, void *ctx)
     }
     struct buffer *page = must(calloc(1, sizeof(*page)));
     metrics_print(server->metrics, page);
-    http_response_header(request, "Content-Type", SLICE("text/plain; version=0.0.4; charset=utf-8"));
+    http_response_header(request, "Content-Type",
+                         SLICE("text/plain; version=0.0.4; charset=utf-8"));
     http_respond(request, 200, buffer_slice(page), free_page, page);
 }
 

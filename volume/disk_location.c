@@ -1,5 +1,6 @@
-/* One data directory. Opening it is where a user learns that a path is wrong, so each refusal says what
- * to do. Getters read what is fixed after opening, or atomics that the probe sets: any thread. */
+/* One data directory. Opening it is where a user learns that a path is wrong, so each refusal
+ * says what to do. Getters read what is fixed after opening, or atomics that the probe sets: any
+ * thread. */
 #include "volume/disk_location.h"
 
 #include "common/bytes.h"

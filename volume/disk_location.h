@@ -20,9 +20,9 @@ struct disk_location_config {
     uint64_t min_free_bytes;
 };
 
-/* Checks that the directory is there and writable, locks it (flock on the directory itself) against a
- * second process, reads or makes vol_dir.uuid, probes the space. Errors say what to do:
- * KELP_E_NOT_FOUND, KELP_E_DENIED, KELP_E_BUSY. */
+/* Checks that the directory is there and writable, locks it (flock on the directory itself)
+ * against a second process, reads or makes vol_dir.uuid, probes the space. Errors say what to
+ * do: KELP_E_NOT_FOUND, KELP_E_DENIED, KELP_E_BUSY. */
 int disk_location_open(struct disk_location **ret, const struct disk_location_config *config,
                        struct error *err);
 /* Releases the lock. NULL is fine. */

@@ -1,14 +1,12 @@
-/* The heartbeat's thread: finds the leader, opens the stream, tells what there is to tell. Everything
- * here runs on that thread, but for the callbacks of the stream and of the store, which only put an
- * event into the inbox. */
-#include "volume/heartbeat.h"
+/* The heartbeat's thread: finds the leader, opens the stream, tells what there is to tell.
+ * Everything here runs on that thread, but for the callbacks of the stream and of the store,
+ * which only put an event into the inbox. */
+#include "volume/heartbeat_internal.h"
 
 #include "common/check.h"
 #include "common/log.h"
 #include "common/rpc_client.h"
-#include "volume/heartbeat_events.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 #define SEND_HEARTBEAT     "/master_pb.Seaweed/SendHeartbeat"
@@ -16,31 +14,6 @@
 #define EC_BEAT_PULSES     17u
 #define FAREWELL_MS        2000u
 #define DUPLICATES_ALLOWED 3u
-
-struct heartbeat {
-    struct heartbeat_config config;
-    struct address *masters;
-    uint32_t pulse_ms;
-    pthread_t thread;
-    pthread_mutex_t leave_lock;
-    bool is_running; /* leave_lock */
-    atomic_bool has_left;
-    struct heartbeat_inbox inbox;
-
-    pthread_mutex_t master_lock;
-    struct address master; /* master_lock, as all down to the blank line */
-    bool has_master;
-    bool is_connected;
-
-    /* The thread's own. */
-    struct heartbeat_memory *memory;
-    struct rpc_stream *stream;
-    struct address peer; /* whom the stream goes to */
-    struct address redirect;
-    bool has_redirect;
-    bool has_complained; /* one line per outage, not one per attempt */
-    unsigned refusals;
-};
 
 enum stream_end { STREAM_LOST, STREAM_REDIRECTED, STREAM_REFUSED, STREAM_LEFT };
 
@@ -162,97 +135,9 @@ static void complain(struct heartbeat *heartbeat, const char *why)
         return;
     char text[ADDRESS_TEXT_SIZE];
     address_format(&heartbeat->peer, text);
-    log_warning("heartbeat lost", "master=%s error=\"%s\" next=\"trying again until a master answers\"",
-                text, why);
+    log_warning("heartbeat lost",
+                "master=%s error=\"%s\" next=\"trying again until a master answers\"", text, why);
     heartbeat->has_complained = true;
-}
-
-/* ---- sending ---- */
-
-static void send_beat(struct heartbeat *heartbeat, const MasterPb__Heartbeat *beat)
-{
-    /* A master that reads nothing any more: the stream is given up, a new one starts with everything. */
-    if (rpc_stream_send(heartbeat->stream, &beat->base) == KELP_E_LIMIT)
-        rpc_stream_cancel(heartbeat->stream);
-}
-
-static void send_volume_beat(struct heartbeat *heartbeat)
-{
-    const struct heartbeat_config *config = &heartbeat->config;
-    struct arena arena;
-    arena_init(&arena);
-    MasterPb__Heartbeat beat;
-    struct heartbeat_expired expired;
-    store_resize_automatic(config->store);
-    heartbeat_beat_volumes(config->identity, config->store, config->state, heartbeat->memory,
-                           &arena, &beat, &expired);
-    send_beat(heartbeat, &beat);
-    for (size_t i = 0; i < expired.count; i++) {
-        struct error err = {0};
-        if (store_delete_volume(config->store, expired.ids[i], STORE_DELETE_ALWAYS, &err))
-            log_warning("expired volume not deleted", "volume=%u error=\"%s\"", expired.ids[i],
-                        err.message);
-        else
-            log_info("expired volume deleted", "volume=%u", expired.ids[i]);
-    }
-    arena_fini(&arena);
-}
-
-static void send_ec_beat(struct heartbeat *heartbeat)
-{
-    MasterPb__Heartbeat beat;
-    master_pb__heartbeat__init(&beat);
-    beat.has_no_ec_shards = true;
-    send_beat(heartbeat, &beat);
-}
-
-static void send_state(struct heartbeat *heartbeat)
-{
-    struct arena arena;
-    arena_init(&arena);
-    MasterPb__Heartbeat beat;
-    heartbeat_beat_brief(heartbeat->config.identity, &beat);
-    heartbeat_beat_add_state(heartbeat->config.state, &arena, &beat);
-    send_beat(heartbeat, &beat);
-    arena_fini(&arena);
-}
-
-/* Everything of one kind that waits in a row goes into one beat. */
-static void send_delta(struct heartbeat *heartbeat, struct heartbeat_event *event)
-{
-    enum heartbeat_event_kind kind = event->kind;
-    struct arena arena;
-    arena_init(&arena);
-    struct heartbeat_event *sent = event;
-    event->next = NULL;
-    size_t count = 1;
-    for (struct heartbeat_event *more;
-         (more = heartbeat_inbox_take_if(&heartbeat->inbox, kind)) != NULL; count++) {
-        more->next = sent;
-        sent = more;
-    }
-    MasterPb__VolumeShortInformationMessage **list = arena_alloc(&arena, count * sizeof(*list));
-    size_t i = count;
-    for (struct heartbeat_event *e = sent; e; e = e->next) {
-        list[--i] = &e->volume;
-        heartbeat_memory_forget(heartbeat->memory, e->volume.disk_id, e->volume.id);
-    }
-    MasterPb__Heartbeat beat;
-    heartbeat_beat_brief(heartbeat->config.identity, &beat);
-    if (kind == HEARTBEAT_VOLUME_ADDED) {
-        beat.new_volumes = list;
-        beat.n_new_volumes = count;
-    } else {
-        beat.deleted_volumes = list;
-        beat.n_deleted_volumes = count;
-    }
-    send_beat(heartbeat, &beat);
-    while (sent) {
-        struct heartbeat_event *next = sent->next;
-        heartbeat_event_destroy(sent);
-        sent = next;
-    }
-    arena_fini(&arena);
 }
 
 /* ---- answers ---- */
@@ -274,7 +159,7 @@ static bool take_response(struct heartbeat *heartbeat, const MasterPb__Heartbeat
     uint64_t limit = response->volume_size_limit ? response->volume_size_limit
                                                  : store_volume_size_limit(store);
     if (store_set_limits(store, limit, response->preallocate))
-        send_volume_beat(heartbeat);
+        heartbeat_send_volumes(heartbeat);
     if (response->volume_digest_supported)
         heartbeat_memory_accept(heartbeat->memory);
     if (response->resend_full_volume_list)
@@ -330,10 +215,7 @@ static void close_stream(struct heartbeat *heartbeat, bool is_over)
 /* Returns whether the master has closed the stream, as it does on a half-close. */
 static bool say_farewell(struct heartbeat *heartbeat)
 {
-    MasterPb__Heartbeat beat;
-    heartbeat_beat_farewell(heartbeat->config.identity, &beat);
-    send_beat(heartbeat, &beat);
-    rpc_stream_half_close(heartbeat->stream);
+    heartbeat_send_farewell(heartbeat);
     uint64_t deadline = heartbeat_clock_ms() + FAREWELL_MS;
     while (heartbeat_clock_ms() < deadline) {
         struct heartbeat_event *event =
@@ -354,10 +236,10 @@ static bool handle_event(struct heartbeat *heartbeat, struct heartbeat_event *ev
     switch (event->kind) {
     case HEARTBEAT_VOLUME_ADDED:
     case HEARTBEAT_VOLUME_REMOVED:
-        send_delta(heartbeat, event);
+        heartbeat_send_delta(heartbeat, event);
         return false;
     case HEARTBEAT_STATE_CHANGED:
-        send_state(heartbeat);
+        heartbeat_send_state(heartbeat);
         break;
     case HEARTBEAT_OPENED:
         note_connected(heartbeat, true);
@@ -381,9 +263,9 @@ static enum stream_end run_stream(struct heartbeat *heartbeat)
 {
     if (open_stream(heartbeat))
         return STREAM_LOST;
-    send_volume_beat(heartbeat);
-    send_ec_beat(heartbeat);
-    send_state(heartbeat);
+    heartbeat_send_volumes(heartbeat);
+    heartbeat_send_ec(heartbeat);
+    heartbeat_send_state(heartbeat);
 
     enum stream_end end = STREAM_LOST;
     bool is_over = false;
@@ -404,9 +286,9 @@ static enum stream_end run_stream(struct heartbeat *heartbeat)
         }
         uint64_t now = heartbeat_clock_ms();
         if (now >= next_tick) {
-            send_volume_beat(heartbeat);
+            heartbeat_send_volumes(heartbeat);
             if (++ticks % EC_BEAT_PULSES == 0)
-                send_ec_beat(heartbeat);
+                heartbeat_send_ec(heartbeat);
             next_tick = now + heartbeat->pulse_ms;
         }
     }

@@ -3,8 +3,8 @@
  *
  *   searching -> streaming -> (redirected | refused | lost) -> searching ... -> left
  *
- * A thread of its own runs it all: events (deltas, responses, the end of the stream) come in through one
- * ordered queue, so a delete and a re-add of one volume never change places. */
+ * A thread of its own runs it all: events (deltas, responses, the end of the stream) come in
+ * through one ordered queue, so a delete and a re-add of one volume never change places. */
 #pragma once
 
 #include "common/address.h"
@@ -45,7 +45,7 @@ void heartbeat_volume_removed(struct heartbeat *heartbeat, const struct disk_loc
                               struct volume *volume);
 void heartbeat_state_changed(struct heartbeat *heartbeat);
 
-/* The master of the last stream that was answered; false when none ever was. It survives the loss of
- * the stream and leaving. Any thread. */
+/* The master of the last stream that was answered; false when none ever was. It survives the
+ * loss of the stream and leaving. Any thread. */
 bool heartbeat_master(struct heartbeat *heartbeat, struct address *ret);
 bool heartbeat_is_connected(struct heartbeat *heartbeat);

@@ -1,5 +1,5 @@
-/* The beats themselves: messages made of the server's identity and what its store holds now. May look
- * at disks, so it may block; one thread at a time. Source: spec/heartbeat.md 4, 5. */
+/* The beats themselves: messages made of the server's identity and what its store holds now. May
+ * look at disks, so it may block; one thread at a time. Source: spec/heartbeat.md 4, 5. */
 #pragma once
 
 #include "volume/heartbeat_report.h"

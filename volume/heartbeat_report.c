@@ -1,5 +1,6 @@
-/* The memory is a table (disk id, volume id) -> hash of what was last told, and the short form, which
- * names the volume once it is gone. A round number marks what is still there; the rest has departed. */
+/* The memory is a table (disk id, volume id) -> hash of what was last told, and the short form,
+ * which names the volume once it is gone. A round number marks what is still there; the rest has
+ * departed. */
 #include "volume/heartbeat_report.h"
 
 #include "common/check.h"
@@ -200,8 +201,8 @@ static int compare_ids(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Whatever was told once and is not on any disk now. A copy that moved to another disk of this server
- * has not departed. */
+/* Whatever was told once and is not on any disk now. A copy that moved to another disk of this
+ * server has not departed. */
 static void collect_departed(struct heartbeat_memory *memory, const uint32_t *held,
                              size_t held_count, bool is_full, struct arena *arena,
                              MasterPb__Heartbeat *beat)

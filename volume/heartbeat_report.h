@@ -1,5 +1,5 @@
-/* What a volume beat tells of the volumes: all of them, or what has changed since this stream's master
- * was last told. Pure; one thread at a time. Source: spec/heartbeat.md 5.1, 6, 8. */
+/* What a volume beat tells of the volumes: all of them, or what has changed since this stream's
+ * master was last told. Pure; one thread at a time. Source: spec/heartbeat.md 5.1, 6, 8. */
 #pragma once
 
 #include "common/arena.h"
@@ -35,9 +35,9 @@ void heartbeat_memory_request_full(struct heartbeat_memory *memory);
 /* A delta about this volume has been queued: the next beat tells of it again, whatever its hash. */
 void heartbeat_memory_forget(struct heartbeat_memory *memory, uint32_t disk_id, uint32_t id);
 
-/* Sets volumes or changed_volumes, deleted_volumes, has_no_volumes and volume_digest of `beat` for the
- * volumes that are held and reported now, and remembers them as told. The lists live in the arena and
- * point into `volumes`. */
+/* Sets volumes or changed_volumes, deleted_volumes, has_no_volumes and volume_digest of `beat`
+ * for the volumes that are held and reported now, and remembers them as told. The lists live in
+ * the arena and point into `volumes`. */
 void heartbeat_memory_report(struct heartbeat_memory *memory,
                              MasterPb__VolumeInformationMessage *volumes, size_t count,
                              struct arena *arena, MasterPb__Heartbeat *beat);

@@ -1,5 +1,6 @@
-/* BatchDelete: one result per file id, in the order of the request; replicas are the caller's business.
- * Source: spec/volume-rpc.md 4. The statuses are HTTP's; peers match on some of the texts. */
+/* BatchDelete: one result per file id, in the order of the request; replicas are the caller's
+ * business. Source: spec/volume-rpc.md 4. The statuses are HTTP's; peers match on some of the
+ * texts. */
 #include "volume/rpc_handlers.h"
 
 #include "common/arena.h"

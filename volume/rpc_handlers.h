@@ -1,5 +1,5 @@
-/* The handlers of volume_rpc.c's table, and what they share. Each ends its call exactly once. Worker
- * threads: they may block. */
+/* The handlers of volume_rpc.c's table, and what they share. Each ends its call exactly once.
+ * Worker threads: they may block. */
 #pragma once
 
 #include "proto/volume_server.pb-c.h"

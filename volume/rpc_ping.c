@@ -1,5 +1,6 @@
-/* Ping: this server's clock, and the round trip to one of its masters. Only masters that it knows are
- * pinged, so that it cannot be used to look around in a network. Source: spec/volume-rpc.md 10. */
+/* Ping: this server's clock, and the round trip to one of its masters. Only masters that it
+ * knows are pinged, so that it cannot be used to look around in a network. Source:
+ * spec/volume-rpc.md 10. */
 #include "volume/rpc_handlers.h"
 
 #include "common/os.h"

@@ -1,8 +1,9 @@
 /* VacuumVolumeCheck, -Compact, -Commit, -Cleanup. Source: spec/volume-rpc.md 1.
  *
- * The peer's master runs the four in this order and reads two things into their answers: an error of
- * compact means cleanup, and an empty stream without error means that commit may follow, also when
- * another vacuum of the volume is under way (commit is then a no-op in its turn). */
+ * The peer's master runs the four in this order and reads two things into their answers: an
+ * error of compact means cleanup, and an empty stream without error means that commit may
+ * follow, also when another vacuum of the volume is under way (commit is then a no-op in its
+ * turn). */
 #include "volume/rpc_handlers.h"
 
 #include "common/log.h"
@@ -78,7 +79,8 @@ static void log_damage(struct volume *volume)
     size_t count = volume_vacuum_damaged(volume, damaged, DAMAGE_LOGGED_MAX);
     for (size_t i = 0; i < count && i < DAMAGE_LOGGED_MAX; i++)
         log_warning("damaged record kept",
-                    "volume=%u needle=%llx offset=%llu reason=\"%s\" next=\"fetch it from a replica\"",
+                    "volume=%u needle=%llx offset=%llu reason=\"%s\" "
+                    "next=\"fetch it from a replica\"",
                     volume_id(volume), (unsigned long long)damaged[i].key,
                     (unsigned long long)damaged[i].offset, damaged[i].reason);
     if (count > DAMAGE_LOGGED_MAX)

@@ -1,8 +1,9 @@
-/* VolumeMarkReadonly, VolumeMarkWritable: the mark on the volume, and the word to the master about it.
- * Source: spec/volume-rpc.md 2.
+/* VolumeMarkReadonly, VolumeMarkWritable: the mark on the volume, and the word to the master
+ * about it. Source: spec/volume-rpc.md 2.
  *
- * Read-only tells the master before and after: before, so that no write is directed here any more once
- * the mark is set; after, because a heartbeat in between may have taken the first word back. */
+ * Read-only tells the master before and after: before, so that no write is directed here any
+ * more once the mark is set; after, because a heartbeat in between may have taken the first word
+ * back. */
 #include "volume/rpc_handlers.h"
 
 #include "common/log.h"

@@ -1,5 +1,5 @@
-/* The server's own state: maintenance mode and its version, kept in state.pb in the index directory of
- * the first location. Source: spec/storage-format.md 21. Any thread. */
+/* The server's own state: maintenance mode and its version, kept in state.pb in the index
+ * directory of the first location. Source: spec/storage-format.md 21. Any thread. */
 #pragma once
 
 #include "common/os.h"

@@ -1,11 +1,11 @@
 /* The store: all disk locations of one volume server and the volumes on them.
  *
- * Owns the volumes, an append queue per disk location and a vacuum budget per disk location. Changes
- * (allocate, mount, unmount, delete) block and run on worker threads, one at a time per volume; finding a
- * volume takes a read lock only and never waits for them.
+ * Owns the volumes, an append queue per disk location and a vacuum budget per disk location.
+ * Changes (allocate, mount, unmount, delete) block and run on worker threads, one at a time per
+ * volume; finding a volume takes a read lock only and never waits for them.
  *
- * An id may be on several disks of one server (copied there by hand): lookups see the first one, unmount
- * and delete act on every copy. */
+ * An id may be on several disks of one server (copied there by hand): lookups see the first one,
+ * unmount and delete act on every copy. */
 #pragma once
 
 #include "common/replica_placement.h"
@@ -34,10 +34,11 @@ struct store_config {
     uint64_t compaction_bytes_per_second; /* 0: no limit */
     unsigned load_threads;             /* volumes loaded at the same time; 0: 10 or the cores */
     uint32_t probe_interval_ms;        /* of free space; 0: a minute */
-    /* What the heartbeat has to tell at once. On the thread of the change; must not block or call back.
-     * Not called for what store_open finds. */
+    /* What the heartbeat has to tell at once. On the thread of the change; must not block or
+     * call back. Not called for what store_open finds. */
     void (*on_volume_added)(void *ctx, const struct disk_location *location, struct volume *volume);
-    void (*on_volume_removed)(void *ctx, const struct disk_location *location, struct volume *volume);
+    void (*on_volume_removed)(void *ctx, const struct disk_location *location,
+                              struct volume *volume);
     void *ctx;
 };
 
@@ -47,8 +48,8 @@ int store_open(struct store **ret, const struct store_config *config, struct err
 /* All volumes must have been released, or be so soon: it waits for them. NULL is fine. */
 void store_close(struct store *store);
 
-/* A volume in use: it is not closed or freed before store_release. Any thread, does not block. NULL when
- * it is not here. Hold it for a request, not for longer: unmount waits for it. */
+/* A volume in use: it is not closed or freed before store_release. Any thread, does not block.
+ * NULL when it is not here. Hold it for a request, not for longer: unmount waits for it. */
 struct volume *store_acquire(struct store *store, uint32_t volume_id);
 void store_release(struct store *store, struct volume *volume);
 /* Where the writes of this (acquired) volume go. */
@@ -56,8 +57,8 @@ struct append_queue *store_append_queue(struct store *store, struct volume *volu
 struct disk_location *store_location_of(struct store *store, struct volume *volume);
 struct vacuum_budget *store_vacuum_budget(struct store *store, struct volume *volume);
 
-/* Every volume that is mounted when this begins, by location, then id, each acquired during its visit.
- * A non-zero answer ends the walk and is returned. */
+/* Every volume that is mounted when this begins, by location, then id, each acquired during its
+ * visit. A non-zero answer ends the walk and is returned. */
 int store_for_each(struct store *store,
                    int (*visit)(void *ctx, struct disk_location *location, struct volume *volume),
                    void *ctx);
@@ -66,8 +67,9 @@ size_t store_volume_count(struct store *store);
 size_t store_location_count(const struct store *store);
 struct disk_location *store_location(const struct store *store, size_t index);
 size_t store_location_volume_count(struct store *store, const struct disk_location *location);
-/* The most volumes that this location takes, as heartbeats report it (spec heartbeat.md 5.3): the flag's,
- * or the automatic one, or what it holds when it is low on space. 0 when unavailable. */
+/* The most volumes that this location takes, as heartbeats report it (spec heartbeat.md 5.3):
+ * the flag's, or the automatic one, or what it holds when it is low on space. 0 when
+ * unavailable. */
 uint32_t store_location_max(struct store *store, const struct disk_location *location);
 
 /* What the master answered. True when an automatic maximum changed by it. */
@@ -76,7 +78,7 @@ bool store_set_limits(struct store *store, uint64_t volume_size_limit, bool is_p
 void store_resize_automatic(struct store *store);
 uint64_t store_volume_size_limit(const struct store *store); /* 0: no master has told it yet */
 
-/* ---- changes: block; worker threads only. The texts are the wire's (spec/volume-rpc.md 2). ---- */
+/* ---- changes: block; worker threads only. Texts are the wire's (spec/volume-rpc.md 2). ---- */
 
 struct store_allocate {
     uint32_t id;
@@ -86,11 +88,12 @@ struct store_allocate {
     struct ttl ttl;
     uint64_t preallocate;
 };
-/* KELP_E_EXISTS, KELP_E_NO_SPACE ("No more free space left"), KELP_E_INVALID for a collection name that
- * would leave the directory. */
+/* KELP_E_EXISTS, KELP_E_NO_SPACE ("No more free space left"), KELP_E_INVALID for a collection
+ * name that would leave the directory. */
 int store_allocate_volume(struct store *store, const struct store_allocate *request,
                           struct error *err);
-/* A mounted id is announced again. `collection` is preferred among several of the id; NULL: whichever. */
+/* A mounted id is announced again. `collection` is preferred among several of the id; NULL:
+ * whichever. */
 int store_mount_volume(struct store *store, uint32_t id, const char *collection, struct error *err);
 /* Of a volume that is not mounted: success. A running vacuum of it is cancelled. */
 int store_unmount_volume(struct store *store, uint32_t id, struct error *err);

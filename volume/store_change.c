@@ -1,5 +1,6 @@
-/* Changes of what is mounted. They block, run on worker threads, and exclude each other per id; what
- * they tell the heartbeat, they tell in order. The texts are the wire's: spec/volume-rpc.md 2. */
+/* Changes of what is mounted. They block, run on worker threads, and exclude each other per id;
+ * what they tell the heartbeat, they tell in order. The texts are the wire's: spec/volume-rpc.md
+ * 2. */
 #include "volume/store_internal.h"
 
 #include "common/check.h"
@@ -49,8 +50,8 @@ static int count_untiered(void *ctx, struct disk_location *location, struct volu
     return 0;
 }
 
-/* Spec volume-rpc.md 0.5: the eligible disk with the fewest volumes of its own, the first on a tie. The
- * slot is promised to the caller. */
+/* Spec volume-rpc.md 0.5: the eligible disk with the fewest volumes of its own, the first on a
+ * tie. The slot is promised to the caller. */
 static struct store_disk *choose_disk(struct store *store, const char *disk_type)
 {
     char type[32];

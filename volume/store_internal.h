@@ -3,9 +3,9 @@
  * parallel load), store_space.c (free space, maxima).
  *
  * Locks, in the order in which they may be taken:
- *   change_lock  which ids are being changed now, and slots promised to volumes that are being made. A
- *                change of one id excludes others of that id by begin_change .. end_change; no lock is
- *                held while it works.
+ *   change_lock  which ids are being changed now, and slots promised to volumes that are being
+ *                made. A change of one id excludes others of that id by begin_change .. end_change;
+ *                no lock is held while it works.
  *   table_lock   the table id -> entries. Held for a few instructions only.
  *   leave_lock   with leave_idle: entries that have left the table and wait for their last user. */
 #pragma once
@@ -16,8 +16,8 @@
 #include <stdatomic.h>
 #include <uthash.h>
 
-/* One mounted volume on one disk. In the table until it leaves; freed by the thread that removed it,
- * once nobody uses it. */
+/* One mounted volume on one disk. In the table until it leaves; freed by the thread that removed
+ * it, once nobody uses it. */
 struct store_entry {
     uint32_t id;
     bool is_leaving; /* written under table_lock for writing */
@@ -79,9 +79,10 @@ struct store {
 
 /* The volume passes to the table. */
 void store_table_add(struct store *store, struct store_disk *disk, struct volume *volume);
-/* The entry of this id on this disk (NULL: on the first disk that has it), used by the caller, to be
- * given back with store_entry_release. */
-struct store_entry *store_table_use(struct store *store, uint32_t id, const struct store_disk *disk);
+/* The entry of this id on this disk (NULL: on the first disk that has it), used by the caller,
+ * to be given back with store_entry_release. */
+struct store_entry *store_table_use(struct store *store, uint32_t id,
+                                    const struct store_disk *disk);
 void store_entry_release(struct store *store, struct store_entry *entry);
 /* Takes it out of the table: no new user finds it. False when another thread was first. */
 bool store_table_leave(struct store *store, struct store_entry *entry);

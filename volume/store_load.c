@@ -1,5 +1,5 @@
-/* Loading: at the start everything in parallel, later one volume at a time (mount, rescan). A volume
- * that cannot be loaded is logged and left alone on the disk: the others are served. */
+/* Loading: at the start everything in parallel, later one volume at a time (mount, rescan). A
+ * volume that cannot be loaded is logged and left alone on the disk: the others are served. */
 #include "volume/store_internal.h"
 
 #include "common/check.h"
@@ -35,7 +35,8 @@ int store_sweep_volume(struct store *store, struct store_disk *disk, const char 
 {
     struct volume_files files = {0};
     int code = volume_files_init(&files, store->os, disk_location_directory(disk->location),
-                                 disk_location_index_directory(disk->location), collection, id, err);
+                                 disk_location_index_directory(disk->location), collection, id,
+                                 err);
     if (!code)
         code = volume_files_remove(&files, store->os, err);
     volume_files_fini(&files);
@@ -188,7 +189,7 @@ static void run_plan(struct load_plan *plan, unsigned threads)
     while (started + 1 < threads && started + 1 < plan->count &&
            pthread_create(&ids[started], NULL, load_thread, plan) == 0)
         started++;
-    load_thread(plan); /* this thread works too, so a machine without threads to spare still loads */
+    load_thread(plan); /* this thread works too: a machine without threads to spare still loads */
     for (unsigned i = 0; i < started; i++)
         pthread_join(ids[i], NULL);
 }

@@ -1,5 +1,6 @@
-/* Free space: a thread that looks at each disk once a minute (statfs may hang on a sick disk, so nobody
- * else waits for it), and how many volumes a location can take. Source: spec/storage-format.md 20. */
+/* Free space: a thread that looks at each disk once a minute (statfs may hang on a sick disk, so
+ * nobody else waits for it), and how many volumes a location can take. Source:
+ * spec/storage-format.md 20. */
 #include "volume/store_internal.h"
 
 #include "common/check.h"

@@ -1,8 +1,8 @@
 /* The gRPC side of a volume server: which methods there are, who may call them, and when they are
  * refused. Source: spec/volume-rpc.md.
  *
- * The table of methods in volume_rpc.c is the contract's authorization and maintenance matrix; each row
- * names the handler, which is written as plain sequential code for a worker thread. */
+ * The table of methods in volume_rpc.c is the contract's authorization and maintenance matrix;
+ * each row names the handler, which is written as plain sequential code for a worker thread. */
 #pragma once
 
 #include "common/address.h"

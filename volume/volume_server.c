@@ -239,7 +239,7 @@ static bool ask_masters(struct volume_server *server, struct error *err)
         if (master_fetch_configuration(server->client, &server->masters[i], &response, &status,
                                        err))
             continue;
-        /* Known this early, the first beat already tells how many volumes an automatic disk takes. */
+        /* Known this early, the first beat tells already what an automatic disk takes. */
         store_set_limits(server->store, (uint64_t)response->volume_size_limit_m_b << 20,
                          response->volume_preallocate);
         master_pb__get_master_configuration_response__free_unpacked(response, NULL);

@@ -1,15 +1,16 @@
-/* The volume server: keeps volumes in its disk locations, serves blobs over HTTP, is driven by masters
- * over gRPC.
+/* The volume server: keeps volumes in its disk locations, serves blobs over HTTP, is driven by
+ * masters over gRPC.
  *
- * One `struct volume_server` is a whole server: store, HTTP and gRPC ports, heartbeat, metrics. Nothing
- * is global, so several can live in one process, next to a master (`kelp server`). The wire is that of
- * spec/volume-http.md, spec/volume-rpc.md and spec/heartbeat.md.
+ * One `struct volume_server` is a whole server: store, HTTP and gRPC ports, heartbeat, metrics.
+ * Nothing is global, so several can live in one process, next to a master (`kelp server`). The
+ * wire is that of spec/volume-http.md, spec/volume-rpc.md and spec/heartbeat.md.
  *
- * Life: starting (disks are open, no master has answered yet, ports are closed) -> serving -> leaving
- * (told to by rpc or by stop: the master forgets us, all else goes on) -> stopped.
+ * Life: starting (disks are open, no master has answered yet, ports are closed) -> serving ->
+ * leaving (told to by rpc or by stop: the master forgets us, all else goes on) -> stopped.
  *
- * Threads: HTTP on loops of its own, gRPC on the queue and worker threads of rpc_server, the heartbeat
- * and the start on one thread each, one probe thread and one writer thread per disk in the store. */
+ * Threads: HTTP on loops of its own, gRPC on the queue and worker threads of rpc_server, the
+ * heartbeat and the start on one thread each, one probe thread and one writer thread per disk in
+ * the store. */
 #pragma once
 
 #include "common/error.h"
@@ -48,8 +49,8 @@ struct volume_server_config {
 
     /* HTTP. */
     unsigned http_threads;           /* loops that serve HTTP; 0: one a core */
-    const char *read_mode;           /* -readMode: local, proxy; anything else is redirect; "": proxy */
-    const char *white_list;          /* -whiteList, comma separated IPs and CIDRs; "" = all are welcome */
+    const char *read_mode;           /* -readMode: local, proxy, else redirect; "": proxy */
+    const char *white_list;          /* -whiteList, comma separated IPs and CIDRs; "" = all */
     uint32_t file_size_limit_mb;     /* -fileSizeLimitMB */
     uint32_t upload_limit_mb;        /* -concurrentUploadLimitMB: 0 = no limit */
     uint32_t download_limit_mb;      /* -concurrentDownloadLimitMB: 0 = no limit */
@@ -58,31 +59,32 @@ struct volume_server_config {
     uint32_t read_buffer_mb;         /* -readBufferSizeMB; 0: 4 */
     uint32_t idle_timeout_seconds;   /* -idleTimeout; 0: never */
 
-    uint32_t pre_stop_seconds; /* -preStopSeconds: between leaving the master and closing the ports */
-    const char *version;       /* "8000GB 4.48 <commit>": of `Version` fields and the Server header */
+    uint32_t pre_stop_seconds; /* -preStopSeconds: from leaving the master to closing ports */
+    const char *version;       /* "8000GB 4.48 <commit>", of Version fields and Server */
 
-    /* What happens after volume_server_start has returned; on the server's own threads, must not call
-     * back into the server. Both may be NULL. */
+    /* What happens after volume_server_start has returned; on the server's own threads, must not
+     * call back into the server. Both may be NULL. */
     void (*on_serving)(void *ctx); /* the ports are open */
-    /* It cannot go on (a port is in use, a master says that a directory is already served by another
-     * server). The process should call volume_server_stop and exit with status 1. */
+    /* It cannot go on (a port is in use, a master says that a directory is already served by
+     * another server). The process should call volume_server_stop and exit with status 1. */
     void (*on_failed)(void *ctx, const struct error *err);
     void *ctx;
 };
 
-/* The defaults of spec/volume-flags.md 2; ip is "127.0.0.1", masters "localhost:9333", no location. */
+/* The defaults of spec/volume-flags.md 2; ip "127.0.0.1", masters "localhost:9333", no location. */
 void volume_server_config_init(struct volume_server_config *config);
 
-/* Locks and loads the disks, then returns: whatever is wrong with a directory or with the config fails
- * here, with a text that says what to change (KELP_E_NOT_FOUND, KELP_E_DENIED, KELP_E_BUSY,
- * KELP_E_INVALID). A master is then waited for in the background, which the log says every ten seconds;
- * once one answers the ports open and the heartbeat begins. Blocks while volumes load; not from a loop. */
+/* Locks and loads the disks, then returns: whatever is wrong with a directory or with the config
+ * fails here, with a text that says what to change (KELP_E_NOT_FOUND, KELP_E_DENIED,
+ * KELP_E_BUSY, KELP_E_INVALID). A master is then waited for in the background, which the log
+ * says every ten seconds; once one answers the ports open and the heartbeat begins. Blocks while
+ * volumes load; not from a loop. */
 int volume_server_start(struct volume_server **ret, const struct volume_server_config *config,
                         struct error *err);
 
-/* Leaves the master, waits pre_stop_seconds while it goes on serving (unless it had left before, or
- * never served), then closes the ports, lets requests finish for up to grace_ms, syncs and closes the
- * volumes. Blocks. NULL is fine. */
+/* Leaves the master, waits pre_stop_seconds while it goes on serving (unless it had left before,
+ * or never served), then closes the ports, lets requests finish for up to grace_ms, syncs and
+ * closes the volumes. Blocks. NULL is fine. */
 void volume_server_stop(struct volume_server *server, unsigned grace_ms);
 /* The wait for pre_stop_seconds ends at once: for a second signal. Any thread. */
 void volume_server_hurry(struct volume_server *server);
@@ -95,5 +97,6 @@ uint16_t volume_server_port(const struct volume_server *server);
 uint16_t volume_server_grpc_port(const struct volume_server *server);
 uint16_t volume_server_metrics_port(const struct volume_server *server);
 
-/* Its registry, so that a process with several servers can print one page. Lives as long as it does. */
+/* Its registry, so that a process with several servers can print one page. Lives as long as it
+ * does. */
 struct metrics *volume_server_metrics(struct volume_server *server);

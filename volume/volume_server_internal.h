@@ -1,5 +1,5 @@
-/* The inside of a volume server: volume_server.c (config, life), volume_server_ports.c (loops, listeners
- * and what answers on them). */
+/* The inside of a volume server: volume_server.c (config, life), volume_server_ports.c (loops,
+ * listeners and what answers on them). */
 #pragma once
 
 #include "common/arena.h"
@@ -55,8 +55,8 @@ struct volume_server {
     bool is_stop_asked, is_hurried; /* wake_lock */
 };
 
-/* Opens the metrics port, loops, HTTP, gRPC, in this order; fills in ports and identity. On failure what
- * was opened stays for volume_server_close_ports. */
+/* Opens the metrics port, loops, HTTP, gRPC, in this order; fills in ports and identity. On
+ * failure what was opened stays for volume_server_close_ports. */
 int volume_server_open_ports(struct volume_server *server, struct error *err);
 /* Lets requests finish for up to grace_ms. Takes a server that has opened nothing, or not all. */
 void volume_server_close_ports(struct volume_server *server, unsigned grace_ms);

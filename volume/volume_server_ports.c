@@ -1,4 +1,4 @@
-/* Loops and listeners. Runs on the start thread and, closing, on the thread that stops the server. */
+/* Loops and listeners. Runs on the start thread and, closing, on the one that stops the server. */
 #include "volume/volume_server_internal.h"
 
 #include "common/check.h"

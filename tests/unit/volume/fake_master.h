@@ -1,5 +1,5 @@
-/* A master that only listens: it answers GetMasterConfiguration, keeps every heartbeat, and says on its
- * stream what a test tells it to. */
+/* A master that only listens: it answers GetMasterConfiguration, keeps every heartbeat, and says
+ * on its stream what a test tells it to. */
 #pragma once
 
 #include "common/rpc_server.h"
@@ -25,7 +25,7 @@ struct fake_master {
     size_t mark_count;
     /* What it does; set under the lock. */
     bool is_silent;          /* GetMasterConfiguration fails */
-    const char *leader;      /* "": itself; else named in answers to beats and asked for by servers */
+    const char *leader;      /* "": itself; else named in its answers */
     bool supports_digest;
     uint64_t volume_size_limit;
     bool refuses_marks;      /* "Not current leader" */
@@ -33,8 +33,8 @@ struct fake_master {
 
 void fake_master_start(struct fake_master *master);
 void fake_master_stop(struct fake_master *master);
-/* Waits until the claim about it holds (asked under its lock), ten seconds at most; fails the test with
- * `what` then. */
+/* Waits until the claim about it holds (asked under its lock), ten seconds at most; fails the
+ * test with `what` then. */
 void fake_master_wait(struct fake_master *master, bool (*holds)(struct fake_master *m, void *ctx),
                       void *ctx, const char *what);
 /* Sends this on the open stream. */

@@ -36,8 +36,8 @@ void server_fixture_fini(struct server_fixture *f);
 int server_fixture_call(struct server_fixture *f, const char *method,
                         const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response,
                         ProtobufCMessage **ret, enum rpc_status *ret_status, struct error *err);
-/* A call whose answer has nothing in it; fails the test unless it ends in this status and text (NULL for
- * RPC_OK). */
+/* A call whose answer has nothing in it; fails the test unless it ends in this status and text
+ * (NULL for RPC_OK). */
 void server_fixture_expect(struct server_fixture *f, const char *method,
                            const ProtobufCMessage *request,
                            const ProtobufCMessageDescriptor *response, enum rpc_status status,

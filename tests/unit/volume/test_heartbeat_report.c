@@ -217,7 +217,8 @@ static void expired_volumes_are_hidden_then_destroyed(void **state)
 {
     struct volume_stat stat = make_ttl_stat(20); /* grace: 2 minutes */
     int64_t at = 1000 * SECOND_NS, minute = 60 * SECOND_NS;
-    assert_int_equal(heartbeat_volume_fate(&stat, 1, at + 21 * minute - SECOND_NS), HEARTBEAT_REPORT);
+    assert_int_equal(heartbeat_volume_fate(&stat, 1, at + 21 * minute - SECOND_NS),
+                     HEARTBEAT_REPORT);
     assert_int_equal(heartbeat_volume_fate(&stat, 1, at + 21 * minute), HEARTBEAT_HIDE);
     assert_int_equal(heartbeat_volume_fate(&stat, 1, at + 22 * minute), HEARTBEAT_HIDE);
     assert_int_equal(heartbeat_volume_fate(&stat, 1, at + 22 * minute + SECOND_NS),

@@ -1,4 +1,5 @@
-/* A volume server's life under a master: waiting for one, beats, deltas, redirects, leaving, stopping. */
+/* A volume server's life under a master: waiting for one, beats, deltas, redirects, leaving,
+ * stopping. */
 #include "tests/unit/cmocka_all.h"
 
 #include "tests/unit/volume/server_fixture.h"
@@ -361,7 +362,8 @@ static void leaving_says_farewell_and_goes_on_serving(void **state)
     struct server_fixture *f = *state;
     size_t two = 2;
     fake_master_wait(&f->master, has_beats, &two, "two beats came");
-    VolumeServerPb__VolumeServerLeaveRequest request = VOLUME_SERVER_PB__VOLUME_SERVER_LEAVE_REQUEST__INIT;
+    VolumeServerPb__VolumeServerLeaveRequest request =
+        VOLUME_SERVER_PB__VOLUME_SERVER_LEAVE_REQUEST__INIT;
     for (int i = 0; i < 2; i++)
         server_fixture_expect(f, "VolumeServerLeave", &request.base,
                               &volume_server_pb__volume_server_leave_response__descriptor, RPC_OK,
@@ -401,7 +403,8 @@ static void the_metrics_port_shows_the_volumes(void **state)
     struct buffer page = BUFFER_INIT;
     metrics_print(volume_server_metrics(f->server), &page);
     assert_non_null(strstr(buffer_cstr(&page),
-                           "SeaweedFS_volumeServer_volumes{collection=\"pics\",type=\"volume\"} 1"));
+                           "SeaweedFS_volumeServer_volumes{collection=\"pics\","
+                           "type=\"volume\"} 1"));
     assert_non_null(strstr(buffer_cstr(&page), "SeaweedFS_volumeServer_max_volumes 8"));
     buffer_fini(&page);
 }
