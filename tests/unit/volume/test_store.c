@@ -135,6 +135,31 @@ static void volumes_are_found_again_with_their_blobs(void **state)
     store_release(f->store, volume);
 }
 
+static void index_files_may_live_in_one_directory_of_their_own(void **state)
+{
+    struct store_fixture *f = *state;
+    char index[96], path[128];
+    snprintf(index, sizeof(index), "%s/index", f->root);
+    assert_int_equal(mkdir(index, 0755), 0);
+    f->config.index_directory = index;
+    store_fixture_open(f);
+    for (uint32_t id = 1; id <= 4; id++) {
+        assert_int_equal(store_fixture_allocate(f, id, "", NULL), 0);
+        store_fixture_put(f->store, id, 77, 5, "hello");
+    }
+    store_fixture_close(f);
+    assert_false(has_file(f, 0, "1.idx") || has_file(f, 1, "2.idx"));
+    store_fixture_open(f);
+    for (uint32_t id = 1; id <= 4; id++)
+        assert_int_equal(store_fixture_read(f->store, id, 77, "hello"), 0);
+    assert_int_equal(store_delete_volume(f->store, 1, STORE_DELETE_ALWAYS, NULL), 0);
+    snprintf(path, sizeof(path), "%s/1.idx", index);
+    assert_int_not_equal(access(path, F_OK), 0);
+    f->config.index_directory = "/tmp/kelp-there-is-no-such-directory";
+    store_fixture_close(f);
+    assert_refused(f, KELP_E_NOT_FOUND, "-dir.idx");
+}
+
 static void what_is_no_volume_is_left_alone(void **state)
 {
     struct store_fixture *f = *state;
@@ -450,6 +475,7 @@ int main(void)
         TEST(no_directory_is_refused),
         TEST(the_uuid_is_made_once_and_kept),
         TEST(volumes_are_found_again_with_their_blobs),
+        TEST(index_files_may_live_in_one_directory_of_their_own),
         TEST(what_is_no_volume_is_left_alone),
         TEST(a_garbled_volume_does_not_stop_the_others),
         TEST(a_copy_that_was_cut_off_is_removed),
