@@ -4,6 +4,7 @@
 #include "common/ttl.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 static const char *collection_pattern, *wanted_node, *wanted_center, *wanted_rack;
 static int64_t wanted_volume;
@@ -87,6 +88,25 @@ static void print_volume(FILE *out, const MasterPb__VolumeInformationMessage *v)
             ", ReadOnly:%s, ModifiedAtSecond:%" PRId64 " \n",
             v->id, v->size, placement, v->collection, v->version, ttl, v->file_count, v->delete_count,
             v->deleted_byte_count, v->read_only ? "true" : "false", v->modified_at_second);
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    const MasterPb__VolumeInformationMessage *const *x = a, *const *y = b;
+    return ((*x)->id > (*y)->id) - ((*x)->id < (*y)->id);
+}
+
+/* A master lists volumes in no order; a reader wants them by id. */
+static int sort_volumes(void *ctx, const MasterPb__DataCenterInfo *center, const MasterPb__RackInfo *rack,
+                        const MasterPb__DataNodeInfo *node)
+{
+    (void)ctx, (void)center, (void)rack;
+    struct cluster_disks disks = cluster_disks_of_node(node);
+    for (size_t i = 0; i < disks.count; i++)
+        if (disks.items[i]->n_volume_infos > 0)
+            qsort(disks.items[i]->volume_infos, disks.items[i]->n_volume_infos,
+                  sizeof(struct MasterPb__VolumeInformationMessage *), compare_ids);
+    return 0;
 }
 
 static struct totals print_disk(FILE *out, const MasterPb__DiskInfo *disk)
@@ -176,7 +196,11 @@ static void print_tree(FILE *out, const MasterPb__VolumeListResponse *view)
         struct totals part = print_data_center(out, topology->data_center_infos[i]);
         add_totals(&totals, &part);
     }
-    fprintf(out, "total size:%" PRIu64 " file_count:%" PRIu64 " \n", totals.size, totals.files);
+    fprintf(out, "total size:%" PRIu64 " file_count:%" PRIu64, totals.size, totals.files);
+    if (totals.deleted_files > 0)
+        fprintf(out, " deleted_file:%" PRIu64 " deleted_bytes:%" PRIu64, totals.deleted_files,
+                totals.deleted_bytes);
+    fprintf(out, " \n");
 }
 
 /* One flat row a volume: what a program wants to filter. */
@@ -227,6 +251,7 @@ static int run(struct shell *shell, struct error *err)
     int code = cluster_view_read(shell, &view, err);
     if (code != 0)
         return code;
+    cluster_view_each_node(view, sort_volumes, NULL);
     if (shell->is_json) {
         struct json_object *document = json_object_new_object();
         struct json_object *rows = json_object_new_array();
