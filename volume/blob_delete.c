@@ -230,9 +230,10 @@ static void load(struct blob_delete *delete, bool is_whole)
     if (delete->code == KELP_E_AGAIN) {
         delete->offload.work = read_on_worker;
         delete->offload.done = on_read;
-        delete->code = blob_lane_offload(delete->call->lane, &delete->offload);
-        if (delete->code == 0)
+        /* From here on the worker owns `code`. */
+        if (blob_lane_offload(delete->call->lane, &delete->offload) == 0)
             return;
+        delete->code = KELP_E_LIMIT;
     }
     if (delete->code == KELP_E_NO_MEMORY || delete->code == KELP_E_LIMIT) {
         struct error err;

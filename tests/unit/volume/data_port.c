@@ -1,6 +1,7 @@
 #include "data_port.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,6 +38,11 @@ static void ask_table(void *ctx, uint32_t volume_id, struct volume_lookup_questi
 
 static bool is_healthy(void *ctx) { return !((struct data_port *)ctx)->is_unhealthy; }
 
+static ssize_t read_nothing(struct os *os, int fd, void *buf, size_t n, uint64_t offset)
+{
+    return -EAGAIN;
+}
+
 static void open_store(struct data_port *port, const struct data_port_options *options)
 {
     struct error err;
@@ -44,7 +50,11 @@ static void open_store(struct data_port *port, const struct data_port_options *o
     assert_non_null(mkdtemp(port->directory));
     struct store_location_config location = {
         .directory = port->directory, .max_volumes = 8, .disk_type = ""};
-    struct store_config config = {.os = os_real(),
+    port->os_ops = *os_real()->ops;
+    port->os.ops = &port->os_ops;
+    if (options->is_cold)
+        port->os_ops.pread_nowait = read_nothing;
+    struct store_config config = {.os = &port->os,
                                   .locations = &location,
                                   .location_count = 1,
                                   .offset_bytes = 5};

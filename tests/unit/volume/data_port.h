@@ -17,11 +17,14 @@ struct data_port_options {
     bool has_no_volume;
     bool is_unhealthy;
     bool has_public_port;
+    bool is_cold; /* nothing is ever in the page cache */
 };
 
 struct data_port {
     char directory[64];
     char url[32]; /* "127.0.0.1:port" */
+    struct os os;
+    struct os_ops os_ops;
     struct loop *loop;
     struct store *store;
     struct metrics *metrics;

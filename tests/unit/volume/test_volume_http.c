@@ -2,13 +2,14 @@
  * 20, and what happens to data that is big, damaged or somewhere else. */
 #include "data_port.h"
 
-#include <dirent.h>
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -604,12 +605,83 @@ static void a_manifest_with_missing_chunks_fails_in_the_peers_words(void **state
     assert_non_null(strstr(last.body, "{\"error\":\"Load chunks manifest error: "));
 }
 
-/* ---- limits ---- */
-
 static void restart(const struct data_port_options *options)
 {
     data_port_stop(&port);
     data_port_start(&port, options);
+}
+
+static void what_is_not_in_memory_is_read_on_the_pool(void **state)
+{
+    restart(&(struct data_port_options){.is_cold = true});
+    put_hello();
+    ask("GET", FID, "", NULL);
+    expect(200, "hello");
+    ask("GET", "/3,01637037d7", "", NULL);
+    expect(404, "");
+    ask("DELETE", FID, "", NULL);
+    expect(202, "{\"size\":29}");
+    char *data = put_big();
+    ask("GET", FID, "", NULL);
+    assert_int_equal(last.body_size, BIG);
+    assert_memory_equal(last.body, data, BIG);
+    ask("GET", FID, "Range: bytes=5-1000004\r\n", NULL);
+    assert_memory_equal(last.body, data + 5, 1000000);
+    ask("DELETE", FID, "", NULL);
+    assert_int_equal(last.status, 202);
+    free(data);
+}
+
+/* ---- limits ---- */
+
+/* Takes a read that never ends: its client does not read. Returns the client. */
+static int hold_a_download(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(http_server_port(port.server))};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM, 0), small = 4096;
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    const char *request = "GET " FID " HTTP/1.1\r\nHost: x\r\n\r\n";
+    assert_int_equal(send(fd, request, strlen(request), 0), strlen(request));
+    char byte;
+    assert_int_equal(recv(fd, &byte, 1, 0), 1); /* it has begun */
+    return fd;
+}
+
+static void downloads_over_the_limit_wait_and_are_refused(void **state)
+{
+    restart(&(struct data_port_options){.download_limit_bytes = 1000, .wait_ms = 20});
+    size_t size = 30u << 20;
+    char *data = calloc(1, size);
+    data_port_ask(&port, "PUT", FID, "Content-Type: a/b\r\n", data, size, &last);
+    assert_int_equal(last.status, 201);
+    free(data);
+    int fd = hold_a_download();
+    ask("GET", "/3,02637037d6?x=y", "", NULL);
+    assert_int_equal(last.status, 429);
+    const char *start =
+        "{\"error\":\"request /3,02637037d6 because inflight download data 314573";
+    assert_memory_equal(last.body, start, strlen(start));
+    assert_non_null(strstr(last.body, " \\u003e 1000, and wait timeout\"}"));
+    close(fd);
+}
+
+static void a_waiting_download_goes_on_when_there_is_room(void **state)
+{
+    restart(&(struct data_port_options){.download_limit_bytes = 1000, .wait_ms = 10000});
+    size_t size = 30u << 20;
+    char *data = calloc(1, size);
+    data_port_ask(&port, "PUT", FID, "Content-Type: a/b\r\n", data, size, &last);
+    free(data);
+    ask("PUT", "/3,02637037d6", "", "small");
+    int fd = hold_a_download();
+    struct linger at_once = {.l_onoff = 1};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    close(fd); /* the server sees it now or while the next one waits */
+    ask("GET", "/3,02637037d6", "", NULL);
+    expect(200, "small");
 }
 
 static void a_file_over_the_limit_is_refused_exactly(void **state)
@@ -884,6 +956,9 @@ int main(void)
         CASE(a_damaged_blob_is_500),
         CASE(a_damaged_big_blob_is_cut_short),
         CASE(big_compressed_uploads_take_the_pool_and_come_back),
+        CASE(what_is_not_in_memory_is_read_on_the_pool),
+        CASE(downloads_over_the_limit_wait_and_are_refused),
+        CASE(a_waiting_download_goes_on_when_there_is_room),
         CASE(a_manifest_is_read_as_the_file_it_stands_for),
         CASE(deleting_a_manifest_deletes_its_chunks),
         CASE(a_manifest_that_lists_itself_ends),
