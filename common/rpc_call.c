@@ -11,7 +11,7 @@
  *     close                                                      (cancelled, or status sent)
  *
  * After a close that is a cancellation nothing is sent any more, the status neither. */
-#include "common/rpc_call.h"
+#include "common/rpc_host.h"
 
 #include "common/check.h"
 

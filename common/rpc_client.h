@@ -6,7 +6,10 @@
 #pragma once
 
 #include "common/error.h"
-#include "common/rpc_server.h"
+#include "common/rpc_limits.h"
+#include "common/rpc_status.h"
+
+#include <protobuf-c/protobuf-c.h>
 
 struct rpc_client;
 struct rpc_stream;

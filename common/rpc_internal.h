@@ -3,7 +3,8 @@
 #pragma once
 
 #include "common/error.h"
-#include "common/rpc_server.h"
+#include "common/rpc_limits.h"
+#include "common/rpc_status.h"
 
 #include <grpc/grpc.h>
 #include <protobuf-c/protobuf-c.h>
@@ -78,9 +79,6 @@ void rpc_send_queue_clear(struct rpc_send_queue *queue, bool keep_head);
 
 /* "ipv6:%5B::1%5D:8080" -> "::1". */
 void rpc_peer_to_ip(const char *peer, char *ip, size_t ip_size);
-
-/* A code from the wire; what is outside of the list becomes RPC_UNKNOWN. */
-enum rpc_status rpc_status_of(grpc_status_code code);
 
 #define RPC_WINDOW_BYTES (16 << 20)
 #define RPC_HEADERS_MAX_BYTES (8 << 20)

@@ -7,9 +7,10 @@
  * Going down: no new calls; the running ones get their grace, are cancelled, and are waited for;
  * then workers, queues and the library end, in that order, since each may still be used by the one
  * before. */
-#include "common/rpc_call.h"
+#include "common/rpc_server.h"
 
 #include "common/check.h"
+#include "common/rpc_host.h"
 
 #include <errno.h>
 #include <grpc/grpc_security.h>
