@@ -22,12 +22,14 @@
 #define STOP_VACUUM_MS     2000u
 #define BUFFERED_BODIES    (UINT64_C(1) << 30)
 #define GRPC_PORT_OFFSET   10000u
+#define FREE_PORT_TRIES    10u
 
 struct master {
     struct master_config config; /* strings owned, see texts */
     char *texts[16];
     size_t text_count;
-    char *address, *http_address;
+    bool has_free_port, has_free_grpc_port; /* asked for any */
+    char address[ADDRESS_TEXT_SIZE], http_address[ADDRESS_TEXT_SIZE];
     struct os *os;
     struct master_state *state;
     struct master_metrics *metrics;
@@ -94,6 +96,10 @@ static void keep_config(struct master *m, const struct master_config *config)
     c->maintenance_scripts = keep(m, c->maintenance_scripts);
     c->version = keep(m, c->version);
     m->os = c->os ? c->os : os_real();
+    m->has_free_port = c->port == 0;
+    m->has_free_grpc_port = c->port == 0 && c->grpc_port == 0;
+    if (c->port > 0 && c->grpc_port == 0)
+        c->grpc_port = (uint16_t)(c->port + GRPC_PORT_OFFSET);
 }
 
 static int check_config(const struct master_config *c, struct error *err)
@@ -104,7 +110,7 @@ static int check_config(const struct master_config *c, struct error *err)
                                               "give -ip");
     if (c->volume_size_limit_mb == 0)
         return error_set(err, KELP_E_INVALID, "volumeSizeLimitMB must be at least 1");
-    if (c->port > UINT16_MAX - GRPC_PORT_OFFSET && c->grpc_port == 0)
+    if (c->grpc_port < c->port && c->grpc_port == (uint16_t)(c->port + GRPC_PORT_OFFSET))
         return error_set(err, KELP_E_INVALID,
                          "port %u leaves no room for the gRPC port %u above it; give -port.grpc",
                          c->port, c->port + GRPC_PORT_OFFSET);
@@ -345,21 +351,18 @@ static int find_free_port(const char *bind_address, uint16_t *ret, struct error 
 static int settle_address(struct master *m, struct error *err)
 {
     struct master_config *c = &m->config;
-    if (c->port > 0 && c->grpc_port == 0)
-        c->grpc_port = (uint16_t)(c->port + GRPC_PORT_OFFSET);
-    int code = c->port ? 0 : find_free_port(c->bind_address, &c->port, err);
-    if (!code && c->grpc_port == 0)
-        code = find_free_port(c->bind_address, &c->grpc_port, err);
     struct address address;
+    int code = 0;
+    if (m->has_free_port)
+        code = find_free_port(c->bind_address, &c->port, err);
+    if (!code && m->has_free_grpc_port)
+        code = find_free_port(c->bind_address, &c->grpc_port, err);
     if (!code)
         code = address_init(&address, c->ip, c->port, c->grpc_port);
     if (code)
         return code;
-    char text[ADDRESS_TEXT_SIZE];
-    address_format(&address, text);
-    m->address = must(strdup(text));
-    address_format_http(&address, text);
-    m->http_address = must(strdup(text));
+    address_format(&address, m->address);
+    address_format_http(&address, m->http_address);
     return 0;
 }
 
@@ -377,6 +380,30 @@ static int open_ports(struct master *m, struct error *err)
                          err);
     if (!code)
         code = open_grpc(m, c->grpc_port, err);
+    return code;
+}
+
+static void close_ports(struct master *m, unsigned grace_ms)
+{
+    rpc_server_destroy(m->rpc_server, grace_ms);
+    http_server_destroy(m->http, grace_ms);
+    http_server_destroy(m->http_localhost, grace_ms);
+    http_server_destroy(m->http_metrics, grace_ms);
+    m->rpc_server = NULL;
+    m->http = m->http_localhost = m->http_metrics = NULL;
+}
+
+/* A port that was free when it was looked for may be taken when it is listened on. */
+static int open_ports_somewhere(struct master *m, struct error *err)
+{
+    int code = open_ports(m, err);
+    bool may_move = m->has_free_port || m->has_free_grpc_port;
+    for (unsigned i = 0; code == KELP_E_UNAVAILABLE && may_move && i < FREE_PORT_TRIES; i++) {
+        close_ports(m, 0);
+        code = settle_address(m, err);
+        if (!code)
+            code = open_ports(m, err);
+    }
     return code;
 }
 
@@ -418,7 +445,7 @@ static int start(struct master *m, struct error *err)
     fill_services(m);
     code = periodic_create(&m->periodic, &m->services, err);
     if (!code)
-        code = open_ports(m, err);
+        code = open_ports_somewhere(m, err);
     return code;
 }
 
@@ -447,10 +474,7 @@ static void stop_serving(struct master *m, unsigned grace_ms)
         vacuum_runner_stop(m->services.vacuum, grace_ms < STOP_VACUUM_MS ? grace_ms : STOP_VACUUM_MS);
     if (m->services.grower)
         grower_stop(m->services.grower);
-    rpc_server_destroy(m->rpc_server, grace_ms);
-    http_server_destroy(m->http, grace_ms);
-    http_server_destroy(m->http_localhost, grace_ms);
-    http_server_destroy(m->http_metrics, grace_ms);
+    close_ports(m, grace_ms);
 }
 
 void master_stop(struct master *m, unsigned grace_ms)
@@ -477,8 +501,6 @@ void master_stop(struct master *m, unsigned grace_ms)
     master_state_close(m->state);
     for (size_t i = 0; i < m->text_count; i++)
         free(m->texts[i]);
-    free(m->address);
-    free(m->http_address);
     free(m);
 }
 

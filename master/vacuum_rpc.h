@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/rpc_client.h"
+#include "common/rpc_server.h"
 #include "master/vacuum_task.h"
 
 /* `rpc` is borrowed, and is the ops' ctx. */

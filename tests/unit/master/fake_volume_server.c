@@ -17,7 +17,7 @@ static struct timespec deadline(void)
 
 /* ---- The master's rpcs ---------------------------------------------------------------------------- */
 
-static void count(struct fake_server *f, unsigned *number)
+static void count(struct fake_server *f, atomic_uint *number)
 {
     pthread_mutex_lock(&f->lock);
     ++*number;
@@ -149,8 +149,10 @@ static void on_response(struct rpc_stream *stream, const ProtobufCMessage *messa
     const MasterPb__HeartbeatResponse *response = (const MasterPb__HeartbeatResponse *)message;
     pthread_mutex_lock(&f->lock);
     f->responses++;
-    f->is_registered |= response->volume_digest_supported;
-    f->is_asked_to_resend |= response->resend_full_volume_list;
+    if (response->volume_digest_supported)
+        f->is_registered = true;
+    if (response->resend_full_volume_list)
+        f->is_asked_to_resend = true;
     f->volume_size_limit = response->volume_size_limit;
     pthread_cond_broadcast(&f->changed);
     pthread_mutex_unlock(&f->lock);
@@ -172,7 +174,8 @@ static void on_stream_closed(struct rpc_stream *stream, enum rpc_status status,
 static const struct rpc_stream_ops heartbeat_ops = {.on_message = on_response,
                                                     .on_closed = on_stream_closed};
 
-static void await(struct fake_server *f, const unsigned *number, unsigned least, const bool *flag)
+static void await(struct fake_server *f, const atomic_uint *number, unsigned least,
+                  const atomic_bool *flag)
 {
     struct timespec until = deadline();
     pthread_mutex_lock(&f->lock);
@@ -181,12 +184,12 @@ static void await(struct fake_server *f, const unsigned *number, unsigned least,
     pthread_mutex_unlock(&f->lock);
 }
 
-void fake_server_await(struct fake_server *f, const unsigned *number, unsigned least)
+void fake_server_await(struct fake_server *f, const atomic_uint *number, unsigned least)
 {
     await(f, number, least, NULL);
 }
 
-void fake_server_await_flag(struct fake_server *f, const bool *flag) { await(f, NULL, 0, flag); }
+void fake_server_await_flag(struct fake_server *f, const atomic_bool *flag) { await(f, NULL, 0, flag); }
 
 void fake_server_send(struct fake_server *f, MasterPb__Heartbeat *beat)
 {

@@ -3,6 +3,8 @@
 #pragma once
 
 #include "common/rpc_client.h"
+#include "common/rpc_server.h"
+#include "common/rpc_server.h"
 #include "proto/master.pb-c.h"
 
 #include <pthread.h>
@@ -18,16 +20,16 @@ struct fake_server {
     struct rpc_stream *stream;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    unsigned responses;    /* to heartbeats */
-    bool is_registered, is_asked_to_resend, is_stream_over;
-    uint64_t volume_size_limit;
+    atomic_uint responses; /* to heartbeats */
+    atomic_bool is_registered, is_asked_to_resend, is_stream_over;
+    atomic_ulong volume_size_limit;
     enum rpc_status end_status;
     char end_text[ERROR_MESSAGE_MAX];
-    unsigned allocations, deletions, compactions, commits, cleanups, collection_deletions;
+    atomic_uint allocations, deletions, compactions, commits, cleanups, collection_deletions;
     uint32_t allocated[64];
     /* What it answers. */
-    bool refuses_allocation, dies_in_compaction;
-    double garbage_ratio;
+    atomic_bool refuses_allocation, dies_in_compaction;
+    _Atomic double garbage_ratio;
 };
 
 /* `port` only names it. */
@@ -44,8 +46,8 @@ void fake_server_send(struct fake_server *f, MasterPb__Heartbeat *beat);
 void fake_server_hang_up(struct fake_server *f); /* the stream ends, as when the process dies */
 
 /* Waits until the number is at least `least`. */
-void fake_server_await(struct fake_server *f, const unsigned *number, unsigned least);
-void fake_server_await_flag(struct fake_server *f, const bool *flag);
+void fake_server_await(struct fake_server *f, const atomic_uint *number, unsigned least);
+void fake_server_await_flag(struct fake_server *f, const atomic_bool *flag);
 
 /* ---- KeepConnected -------------------------------------------------------------------------------- */
 

@@ -450,6 +450,7 @@ static void folder_and_ports_in_use_are_errors(void **state)
     assert_int_equal(master_start(&second, &config, &err), KELP_E_BUSY);
     assert_non_null(strstr(err.message, "in use by another master"));
     config.port = master_port(f->master);
+    config.grpc_port = master_grpc_port(f->master);
     assert_int_equal(master_start(&second, &config, &err), KELP_E_UNAVAILABLE);
     config.port = 0;
     config.metadata_dir = "/nowhere/at/all";
