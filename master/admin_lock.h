@@ -1,8 +1,9 @@
-/* The locks that shells and admin servers hold while they change the cluster: spec/master-rpc.md 17.
+/* The locks that shells and admin servers hold while they change the cluster: spec/master-rpc.md
+ * 17.
  *
- * Leases of ADMIN_LOCK_LIFE_NS each, renewed with the token and time of the last answer. They live in
- * memory only. Time and tokens come from the caller, so that tests need no clock. Any thread; one lock
- * inside. */
+ * Leases of ADMIN_LOCK_LIFE_NS each, renewed with the token and time of the last answer. They live
+ * in memory only. Time and tokens come from the caller, so that tests need no clock. Any thread;
+ * one lock inside. */
 #pragma once
 
 #include "common/error.h"
@@ -23,8 +24,8 @@ struct admin_lease {
 struct admin_locks *admin_locks_create(void);
 void admin_locks_destroy(struct admin_locks *locks);
 
-/* Grants or renews: *ret is the new pair to use next time. `chance` is any random number, the token is
- * made of it. Held by another: KELP_E_UNKNOWN, "already locked by <client>: ". */
+/* Grants or renews: *ret is the new pair to use next time. `chance` is any random number, the token
+ * is made of it. Held by another: KELP_E_UNKNOWN, "already locked by <client>: ". */
 int admin_lock_lease(struct admin_locks *locks, const char *name, const char *client,
                      struct admin_lease previous, int64_t now_ns, uint64_t chance,
                      struct admin_lease *ret, struct error *err);

@@ -1,5 +1,5 @@
-/* A parked assign is owned by the list, or by the one thread that took it off to try it again, so it is
- * answered once. The list has its own lock, never held together with the topology's. */
+/* A parked assign is owned by the list, or by the one thread that took it off to try it again, so
+ * it is answered once. The list has its own lock, never held together with the topology's. */
 #include "master/assigner.h"
 
 #include "common/check.h"
@@ -52,7 +52,7 @@ void assigner_destroy(struct assigner *assigner)
     free(assigner);
 }
 
-/* ---- One try -------------------------------------------------------------------------------------- */
+/* ---- One try --------------------------------------------------------------------------------- */
 
 /* What a try came to. Owns what the result points to. */
 struct attempt {
@@ -94,7 +94,8 @@ static void fill_locations(struct attempt *a, const struct topology *t,
     size_t room = pick->location_count;
     struct topology_location *found = must(calloc(room + 1, sizeof(*found)));
     bool is_ec;
-    size_t count = topology_lookup(t, pick->volume_id, query->option.collection, found, room, &is_ec);
+    size_t count =
+        topology_lookup(t, pick->volume_id, query->option.collection, found, room, &is_ec);
     if (count > room)
         count = room;
     a->locations = must(calloc(count + 1, sizeof(*a->locations)));
@@ -192,7 +193,8 @@ static void seek_growth(struct attempt *a, struct topology *t, const struct assi
     }
     a->sets_off_growth = volume_growth_begin(t, option);
     a->must_wait = a->sets_off_growth;
-    bool is_impatient = !query->is_http && (!is_empty(option->data_center) || !is_empty(option->rack));
+    bool is_impatient =
+        !query->is_http && (!is_empty(option->data_center) || !is_empty(option->rack));
     if (is_impatient) {
         refuse(a, ASSIGN_NO_VOLUME, "%s", pick_text);
         a->must_wait = false;
@@ -236,7 +238,7 @@ static void try_assign(struct assigner *assigner, const struct assign_query *que
     cluster_unlock(cluster);
 }
 
-/* ---- Parking -------------------------------------------------------------------------------------- */
+/* ---- Parking --------------------------------------------------------------------------------- */
 
 static const char *keep(struct parked *parked, size_t slot, const char *text)
 {
@@ -306,7 +308,8 @@ static void set_off_growth(struct assigner *assigner, const struct assign_query 
         .is_begun = true,
         .is_optional = true,
     };
-    /* A full queue ends the growth again; the waiting assign then finds it gone and is sent away. */
+    /* A full queue ends the growth again; the waiting assign then finds it gone and is sent
+     * away. */
     grower_submit(assigner->grower, &request, NULL);
 }
 

@@ -1,9 +1,9 @@
 /* Assign: a writable volume is picked and keys are handed out, or growth is set off and waited for.
  *
  * Nobody blocks: an assign that has to wait (for its own growth, or for the next block of keys) is
- * parked and tried again when something changed, at the latest every 200 ms, for 10 s. Only the request
- * that set growth off waits for it; others are told to come back, as the peer does.
- * Source: spec/master-rpc.md 7, spec/master-http.md 2. */
+ * parked and tried again when something changed, at the latest every 200 ms, for 10 s. Only the
+ * request that set growth off waits for it; others are told to come back, as the peer does. Source:
+ * spec/master-rpc.md 7, spec/master-http.md 2. */
 #pragma once
 
 #include "master/cluster.h"
@@ -48,8 +48,8 @@ struct assign_result {
     size_t location_count;
 };
 
-/* The result is valid during the call only. Exactly once; on the calling thread, or later on the control
- * thread or a grower thread. */
+/* The result is valid during the call only. Exactly once; on the calling thread, or later on the
+ * control thread or a grower thread. */
 typedef void assign_done(void *ctx, const struct assign_result *result);
 
 struct assigner *assigner_create(struct cluster *cluster);
@@ -59,9 +59,11 @@ void assigner_destroy(struct assigner *assigner);
 /* Answers all that is parked, and from now on everything, with ASSIGN_STOPPING. */
 void assigner_stop(struct assigner *assigner);
 
-/* Any thread, without the topology's lock. `is_abandoned` (may be NULL) tells that nobody waits any more. */
+/* Any thread, without the topology's lock. `is_abandoned` (may be NULL) tells that nobody waits any
+ * more. */
 void assigner_assign(struct assigner *assigner, const struct assign_query *query,
                      assign_done *done, bool (*is_abandoned)(void *ctx), void *ctx);
 
-/* Control thread: tries the parked ones again. Soon after grower progress or new keys, and every 200 ms. */
+/* Control thread: tries the parked ones again. Soon after grower progress or new keys, and every
+ * 200 ms. */
 void assigner_retry(struct assigner *assigner);

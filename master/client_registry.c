@@ -71,7 +71,7 @@ struct client_registry *client_registry_create(const struct client_registry_ops 
     return r;
 }
 
-/* ---- Sending; `lock` is held ---------------------------------------------------------------------- */
+/* ---- Sending; `lock` is held ----------------------------------------------------------------- */
 
 static void send_to(struct client_registry *r, struct client *client,
                     const MasterPb__KeepConnectedResponse *message)
@@ -110,7 +110,7 @@ static void broadcast_node(struct client_registry *r, const struct client *clien
     broadcast(r, &response);
 }
 
-/* ---- Lock rings ----------------------------------------------------------------------------------- */
+/* ---- Lock rings ------------------------------------------------------------------------------ */
 
 static void forget_announcement(struct lock_ring *ring)
 {
@@ -205,7 +205,7 @@ void client_registry_tick(struct client_registry *r)
     pthread_mutex_unlock(&r->lock);
 }
 
-/* ---- Members -------------------------------------------------------------------------------------- */
+/* ---- Members --------------------------------------------------------------------------------- */
 
 static bool is_tracked(const char *type)
 {
@@ -264,7 +264,7 @@ static bool node_is(const struct cluster_node *node, const char *type, const cha
     return strncmp(newline + 1, type, type_size) == 0 && newline[1 + type_size] == '\n';
 }
 
-/* ---- Joining and leaving -------------------------------------------------------------------------- */
+/* ---- Joining and leaving --------------------------------------------------------------------- */
 
 static void send_locations(struct client_registry *r, struct client *client,
                            const struct location_updates *nodes)
@@ -368,7 +368,7 @@ void client_registry_leave(struct client_registry *r, struct client *client)
     free_client(client);
 }
 
-/* ---- Broadcasts ----------------------------------------------------------------------------------- */
+/* ---- Broadcasts ------------------------------------------------------------------------------ */
 
 void client_registry_publish(struct client_registry *r, const struct location_update *update)
 {
@@ -410,7 +410,7 @@ void client_registry_flush(struct client_registry *r)
     pthread_mutex_unlock(&r->lock);
 }
 
-/* ---- Questions ------------------------------------------------------------------------------------ */
+/* ---- Questions ------------------------------------------------------------------------------- */
 
 void client_registry_visit(struct client_registry *r, const char *type, const char *group,
                            void (*visit)(void *ctx, const struct cluster_member *member), void *ctx)

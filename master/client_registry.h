@@ -1,14 +1,15 @@
 /* The clients that stay connected (KeepConnected): who they are, and what they are told.
  *
- * Three things live here: the open streams, each of which gets every broadcast; the members (filers,
- * brokers, S3 gateways), counted by address within their group; and the lock ring of each group, the set
- * of its filers, announced one second after it last changed. Source: spec/master-rpc.md 6.
+ * Three things live here: the open streams, each of which gets every broadcast; the members
+ * (filers, brokers, S3 gateways), counted by address within their group; and the lock ring of each
+ * group, the set of its filers, announced one second after it last changed. Source:
+ * spec/master-rpc.md 6.
  *
- * Threads: topology changes are handed in by client_registry_publish from wherever they happen, under
- * the topology's lock, so that they queue up in the order in which they happened; join, leave, flush and
- * tick run on one thread (the control loop). Questions may come from any thread.
- * Bounds: a stream that does not read is cut off when its send queue is full, so that it comes back and
- * learns everything anew; losing single messages would leave it wrong for ever. */
+ * Threads: topology changes are handed in by client_registry_publish from wherever they happen,
+ * under the topology's lock, so that they queue up in the order in which they happened; join,
+ * leave, flush and tick run on one thread (the control loop). Questions may come from any thread.
+ * Bounds: a stream that does not read is cut off when its send queue is full, so that it comes back
+ * and learns everything anew; losing single messages would leave it wrong for ever. */
 #pragma once
 
 #include "common/error.h"
@@ -47,8 +48,8 @@ struct client_identity {
     const char *rack;
 };
 
-/* Control thread. Registers the stream and sends it what it has to know first. The client is owned by
- * the registry until client_registry_leave, which comes exactly once. */
+/* Control thread. Registers the stream and sends it what it has to know first. The client is owned
+ * by the registry until client_registry_leave, which comes exactly once. */
 struct client *client_registry_join(struct client_registry *registry, void *stream,
                                     const struct client_identity *identity);
 void client_registry_leave(struct client_registry *registry, struct client *client);
@@ -72,7 +73,8 @@ struct cluster_member {
 };
 /* Any thread. Members of that type in exactly that group; the strings live during the call only. */
 void client_registry_visit(struct client_registry *registry, const char *type, const char *group,
-                           void (*visit)(void *ctx, const struct cluster_member *member), void *ctx);
+                           void (*visit)(void *ctx, const struct cluster_member *member),
+                           void *ctx);
 /* Any thread: a member of this type in any group has this address, compared by host:httpPort. */
 bool client_registry_knows(struct client_registry *registry, const char *type,
                            const char *address);

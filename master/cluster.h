@@ -1,9 +1,9 @@
-/* The one shared picture that every part of the master server works on: the topology with its lock, the
- * file keys, what is durable, and the way changes reach the clients.
+/* The one shared picture that every part of the master server works on: the topology with its lock,
+ * the file keys, what is durable, and the way changes reach the clients.
  *
  * `lock` guards the topology, all that is reached from it, and the sequencer. It is held for short
- * computations only, never across I/O, and no other lock but the inner ones of clients, logs and metrics
- * is taken under it. Any thread. */
+ * computations only, never across I/O, and no other lock but the inner ones of clients, logs and
+ * metrics is taken under it. Any thread. */
 #pragma once
 
 #include "common/os.h"
@@ -48,8 +48,8 @@ struct cluster {
 
 /* Starts as leader, with the first block of keys durable. Blocks. */
 int cluster_create(struct cluster **ret, const struct cluster_config *config, struct error *err);
-/* Waits for what is being made durable, and starts nothing more of it: on_keys is not called afterwards.
- * NULL is fine. */
+/* Waits for what is being made durable, and starts nothing more of it: on_keys is not called
+ * afterwards. NULL is fine. */
 void cluster_stop(struct cluster *cluster);
 /* Nobody uses it any more. Lets the key ceiling fall to what was handed out. NULL is fine. */
 void cluster_destroy(struct cluster *cluster);

@@ -1,5 +1,6 @@
-/* One task is one request: volumes are made one after another, the first failure ends it. Runs on the
- * grower's threads as plain sequential code; the topology's lock is taken between the rpcs only. */
+/* One task is one request: volumes are made one after another, the first failure ends it. Runs on
+ * the grower's threads as plain sequential code; the topology's lock is taken between the rpcs
+ * only. */
 #include "master/grower.h"
 
 #include "common/check.h"
@@ -123,7 +124,7 @@ static bool wait_for_warm_up(struct grower *grower)
     }
 }
 
-/* ---- The rpcs ------------------------------------------------------------------------------------- */
+/* ---- The rpcs -------------------------------------------------------------------------------- */
 
 static int allocate(struct grow_task *task, const struct grow_target *target, uint32_t id,
                     struct error *err)
@@ -139,7 +140,8 @@ static int allocate(struct grow_task *task, const struct grow_target *target, ui
     request.replication = replication;
     request.ttl = ttl;
     request.memory_map_max_size_mb = option->memory_map_max_size_mb;
-    request.disk_type = (char *)(strcasecmp(option->disk_type, "hdd") == 0 ? "" : option->disk_type);
+    bool is_hdd = strcasecmp(option->disk_type, "hdd") == 0;
+    request.disk_type = (char *)(is_hdd ? "" : option->disk_type);
     request.version = option->version ? option->version : 3;
     enum rpc_status status;
     struct error failure;
@@ -148,8 +150,9 @@ static int allocate(struct grow_task *task, const struct grow_target *target, ui
                                &volume_server_pb__allocate_volume_response__descriptor,
                                GROWER_RPC_MS, NULL, &status, &failure);
     if (code)
-        return error_set(err, code, "failed to assign volume %u on %s: rpc error: code = %s desc = %s",
-                         id, target->place, rpc_status_name(status), failure.message);
+        return error_set(err, code,
+                         "failed to assign volume %u on %s: rpc error: code = %s desc = %s", id,
+                         target->place, rpc_status_name(status), failure.message);
     return 0;
 }
 
@@ -169,7 +172,7 @@ static void roll_back(struct grow_task *task, const struct grow_target *targets,
     }
 }
 
-/* ---- One volume ----------------------------------------------------------------------------------- */
+/* ---- One volume ------------------------------------------------------------------------------ */
 
 static int choose(struct grow_task *task, struct placement *placement, struct grow_target *targets,
                   struct error *err)

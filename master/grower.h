@@ -1,9 +1,9 @@
-/* Growth carried out: ids are taken, servers chosen, volumes allocated on them and registered, or all of
- * it is rolled back. When and how many is volume_growth.h's decision.
+/* Growth carried out: ids are taken, servers chosen, volumes allocated on them and registered, or
+ * all of it is rolled back. When and how many is volume_growth.h's decision.
  *
  * Requests wait in a bounded queue and run on a few threads of their own, so that one server that
- * does not answer (60 s) does not stop growth elsewhere; servers chosen by one are reserved, so they do not
- * get in each other's way. A volume is known and assignable as soon as it is complete.
+ * does not answer (60 s) does not stop growth elsewhere; servers chosen by one are reserved, so
+ * they do not get in each other's way. A volume is known and assignable as soon as it is complete.
  * Source: spec/topology.md 6.2-6.4. */
 #pragma once
 
@@ -41,16 +41,18 @@ struct grow_request {
 struct grower_config {
     struct cluster *cluster;
     struct rpc_client *rpc;
-    /* After each complete volume and after each request, without locks; e.g. to wake waiting assigns. */
+    /* After each complete volume and after each request, without locks; e.g. to wake waiting
+     * assigns. */
     void (*on_progress)(void *ctx);
     void *ctx;
 };
 
 int grower_create(struct grower **ret, const struct grower_config *config, struct error *err);
-/* Refuses new requests; those that wait are ended, those that run after their current rpc. Blocks. */
+/* Refuses new requests; those that wait are ended, those that run after their current rpc.
+ * Blocks. */
 void grower_stop(struct grower *grower);
 void grower_destroy(struct grower *grower); /* stops it if need be; NULL is fine */
 
-/* Any thread, without the topology's lock. KELP_E_LIMIT when the queue is full, or the grower stops: `done` is not called and
- * a begun growth is ended. */
+/* Any thread, without the topology's lock. KELP_E_LIMIT when the queue is full, or the grower
+ * stops: `done` is not called and a begun growth is ended. */
 int grower_submit(struct grower *grower, const struct grow_request *request, struct error *err);

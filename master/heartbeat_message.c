@@ -38,7 +38,8 @@ static const struct volume_record *read_volumes(struct arena *arena, size_t coun
 }
 
 static const struct volume_record *
-read_short(struct arena *arena, size_t count, MasterPb__VolumeShortInformationMessage *const *volumes)
+read_short(struct arena *arena, size_t count,
+           MasterPb__VolumeShortInformationMessage *const *volumes)
 {
     struct volume_record *list = array(arena, count, sizeof(*list));
     for (size_t i = 0; i < count; i++) {

@@ -33,7 +33,7 @@ void master_http_metrics(struct http_request *request, struct services *s)
     master_http_send_text(request, 200, "text/plain; version=0.0.4; charset=utf-8", &body);
 }
 
-/* ---- The web page --------------------------------------------------------------------------------- */
+/* ---- The web page ---------------------------------------------------------------------------- */
 
 #define PAGE_NODES_MAX 1000u
 

@@ -68,7 +68,7 @@ void master_http_collection_delete(struct http_request *request, struct services
     master_http_work_submit(&work->base);
 }
 
-/* ---- Info ----------------------------------------------------------------------------------------- */
+/* ---- Info ------------------------------------------------------------------------------------ */
 
 struct layout_sums {
     uint64_t files, total, used;

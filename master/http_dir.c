@@ -9,7 +9,7 @@
 
 #define LOCATIONS_MAX 1024u
 
-/* ---- Assign --------------------------------------------------------------------------------------- */
+/* ---- Assign ---------------------------------------------------------------------------------- */
 
 struct assign_work {
     struct master_http_work base;
@@ -105,7 +105,7 @@ void master_http_assign(struct http_request *request, struct services *s)
     assigner_assign(s->assigner, &query, on_assigned, is_aborted, work);
 }
 
-/* ---- Lookup --------------------------------------------------------------------------------------- */
+/* ---- Lookup ---------------------------------------------------------------------------------- */
 
 static void write_location(struct json_writer *w, const struct topology_location *location)
 {
@@ -187,7 +187,7 @@ void master_http_lookup(struct http_request *request, struct services *s)
     buffer_fini(&message);
 }
 
-/* ---- Redirect ------------------------------------------------------------------------------------- */
+/* ---- Redirect -------------------------------------------------------------------------------- */
 
 static void append_escaped(struct buffer *out, struct slice text)
 {

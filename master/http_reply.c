@@ -7,7 +7,7 @@
 
 #include <errno.h>
 
-/* ---- Parameters ----------------------------------------------------------------------------------- */
+/* ---- Parameters ------------------------------------------------------------------------------ */
 
 static bool has_form_body(struct http_request *request)
 {
@@ -90,7 +90,7 @@ int master_http_parse_uint(struct slice text, const char *function, uint64_t mos
     return 0;
 }
 
-/* ---- Replies -------------------------------------------------------------------------------------- */
+/* ---- Replies --------------------------------------------------------------------------------- */
 
 void master_http_send_text(struct http_request *request, int status, const char *content_type,
                            struct buffer *body)
@@ -137,7 +137,7 @@ void master_http_retry_after(struct http_request *request, int64_t ns)
     http_response_set_header(request, "Retry-After", slice_cstr(text));
 }
 
-/* ---- Work elsewhere ------------------------------------------------------------------------------- */
+/* ---- Work elsewhere -------------------------------------------------------------------------- */
 
 static void answer_on_loop(struct loop_task *task)
 {

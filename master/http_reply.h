@@ -1,5 +1,5 @@
-/* What the master's HTTP handlers share: parameters, JSON replies, and work that must leave the loop.
- * Loop thread of the request unless said otherwise. Source: spec/master-http.md 1. */
+/* What the master's HTTP handlers share: parameters, JSON replies, and work that must leave the
+ * loop. Loop thread of the request unless said otherwise. Source: spec/master-http.md 1. */
 #pragma once
 
 #include "common/http_server.h"
@@ -19,10 +19,11 @@ void master_http_fail(struct http_request *request, int status, const char *fmt,
 void master_http_send_json(struct http_request *request, int status, struct buffer *body);
 void master_http_send_text(struct http_request *request, int status, const char *content_type,
                            struct buffer *body);
-void master_http_retry_after(struct http_request *request, int64_t ns); /* whole seconds, at least 1 */
+/* Whole seconds, at least one. */
+void master_http_retry_after(struct http_request *request, int64_t ns);
 
-/* Numbers as the peer reads them; messages are its parser's: `strconv.ParseInt: parsing "x": invalid
- * syntax`. `function` is the name in them. Pure. */
+/* Numbers as the peer reads them; messages are its parser's: `strconv.ParseInt: parsing "x":
+ * invalid syntax`. `function` is the name in them. Pure. */
 int master_http_parse_int(struct slice text, const char *function, int64_t least, int64_t most,
                           int64_t *ret, struct error *err);
 int master_http_parse_uint(struct slice text, const char *function, uint64_t most, uint64_t *ret,

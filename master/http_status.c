@@ -1,5 +1,5 @@
-/* /dir/status and /vol/status: the whole tree as JSON. Large on large clusters, so made on a worker.
- * Source: spec/master-http.md 4. */
+/* /dir/status and /vol/status: the whole tree as JSON. Large on large clusters, so made on a
+ * worker. Source: spec/master-http.md 4. */
 #include "master/http_status.h"
 
 #include "common/check.h"
@@ -9,7 +9,7 @@
 
 #define IDS_LISTED_MAX 100u
 
-/* ---- /dir/status ---------------------------------------------------------------------------------- */
+/* ---- /dir/status ----------------------------------------------------------------------------- */
 
 static int compare_ids(const void *a, const void *b)
 {
@@ -186,7 +186,7 @@ void master_http_dir_status(struct http_request *request, struct services *s)
     master_http_work_submit(work);
 }
 
-/* ---- /vol/status ---------------------------------------------------------------------------------- */
+/* ---- /vol/status ----------------------------------------------------------------------------- */
 
 static void write_placement(uint32_t byte, struct json_writer *w)
 {

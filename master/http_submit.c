@@ -1,5 +1,5 @@
-/* /submit: an upload by way of the master. Parse, assign, pass on to the volume server, answer. On a
- * worker thread, which waits for both. Source: spec/master-http.md 8. */
+/* /submit: an upload by way of the master. Parse, assign, pass on to the volume server, answer. On
+ * a worker thread, which waits for both. Source: spec/master-http.md 8. */
 #include "common/check.h"
 #include "common/http_client.h"
 #include "common/http_multipart.h"
@@ -18,7 +18,8 @@
 
 struct submit_work {
     struct master_http_work base;
-    struct http_multipart_part part; /* in the request's arena or body, which stay as long as this works */
+    /* In the request's arena or body, which stay as long as this works. */
+    struct http_multipart_part part;
     struct assign_query query;       /* texts in the arena */
     const char *ts;
     struct http_client_header headers[PAIR_HEADERS_MAX + 1];
@@ -27,7 +28,7 @@ struct submit_work {
     char url[300], public_url[300];
 };
 
-/* ---- Assign, waited for --------------------------------------------------------------------------- */
+/* ---- Assign, waited for ---------------------------------------------------------------------- */
 
 struct waited_assign {
     struct submit_work *work;
@@ -98,7 +99,7 @@ static bool assign(struct submit_work *work)
     }
 }
 
-/* ---- Passing on ----------------------------------------------------------------------------------- */
+/* ---- Passing on ------------------------------------------------------------------------------ */
 
 static void write_answer(struct submit_work *work, const struct http_client_response *response)
 {
@@ -177,7 +178,7 @@ static void run_submit(struct master_http_work *base)
     http_client_destroy(client);
 }
 
-/* ---- Reading the request; loop thread ------------------------------------------------------------- */
+/* ---- Reading the request; loop thread -------------------------------------------------------- */
 
 static int read_upload(struct http_request *request, struct submit_work *work, struct error *err)
 {

@@ -1,7 +1,7 @@
 /* Vacuum over HTTP, ours alone:
  *
  *   GET  /kelp/vacuum/jobs                              running, queued, history, failures
- *   GET  /kelp/vacuum/plan?garbageThreshold=            what a sweep would do now, and why not the rest
+ *   GET  /kelp/vacuum/plan?garbageThreshold=            what a sweep would do now, and why
  *   POST /kelp/vacuum/start?volumeId=&collection=&garbageThreshold=   answers when queued
  *   POST /kelp/vacuum/cancel?job=
  *   POST /kelp/vacuum/enable, /kelp/vacuum/disable      automatic vacuum, as the rpcs do */

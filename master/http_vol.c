@@ -62,7 +62,7 @@ void master_http_grow(struct http_request *request, struct services *s)
     }
 }
 
-/* ---- Vacuum --------------------------------------------------------------------------------------- */
+/* ---- Vacuum ---------------------------------------------------------------------------------- */
 
 struct vacuum_work {
     struct master_http_work base;

@@ -1,6 +1,7 @@
-/* Wiring and life of the master. Things are made from the inside out (state, topology, workers, ports)
- * and taken down the other way round: first nobody new comes in, then what waits is answered, then
- * what is in flight is awaited. master_stop takes a half-made one, so a failed start ends there too. */
+/* Wiring and life of the master. Things are made from the inside out (state, topology, workers,
+ * ports) and taken down the other way round: first nobody new comes in, then what waits is
+ * answered, then what is in flight is awaited. master_stop takes a half-made one, so a failed start
+ * ends there too. */
 #include "master/master.h"
 
 #include "common/address.h"
@@ -74,7 +75,7 @@ void master_config_init(struct master_config *config)
     };
 }
 
-/* ---- The configuration ---------------------------------------------------------------------------- */
+/* ---- The configuration ----------------------------------------------------------------------- */
 
 static const char *keep(struct master *m, const char *text)
 {
@@ -106,8 +107,8 @@ static int check_config(const struct master_config *c, struct error *err)
 {
     struct replica_placement placement;
     if (!*c->ip)
-        return error_set(err, KELP_E_INVALID, "the master needs an address that others reach it by; "
-                                              "give -ip");
+        return error_set(err, KELP_E_INVALID,
+                         "the master needs an address that others reach it by; give -ip");
     if (c->volume_size_limit_mb == 0)
         return error_set(err, KELP_E_INVALID, "volumeSizeLimitMB must be at least 1");
     if (c->grpc_port < c->port && c->grpc_port == (uint16_t)(c->port + GRPC_PORT_OFFSET))
@@ -138,7 +139,7 @@ static int open_state(struct master *m, struct error *err)
     return code;
 }
 
-/* ---- Callbacks between the parts ------------------------------------------------------------------ */
+/* ---- Callbacks between the parts ------------------------------------------------------------- */
 
 /* Something happened that the control loop should look at: parked assigns, published changes. */
 static void wake(void *ctx)
@@ -186,7 +187,7 @@ static bool is_admin_server_here(void *ctx)
     return admin_lock_is_held(m->services.locks, "admin-server", os_now_ns(m->os), client);
 }
 
-/* ---- Making the parts ----------------------------------------------------------------------------- */
+/* ---- Making the parts ------------------------------------------------------------------------ */
 
 static int make_cluster(struct master *m, struct error *err)
 {
@@ -279,7 +280,7 @@ static void fill_services(struct master *m)
     s->start_ns = os_now_ns(m->os);
 }
 
-/* ---- Ports ---------------------------------------------------------------------------------------- */
+/* ---- Ports ----------------------------------------------------------------------------------- */
 
 /* Whether the peer's rule asks for a second listener on localhost. */
 static bool wants_localhost(const char *bind)
@@ -423,7 +424,7 @@ static int make_loops(struct master *m, struct error *err)
     return code;
 }
 
-/* ---- Life ----------------------------------------------------------------------------------------- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 static int start(struct master *m, struct error *err)
 {
@@ -470,8 +471,9 @@ static void stop_serving(struct master *m, unsigned grace_ms)
         stream_list_close(m->services.streams, "the master is stopping");
     if (m->services.assigner)
         assigner_stop(m->services.assigner);
+    unsigned vacuum_ms = grace_ms < STOP_VACUUM_MS ? grace_ms : STOP_VACUUM_MS;
     if (m->services.vacuum)
-        vacuum_runner_stop(m->services.vacuum, grace_ms < STOP_VACUUM_MS ? grace_ms : STOP_VACUUM_MS);
+        vacuum_runner_stop(m->services.vacuum, vacuum_ms);
     if (m->services.grower)
         grower_stop(m->services.grower);
     close_ports(m, grace_ms);

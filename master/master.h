@@ -1,12 +1,12 @@
 /* The master server: which volume lives where, who may write where, and when a volume is vacuumed.
  *
- * One `struct master` is a whole server: topology, HTTP and gRPC ports, timers, durable state. Nothing
- * is global, so several can live in one process, next to a volume server (`kelp server`). The wire is
- * that of spec/master-rpc.md and spec/master-http.md.
+ * One `struct master` is a whole server: topology, HTTP and gRPC ports, timers, durable state.
+ * Nothing is global, so several can live in one process, next to a volume server (`kelp server`).
+ * The wire is that of spec/master-rpc.md and spec/master-http.md.
  *
  * Threads: HTTP on loops of its own, gRPC on the queue threads of rpc_server, timers and pushes to
- * clients on one control loop, whatever waits (growth, vacuum, deletion, upload) on worker threads. The
- * topology has one lock, never held across I/O. */
+ * clients on one control loop, whatever waits (growth, vacuum, deletion, upload) on worker threads.
+ * The topology has one lock, never held across I/O. */
 #pragma once
 
 #include "common/error.h"
@@ -67,9 +67,9 @@ struct master_config {
 /* The defaults of spec/master-flags.md; ip is "127.0.0.1", metadata_dir "/tmp". */
 void master_config_init(struct master_config *config);
 
-/* Opens the state and the ports and returns once it serves. On failure nothing is left open. Blocks;
- * not from a loop. Errors name what to change: a folder that is missing, not writable or in use by
- * another process (KELP_E_NOT_FOUND, KELP_E_DENIED, KELP_E_BUSY), a port in use
+/* Opens the state and the ports and returns once it serves. On failure nothing is left open.
+ * Blocks; not from a loop. Errors name what to change: a folder that is missing, not writable or in
+ * use by another process (KELP_E_NOT_FOUND, KELP_E_DENIED, KELP_E_BUSY), a port in use
  * (KELP_E_UNAVAILABLE), a bad replication (KELP_E_INVALID). */
 int master_start(struct master **ret, const struct master_config *config, struct error *err);
 
@@ -82,5 +82,6 @@ uint16_t master_port(const struct master *master);
 uint16_t master_grpc_port(const struct master *master);
 uint16_t master_metrics_port(const struct master *master); /* 0: off */
 
-/* Its registry, so that a process with several servers can print one page. Lives as long as it does. */
+/* Its registry, so that a process with several servers can print one page. Lives as long as it
+ * does. */
 struct metrics *master_metrics(struct master *master);

@@ -1,4 +1,5 @@
-/* The master's HTTP interface: one table of routes. Source: spec/master-http.md; ours under /kelp/. */
+/* The master's HTTP interface: one table of routes. Source: spec/master-http.md; ours under
+ * /kelp/. */
 #pragma once
 
 #include "common/http_server.h"

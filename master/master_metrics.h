@@ -1,5 +1,5 @@
-/* The master's metrics, by the peer's names where it has them (spec/master-flags.md 5), ours as kelp_*.
- * Series that are touched often are looked up once, here. Any thread. */
+/* The master's metrics, by the peer's names where it has them (spec/master-flags.md 5), ours as
+ * kelp_*. Series that are touched often are looked up once, here. Any thread. */
 #pragma once
 
 #include "common/metrics.h"

@@ -1,6 +1,6 @@
 /* The durable values in one small JSON file that is replaced whole. Two locks: `write_lock` is held
- * while the disk works, `lock` only to look at or publish the values, so that readers never wait for a
- * disk. */
+ * while the disk works, `lock` only to look at or publish the values, so that readers never wait
+ * for a disk. */
 #include "master/master_state.h"
 
 #include "common/check.h"

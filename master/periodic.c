@@ -1,4 +1,5 @@
-/* One timer on the control loop. Passes that walk all volumes go to a worker, one of a kind at a time. */
+/* One timer on the control loop. Passes that walk all volumes go to a worker, one of a kind at a
+ * time. */
 #include "master/periodic.h"
 
 #include "common/check.h"
@@ -33,7 +34,7 @@ struct periodic {
 
 static uint64_t chance(struct periodic *p) { return os_random(p->services->cluster->os); }
 
-/* ---- The passes; worker thread -------------------------------------------------------------------- */
+/* ---- The passes; worker thread --------------------------------------------------------------- */
 
 static void end_pass(struct pass *pass)
 {
@@ -143,7 +144,7 @@ static void run_growth(struct worker_task *task)
     end_pass(pass);
 }
 
-/* ---- The timer; control loop ---------------------------------------------------------------------- */
+/* ---- The timer; control loop ----------------------------------------------------------------- */
 
 static void start_pass(struct pass *pass, int64_t now_ns, int64_t pause_ns)
 {

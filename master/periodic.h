@@ -1,6 +1,6 @@
-/* What the master does by the clock: retrying parked assigns, draining vacuums and announcing lock rings
- * (a few times a second), the capacity scan (every 5 to 10 s), the growth pass (every 5 minutes and
- * something), and the gauges. Source: spec/topology.md 4, 6.2, 12. */
+/* What the master does by the clock: retrying parked assigns, draining vacuums and announcing lock
+ * rings (a few times a second), the capacity scan (every 5 to 10 s), the growth pass (every 5
+ * minutes and something), and the gauges. Source: spec/topology.md 4, 6.2, 12. */
 #pragma once
 
 #include "master/services.h"

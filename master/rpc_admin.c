@@ -1,5 +1,5 @@
-/* Configuration, the admin locks, Ping, and the list of masters. Queue threads; Ping asks its target
- * without waiting for it. Source: spec/master-rpc.md 16-19. */
+/* Configuration, the admin locks, Ping, and the list of masters. Queue threads; Ping asks its
+ * target without waiting for it. Source: spec/master-rpc.md 16-19. */
 #include "master/rpc_handlers.h"
 
 #include "common/address.h"
@@ -9,7 +9,8 @@
 
 #define PING_MS 10000u
 
-void master_rpc_get_master_configuration(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_get_master_configuration(struct rpc_call *call, const ProtobufCMessage *message,
+                                         void *ctx)
 {
     (void)message;
     const struct services *s = ctx;
@@ -27,7 +28,7 @@ void master_rpc_get_master_configuration(struct rpc_call *call, const ProtobufCM
     rpc_call_reply(call, &response.base);
 }
 
-/* ---- Admin locks ---------------------------------------------------------------------------------- */
+/* ---- Admin locks ----------------------------------------------------------------------------- */
 
 void master_rpc_lease_admin_token(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
@@ -43,15 +44,16 @@ void master_rpc_lease_admin_token(struct rpc_call *call, const ProtobufCMessage 
         rpc_call_fail(call, RPC_UNKNOWN, "%s", err.message);
         return;
     }
-    metric_set(metric_series(s->cluster->metrics->admin_lock, (const char *[]){request->client_name}),
-               1);
+    const char *const labels[] = {request->client_name};
+    metric_set(metric_series(s->cluster->metrics->admin_lock, labels), 1);
     MasterPb__LeaseAdminTokenResponse response = MASTER_PB__LEASE_ADMIN_TOKEN_RESPONSE__INIT;
     response.token = lease.token;
     response.lock_ts_ns = lease.time_ns;
     rpc_call_reply(call, &response.base);
 }
 
-void master_rpc_release_admin_token(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_release_admin_token(struct rpc_call *call, const ProtobufCMessage *message,
+                                    void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__ReleaseAdminTokenRequest *request =
@@ -65,7 +67,8 @@ void master_rpc_release_admin_token(struct rpc_call *call, const ProtobufCMessag
     rpc_call_reply(call, &response.base);
 }
 
-void master_rpc_get_admin_lock_status(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_get_admin_lock_status(struct rpc_call *call, const ProtobufCMessage *message,
+                                      void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__GetAdminLockStatusRequest *request =
@@ -78,9 +81,10 @@ void master_rpc_get_admin_lock_status(struct rpc_call *call, const ProtobufCMess
     rpc_call_reply(call, &response.base);
 }
 
-/* ---- The masters ---------------------------------------------------------------------------------- */
+/* ---- The masters ----------------------------------------------------------------------------- */
 
-void master_rpc_raft_list_cluster_servers(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_raft_list_cluster_servers(struct rpc_call *call, const ProtobufCMessage *message,
+                                          void *ctx)
 {
     (void)message;
     const struct services *s = ctx;
@@ -102,7 +106,7 @@ void master_rpc_raft_list_cluster_servers(struct rpc_call *call, const ProtobufC
     rpc_call_reply(call, &response.base);
 }
 
-/* ---- Ping ----------------------------------------------------------------------------------------- */
+/* ---- Ping ------------------------------------------------------------------------------------ */
 
 struct ping {
     struct services *services;

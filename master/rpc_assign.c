@@ -1,5 +1,6 @@
 /* Assign, StreamAssign and VolumeGrow: requests are parsed here, waited for by the assigner and the
- * grower, and answered from wherever those finish. No thread is held. Source: spec/master-rpc.md 7, 10. */
+ * grower, and answered from wherever those finish. No thread is held. Source: spec/master-rpc.md 7,
+ * 10. */
 #include "master/rpc_handlers.h"
 
 #include "common/check.h"
@@ -67,7 +68,7 @@ static void fill_response(const struct assign_result *result, MasterPb__Location
     }
 }
 
-/* ---- Assign --------------------------------------------------------------------------------------- */
+/* ---- Assign ---------------------------------------------------------------------------------- */
 
 static bool is_call_abandoned(void *ctx) { return rpc_call_is_cancelled(ctx); }
 
@@ -106,7 +107,7 @@ void master_rpc_assign(struct rpc_call *call, const ProtobufCMessage *message, v
     assigner_assign(s->assigner, &query, on_assigned, is_call_abandoned, call);
 }
 
-/* ---- StreamAssign --------------------------------------------------------------------------------- */
+/* ---- StreamAssign ---------------------------------------------------------------------------- */
 
 struct stream_request {
     ProtobufCMessage *message;
@@ -189,8 +190,8 @@ static void work_on(struct assign_stream *stream, const ProtobufCMessage *messag
                     stream);
 }
 
-/* Works off what waits. Answers that come at once find the pump running and leave the rest to it, so a
- * long queue does not become a deep stack. */
+/* Works off what waits. Answers that come at once find the pump running and leave the rest to it,
+ * so a long queue does not become a deep stack. */
 static void pump(struct assign_stream *stream)
 {
     pthread_mutex_lock(&stream->lock);
@@ -250,7 +251,8 @@ static ProtobufCMessage *copy_message(const ProtobufCMessage *message)
     return copy;
 }
 
-void master_rpc_stream_assign_message(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_stream_assign_message(struct rpc_call *call, const ProtobufCMessage *message,
+                                      void *ctx)
 {
     struct assign_stream *stream = stream_of(ctx, call);
     pthread_mutex_lock(&stream->lock);
@@ -292,7 +294,7 @@ void master_rpc_stream_assign_closed(struct rpc_call *call, void *ctx)
     stream_unref(stream);
 }
 
-/* ---- VolumeGrow ----------------------------------------------------------------------------------- */
+/* ---- VolumeGrow ------------------------------------------------------------------------------ */
 
 /* As the peer: success is answered even when growth failed; the caller looks for itself. */
 static void on_grown(void *ctx, const struct grow_result *result)

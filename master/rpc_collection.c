@@ -61,7 +61,8 @@ static void add_statistics(void *ctx, const struct collection_statistics *c)
     list->items[list->count++] = item;
 }
 
-void master_rpc_collection_statistics(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_collection_statistics(struct rpc_call *call, const ProtobufCMessage *message,
+                                      void *ctx)
 {
     (void)message;
     struct services *s = ctx;
@@ -70,7 +71,8 @@ void master_rpc_collection_statistics(struct rpc_call *call, const ProtobufCMess
     cluster_lock(s->cluster);
     topology_collection_statistics(s->cluster->topology, add_statistics, &list);
     cluster_unlock(s->cluster);
-    MasterPb__CollectionStatisticsResponse response = MASTER_PB__COLLECTION_STATISTICS_RESPONSE__INIT;
+    MasterPb__CollectionStatisticsResponse response =
+        MASTER_PB__COLLECTION_STATISTICS_RESPONSE__INIT;
     response.collections = list.items;
     response.n_collections = list.count;
     rpc_call_reply(call, &response.base);

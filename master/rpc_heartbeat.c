@@ -1,6 +1,7 @@
-/* SendHeartbeat: one stream per volume server, event driven. A message is turned into the topology's
- * plain form, applied under its lock, and what changed is published to the clients from there.
- * Source: spec/master-rpc.md 4. Runs on queue threads; callbacks of one stream never overlap. */
+/* SendHeartbeat: one stream per volume server, event driven. A message is turned into the
+ * topology's plain form, applied under its lock, and what changed is published to the clients from
+ * there. Source: spec/master-rpc.md 4. Runs on queue threads; callbacks of one stream never
+ * overlap. */
 #include "master/heartbeat_message.h"
 #include "master/rpc_handlers.h"
 

@@ -1,6 +1,7 @@
-/* KeepConnected: event driven, ten thousand clients hold no thread. The queue threads only hand streams
- * over to the control loop, where the client registry lives; they meet in that order, because all of
- * one stream's callbacks come one after another. Source: spec/master-rpc.md 6, 16. */
+/* KeepConnected: event driven, ten thousand clients hold no thread. The queue threads only hand
+ * streams over to the control loop, where the client registry lives; they meet in that order,
+ * because all of one stream's callbacks come one after another. Source: spec/master-rpc.md 6,
+ * 16. */
 #include "master/rpc_handlers.h"
 
 #include "common/arena.h"
@@ -37,7 +38,8 @@ static void run_join(struct loop_task *task)
         .data_center = stream->data_center,
         .rack = stream->rack,
     };
-    stream->client = client_registry_join(stream->services->cluster->clients, stream->call, &identity);
+    stream->client =
+        client_registry_join(stream->services->cluster->clients, stream->call, &identity);
 }
 
 static void run_leave(struct loop_task *task)
@@ -65,7 +67,8 @@ static char *address_or_random(struct services *s, const char *address)
     return text;
 }
 
-void master_rpc_keep_connected_message(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_keep_connected_message(struct rpc_call *call, const ProtobufCMessage *message,
+                                       void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__KeepConnectedRequest *request = (const MasterPb__KeepConnectedRequest *)message;
@@ -106,7 +109,7 @@ void master_rpc_keep_connected_closed(struct rpc_call *call, void *ctx)
         loop_post(s->control, &stream->leave);
 }
 
-/* ---- ListClusterNodes ----------------------------------------------------------------------------- */
+/* ---- ListClusterNodes ------------------------------------------------------------------------ */
 
 struct node_list {
     struct arena arena;
@@ -134,7 +137,8 @@ static void add_node(void *ctx, const struct cluster_member *member)
     list->nodes[list->count++] = node;
 }
 
-void master_rpc_list_cluster_nodes(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_list_cluster_nodes(struct rpc_call *call, const ProtobufCMessage *message,
+                                   void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__ListClusterNodesRequest *request =

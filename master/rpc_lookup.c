@@ -88,7 +88,7 @@ void master_rpc_lookup_volume(struct rpc_call *call, const ProtobufCMessage *mes
     arena_fini(&arena);
 }
 
-/* ---- LookupEcVolume ------------------------------------------------------------------------------- */
+/* ---- LookupEcVolume -------------------------------------------------------------------------- */
 
 struct ec_builder {
     struct arena arena;

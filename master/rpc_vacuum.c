@@ -1,5 +1,6 @@
-/* VacuumVolume, the switches of automatic vacuum, and VolumeMarkReadonly. A vacuum is answered when its
- * last job has ended, which may be hours later; no thread waits for it. Source: spec/master-rpc.md 14, 15. */
+/* VacuumVolume, the switches of automatic vacuum, and VolumeMarkReadonly. A vacuum is answered when
+ * its last job has ended, which may be hours later; no thread waits for it. Source:
+ * spec/master-rpc.md 14, 15. */
 #include "master/rpc_handlers.h"
 
 #include "proto/master.pb-c.h"
@@ -53,7 +54,8 @@ void master_rpc_enable_vacuum(struct rpc_call *call, const ProtobufCMessage *mes
     rpc_call_reply(call, &response.base);
 }
 
-void master_rpc_volume_mark_readonly(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_volume_mark_readonly(struct rpc_call *call, const ProtobufCMessage *message,
+                                     void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__VolumeMarkReadonlyRequest *request =

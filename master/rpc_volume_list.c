@@ -1,5 +1,5 @@
-/* VolumeList and VolumeListStream. The whole picture is built once under the lock, so that it is one
- * moment's; it is sent without it. Worker threads. Source: spec/master-rpc.md 11. */
+/* VolumeList and VolumeListStream. The whole picture is built once under the lock, so that it is
+ * one moment's; it is sent without it. Worker threads. Source: spec/master-rpc.md 11. */
 #include "master/rpc_handlers.h"
 
 #include "common/check.h"
@@ -29,7 +29,7 @@ void master_rpc_volume_list(struct rpc_call *call, const ProtobufCMessage *messa
     arena_fini(&arena);
 }
 
-/* ---- The stream ----------------------------------------------------------------------------------- */
+/* ---- The stream ------------------------------------------------------------------------------ */
 
 /* A batch of some records of one disk; false when the client has gone. */
 static bool send_batches(struct rpc_call *call, MasterPb__VolumeListStreamResponse *where,
@@ -83,7 +83,8 @@ static bool send_records(struct rpc_call *call, const MasterPb__TopologyInfo *to
     return true;
 }
 
-void master_rpc_volume_list_stream(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
+void master_rpc_volume_list_stream(struct rpc_call *call, const ProtobufCMessage *message,
+                                   void *ctx)
 {
     struct services *s = ctx;
     const MasterPb__VolumeListRequest *request = (const MasterPb__VolumeListRequest *)message;

@@ -26,7 +26,8 @@ int64_t services_preallocate_bytes(const struct services *s)
 static int delete_on(struct services *s, const char *address, const char *name,
                      enum rpc_status *ret_status, struct error *err)
 {
-    VolumeServerPb__DeleteCollectionRequest request = VOLUME_SERVER_PB__DELETE_COLLECTION_REQUEST__INIT;
+    VolumeServerPb__DeleteCollectionRequest request =
+        VOLUME_SERVER_PB__DELETE_COLLECTION_REQUEST__INIT;
     request.collection = (char *)name;
     return rpc_client_call(s->rpc, address, "/volume_server_pb.VolumeServer/DeleteCollection",
                            &request.base, &volume_server_pb__delete_collection_response__descriptor,

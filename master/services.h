@@ -1,4 +1,5 @@
-/* What the handlers of the wire (rpc_*.c, http_*.c) work with. Filled once by master.c, read-only then. */
+/* What the handlers of the wire (rpc_*.c, http_*.c) work with. Filled once by master.c, read-only
+ * then. */
 #pragma once
 
 #include "common/rpc_server.h"
@@ -40,8 +41,8 @@ struct services {
     int64_t start_ns;
 };
 
-/* The option that a request's texts ask for; replication "" takes the default. The texts are borrowed.
- * Messages are the wire's. */
+/* The option that a request's texts ask for; replication "" takes the default. The texts are
+ * borrowed. Messages are the wire's. */
 int services_parse_option(const struct services *s, struct slice replication, struct slice ttl,
                           struct volume_option *option, struct error *err);
 

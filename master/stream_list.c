@@ -1,5 +1,5 @@
-/* A hash set of calls behind one lock. Ending a call under the lock is fine: its on_closed comes from
- * another stack. */
+/* A hash set of calls behind one lock. Ending a call under the lock is fine: its on_closed comes
+ * from another stack. */
 #include "master/stream_list.h"
 
 #include "common/check.h"

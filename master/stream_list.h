@@ -1,5 +1,5 @@
-/* The long-lived streams that are open, so that a stop can end them instead of waiting for them. Any
- * thread. */
+/* The long-lived streams that are open, so that a stop can end them instead of waiting for them.
+ * Any thread. */
 #pragma once
 
 #include "common/rpc_server.h"

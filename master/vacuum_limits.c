@@ -28,7 +28,7 @@ void vacuum_claim_add(struct vacuum_limit_table *table, struct vacuum_claim *cla
         HASH_ADD_KEYPTR(hh, table->by_name, limit->name, strlen(limit->name), limit);
     }
     limit->claims++;
-    claim->limits = must(realloc(claim->limits, (claim->count + 1) * sizeof(struct vacuum_limit *)));
+    claim->limits = must(realloc(claim->limits, (claim->count + 1) * sizeof(void *)));
     claim->limits[claim->count++] = limit;
 }
 

@@ -1,5 +1,5 @@
-/* Counted limits by name: how many vacuum jobs are at work on a server, or in a layout. The caller's
- * lock guards them. */
+/* Counted limits by name: how many vacuum jobs are at work on a server, or in a layout. The
+ * caller's lock guards them. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,5 +1,5 @@
-/* From a request to jobs in the queue: a snapshot of the topology, the planner's list, one job per volume.
- * Runner's lock held by the caller. */
+/* From a request to jobs in the queue: a snapshot of the topology, the planner's list, one job per
+ * volume. Runner's lock held by the caller. */
 #include "master/vacuum_runner_state.h"
 
 #include "common/check.h"
@@ -117,8 +117,8 @@ void vacuum_queue_add(struct vacuum_runner *r, struct sweep *sweep, bool is_expl
     limits.only_volume_id = request->volume_id;
     limits.per_server = r->config.per_server;
     limits.per_layout = VACUUM_PER_LAYOUT;
-    /* Heartbeats are some seconds old. By hand every volume is asked for its garbage; the timer asks
-     * those that reported enough. */
+    /* Heartbeats are some seconds old. By hand every volume is asked for its garbage; the timer
+     * asks those that reported enough. */
     limits.threshold = is_explicit ? 0 : request->threshold;
     cluster_lock(cluster);
     vacuum_snapshot_take(cluster->topology, request->collection, request->volume_id,
@@ -144,7 +144,7 @@ void vacuum_queue_add(struct vacuum_runner *r, struct sweep *sweep, bool is_expl
     cluster_unlock(cluster);
 }
 
-/* ---- Empty copies --------------------------------------------------------------------------------- */
+/* ---- Empty copies ---------------------------------------------------------------------------- */
 
 static bool is_deletable(const struct volume_record *record, bool is_marked, int64_t before_s,
                          bool *ret_only_empty)

@@ -1,5 +1,5 @@
-/* Unary calls go out by rpc_client_send; a compaction is a stream of progress that is read to its end.
- * Answers come on the client's queue threads. */
+/* Unary calls go out by rpc_client_send; a compaction is a stream of progress that is read to its
+ * end. Answers come on the client's queue threads. */
 #include "master/vacuum_rpc.h"
 
 #include "common/check.h"
@@ -16,7 +16,7 @@ static void answer(struct vacuum_call *call, struct vacuum_reply *reply, enum rp
     call->done(call, reply);
 }
 
-/* ---- Unary calls ---------------------------------------------------------------------------------- */
+/* ---- Unary calls ----------------------------------------------------------------------------- */
 
 static void on_check(void *ctx, const ProtobufCMessage *message, enum rpc_status status,
                      const struct error *err)
@@ -51,7 +51,8 @@ static void on_done(void *ctx, const ProtobufCMessage *message, enum rpc_status 
 
 static void send_check(struct rpc_client *rpc, struct vacuum_call *call)
 {
-    VolumeServerPb__VacuumVolumeCheckRequest request = VOLUME_SERVER_PB__VACUUM_VOLUME_CHECK_REQUEST__INIT;
+    VolumeServerPb__VacuumVolumeCheckRequest request =
+        VOLUME_SERVER_PB__VACUUM_VOLUME_CHECK_REQUEST__INIT;
     request.volume_id = call->volume_id;
     rpc_client_send(rpc, call->address, SERVICE "VacuumVolumeCheck", &request.base,
                     &volume_server_pb__vacuum_volume_check_response__descriptor, call->timeout_ms,
@@ -85,13 +86,14 @@ static void send_delete(struct rpc_client *rpc, struct vacuum_call *call)
     request.only_empty = call->only_empty;
     request.only_garbage = call->only_garbage;
     rpc_client_send(rpc, call->address, SERVICE "VolumeDelete", &request.base,
-                    &volume_server_pb__volume_delete_response__descriptor, call->timeout_ms, on_done,
-                    call);
+                    &volume_server_pb__volume_delete_response__descriptor, call->timeout_ms,
+                    on_done, call);
 }
 
-/* ---- Compaction ----------------------------------------------------------------------------------- */
+/* ---- Compaction ------------------------------------------------------------------------------ */
 
-static void on_compact_message(struct rpc_stream *stream, const ProtobufCMessage *message, void *ctx)
+static void on_compact_message(struct rpc_stream *stream, const ProtobufCMessage *message,
+                               void *ctx)
 {
     (void)stream;
     struct vacuum_call *call = ctx;
@@ -125,14 +127,14 @@ static void send_compact(struct rpc_client *rpc, struct vacuum_call *call)
     CHECK(rpc_stream_open(rpc, call->address, SERVICE "VacuumVolumeCompact",
                           &volume_server_pb__vacuum_volume_compact_response__descriptor, 0,
                           &compact_ops, call, &stream, &err) == 0);
-    /* The stream lives until on_closed has returned, which waits in `done` for the job's lock; that is
-     * held here and in cancel. So while a compaction is outstanding the handle is good. */
+    /* The stream lives until on_closed has returned, which waits in `done` for the job's lock; that
+     * is held here and in cancel. So while a compaction is outstanding the handle is good. */
     call->handle = stream;
     rpc_stream_send(stream, &request.base);
     rpc_stream_half_close(stream);
 }
 
-/* ---- The table ------------------------------------------------------------------------------------ */
+/* ---- The table ------------------------------------------------------------------------------- */
 
 static void start(void *ctx, struct vacuum_call *call)
 {

@@ -1,5 +1,5 @@
-/* Jobs move from `queued` to `running` to `history`. Requests that have lost their last job are put on
- * `finished`, and their callbacks run after the lock was dropped. */
+/* Jobs move from `queued` to `running` to `history`. Requests that have lost their last job are put
+ * on `finished`, and their callbacks run after the lock was dropped. */
 #include "master/vacuum_runner_state.h"
 
 #include "common/check.h"
@@ -8,7 +8,7 @@
 #include <time.h>
 #include <utlist.h>
 
-/* ---- Sweeps: counting and telling ----------------------------------------------------------------- */
+/* ---- Sweeps: counting and telling ------------------------------------------------------------ */
 
 static void leave_sweep(struct vacuum_runner *r, struct sweep *sweep)
 {
@@ -67,7 +67,7 @@ static void leave_sweeps(struct vacuum_runner *r, struct ticket *ticket,
     ticket->sweeps = NULL;
 }
 
-/* ---- Failures ------------------------------------------------------------------------------------- */
+/* ---- Failures -------------------------------------------------------------------------------- */
 
 static void remember_result(struct vacuum_runner *r, const struct vacuum_task *job)
 {
@@ -93,7 +93,7 @@ static void remember_result(struct vacuum_runner *r, const struct vacuum_task *j
     memcpy(failure->message, job->message, sizeof(failure->message));
 }
 
-/* ---- The end of a job ----------------------------------------------------------------------------- */
+/* ---- The end of a job ------------------------------------------------------------------------ */
 
 static void trim_history(struct vacuum_runner *r)
 {
@@ -137,7 +137,7 @@ static void on_ended(void *ctx, struct vacuum_task *job)
     pthread_cond_broadcast(&r->changed);
 }
 
-/* ---- Starting jobs -------------------------------------------------------------------------------- */
+/* ---- Starting jobs --------------------------------------------------------------------------- */
 
 static void start_jobs(struct vacuum_runner *r)
 {
@@ -172,7 +172,7 @@ static void on_idle(void *ctx)
     unlock_and_tell(r);
 }
 
-/* ---- Requests and the timer ----------------------------------------------------------------------- */
+/* ---- Requests and the timer ------------------------------------------------------------------ */
 
 static void run_request(struct vacuum_runner *r, const struct vacuum_request *request,
                         bool is_explicit)
@@ -275,7 +275,7 @@ void vacuum_runner_stats(struct vacuum_runner *r, struct vacuum_runner_stats *re
     pthread_mutex_unlock(&r->lock);
 }
 
-/* ---- Life ----------------------------------------------------------------------------------------- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 struct vacuum_runner *vacuum_runner_create(const struct vacuum_runner_config *config)
 {

@@ -1,13 +1,14 @@
 /* Vacuum of the cluster: sweeps on a timer, requests by hand, their jobs, limits and history.
  *
  * A request becomes one job per volume that the planner lets through. Jobs wait in one queue: those
- * asked for by hand stand before those of the timer, so a slow sweep never delays an operator. A job
- * starts when every server of its volume is below its limit and its layout is too; until then others
- * overtake it, so a sick server holds up its own volumes only. A volume has at most one job: a second
- * request joins the one that is there. Failures are remembered per volume and make the planner wait
- * longer each time. Source: spec/topology.md 9, VACUUM.md "On the master".
+ * asked for by hand stand before those of the timer, so a slow sweep never delays an operator. A
+ * job starts when every server of its volume is below its limit and its layout is too; until then
+ * others overtake it, so a sick server holds up its own volumes only. A volume has at most one job:
+ * a second request joins the one that is there. Failures are remembered per volume and make the
+ * planner wait longer each time. Source: spec/topology.md 9, VACUUM.md "On the master".
  *
- * Any thread; one lock inside, under which the topology's may be taken, never the other way round. */
+ * Any thread; one lock inside, under which the topology's may be taken, never the other way
+ * round. */
 #pragma once
 
 #include "common/json_writer.h"
@@ -31,14 +32,16 @@ struct vacuum_runner_config {
     uint32_t delete_empty_after_seconds; /* 0: never */
     bool is_preallocating;
     uint32_t volume_size_limit_mb;
-    /* Whether the lock "admin-server" is held: without it the plugin's switch falls back. May be NULL. */
+    /* Whether the lock "admin-server" is held: without it the plugin's switch falls back. May be
+     * NULL. */
     bool (*is_admin_server_here)(void *ctx);
     void *ctx;
 };
 
 struct vacuum_runner *vacuum_runner_create(const struct vacuum_runner_config *config);
 /* Takes no more requests, cancels all jobs and waits for them, up to grace_ms. Afterwards all
- * requests have been told, and no call is started any more; those in flight must still be awaited (rpc_client_destroy) before the destroy. */
+ * requests have been told, and no call is started any more; those in flight must still be awaited
+ * (rpc_client_destroy) before the destroy. */
 void vacuum_runner_stop(struct vacuum_runner *runner, unsigned grace_ms);
 void vacuum_runner_destroy(struct vacuum_runner *runner);
 
@@ -75,7 +78,9 @@ struct vacuum_runner_stats {
 };
 void vacuum_runner_stats(struct vacuum_runner *runner, struct vacuum_runner_stats *ret);
 
-/* {"enabled":..,"nextSweepSeconds":..,"running":[..],"queued":[..],"history":[..],"failures":[..]} */
+/*
+ * {"enabled":..,"running":[..],"queued":[..],"history":[..],"failures":[..], ..} */
 void vacuum_runner_print_jobs(struct vacuum_runner *runner, struct json_writer *w);
 /* What a sweep with this threshold would do now, and why the others are left out. */
-void vacuum_runner_print_plan(struct vacuum_runner *runner, double threshold, struct json_writer *w);
+void vacuum_runner_print_plan(struct vacuum_runner *runner, double threshold,
+                              struct json_writer *w);

@@ -58,7 +58,8 @@ struct vacuum_runner {
 
 /* vacuum_queue.c. Lock held; the topology's lock is taken inside. */
 
-/* The most that one volume's failures make it wait is the planner's business; this only tells it. */
+/* The most that one volume's failures make it wait is the planner's business; this only tells
+ * it. */
 void vacuum_queue_annotate(void *runner, struct vacuum_candidate *candidate);
 /* Plans a request and queues its jobs. */
 void vacuum_queue_add(struct vacuum_runner *r, struct sweep *sweep, bool is_explicit,

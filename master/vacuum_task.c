@@ -1,5 +1,5 @@
-/* The moves are a table, and one function makes them. Answers are matched to the state they were asked
- * for by counting: a state is left when nothing is outstanding. */
+/* The moves are a table, and one function makes them. Answers are matched to the state they were
+ * asked for by counting: a state is left when nothing is outstanding. */
 #include "master/vacuum_task.h"
 
 #include "common/check.h"
@@ -48,7 +48,7 @@ static void move(struct vacuum_task *job, enum vacuum_state state)
     job->state = state;
 }
 
-/* ---- Life ----------------------------------------------------------------------------------------- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 struct vacuum_task *vacuum_task_create(const struct vacuum_task_config *config, uint32_t volume_id,
                                      const char *collection, double threshold, int64_t now_ns)
@@ -96,7 +96,8 @@ void vacuum_task_add_empty(struct vacuum_task *job, const char *url, const char 
     replica->only_garbage = !only_empty;
 }
 
-static void say(struct vacuum_task *job, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct vacuum_task *job, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* The first message stays: later ones are mostly consequences. */
 static void say(struct vacuum_task *job, const char *fmt, ...)
@@ -128,7 +129,7 @@ static void end(struct vacuum_task *job, enum vacuum_result result)
     job->config->on_ended(job->config->ctx, job);
 }
 
-/* ---- Calls ---------------------------------------------------------------------------------------- */
+/* ---- Calls ----------------------------------------------------------------------------------- */
 
 static void on_answer(struct vacuum_call *call, const struct vacuum_reply *reply);
 static void on_progress(struct vacuum_call *call, int64_t processed_bytes);
@@ -168,7 +169,7 @@ static void on_progress(struct vacuum_call *call, int64_t processed_bytes)
     pthread_mutex_unlock(job->config->lock);
 }
 
-/* ---- Checking ------------------------------------------------------------------------------------- */
+/* ---- Checking -------------------------------------------------------------------------------- */
 
 /* The replicas as they are now; false when the volume has none, or too few of them. */
 static bool collect_replicas(struct vacuum_task *job)
@@ -239,13 +240,13 @@ static void finish_checking(struct vacuum_task *job)
     }
 }
 
-/* ---- Draining ------------------------------------------------------------------------------------- */
+/* ---- Draining -------------------------------------------------------------------------------- */
 
 static void compact_next(struct vacuum_task *job, size_t from);
 
 /* Keys that were handed out for this volume may still be on their way; new ones are stopped, and a
- * moment is given to those. The peer waits up to 30 s here; what comes later is replayed at the commit
- * anyway, so a long wait would only delay the space that the user waits for. */
+ * moment is given to those. The peer waits up to 30 s here; what comes later is replayed at the
+ * commit anyway, so a long wait would only delay the space that the user waits for. */
 static void try_drained(struct vacuum_task *job, int64_t now_ns)
 {
     struct cluster *cluster = job->config->cluster;
@@ -275,7 +276,7 @@ static void start_draining(struct vacuum_task *job)
     try_drained(job, now_ns);
 }
 
-/* ---- Compacting, committing, cleaning up ---------------------------------------------------------- */
+/* ---- Compacting, committing, cleaning up ----------------------------------------------------- */
 
 static void finish(struct vacuum_task *job)
 {
@@ -355,7 +356,8 @@ static void finish_committing(struct vacuum_task *job, const struct vacuum_reply
         if (reply->volume_size > job->outcome.largest)
             job->outcome.largest = reply->volume_size;
     } else {
-        /* Whether it was decided is the server's to know: nothing is repeated, nothing cleaned up. */
+        /* Whether it was decided is the server's to know: nothing is repeated, nothing cleaned
+         * up. */
         fail_replica(job, replica, "commit", reply);
         job->outcome.failed++;
         if (reply->status == SERVER_GONE_STATUS)
@@ -374,7 +376,7 @@ static void finish_cleaning(struct vacuum_task *job, const struct vacuum_reply *
     compact_next(job, job->current + 1);
 }
 
-/* ---- Deleting empty copies ------------------------------------------------------------------------ */
+/* ---- Deleting empty copies ------------------------------------------------------------------- */
 
 static void delete_next(struct vacuum_task *job)
 {
@@ -407,7 +409,7 @@ static void finish_deleting(struct vacuum_task *job, const struct vacuum_reply *
     delete_next(job);
 }
 
-/* ---- Events --------------------------------------------------------------------------------------- */
+/* ---- Events ---------------------------------------------------------------------------------- */
 
 static void take_check(struct vacuum_task *job, struct vacuum_call *call,
                        const struct vacuum_reply *reply)

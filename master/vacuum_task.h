@@ -1,19 +1,21 @@
-/* The vacuum of one volume: a state machine that is fed with the answers of volume servers and with ticks.
+/* The vacuum of one volume: a state machine, fed with the answers of volume servers and with ticks.
  *
  *   QUEUED -> CHECKING -> DRAINING -> COMPACTING -> COMMITTING -+-> COMPACTING (next replica)
  *      |          |           |            |             |      +-> ENDED
  *      |          |           |            +-> CLEANING -+----------^
- *      +----------+-----------+-------------------------------------^      QUEUED -> DELETING -> ENDED
+ *      +----------+-----------+-------------------------------------^
+ *
+ *   QUEUED -> DELETING (an empty copy) -> ENDED
  *
  * All replicas are checked at once; those with enough garbage are then done one after another, so
- * that the others serve quietly. A replica that fails is cleaned up and the next one is tried; one whose
- * server died ends the job, because the volume has lost a copy. A commit is sent only after an own
- * compaction that succeeded, once, and never repeated: the peer's servers close the volume otherwise.
- * There is no limit on a compaction's length, only on the time without progress.
- * Source: spec/topology.md 9.3, VACUUM.md.
+ * that the others serve quietly. A replica that fails is cleaned up and the next one is tried; one
+ * whose server died ends the job, because the volume has lost a copy. A commit is sent only after
+ * an own compaction that succeeded, once, and never repeated: the peer's servers close the volume
+ * otherwise. There is no limit on a compaction's length, only on the time without progress. Source:
+ * spec/topology.md 9.3, VACUUM.md.
  *
- * Pure apart from the topology: rpcs go out through a table of callbacks. Everything here runs under the
- * host's lock; answers may come from any thread and take it themselves. */
+ * Pure apart from the topology: rpcs go out through a table of callbacks. Everything here runs
+ * under the host's lock; answers may come from any thread and take it themselves. */
 #pragma once
 
 #include "common/rpc_server.h"
@@ -45,14 +47,15 @@ struct vacuum_call {
     unsigned timeout_ms; /* 0: none */
     void (*progress)(struct vacuum_call *call, int64_t processed_bytes);
     void (*done)(struct vacuum_call *call, const struct vacuum_reply *reply); /* exactly once */
-    void *handle;                                                             /* of the table's owner */
+    void *handle; /* of the table's owner */
     struct vacuum_task *job;
 };
 
 /* `start` returns before `done` is called, which comes later from another stack. */
 struct vacuum_ops {
     void (*start)(void *ctx, struct vacuum_call *call);
-    void (*cancel)(void *ctx, struct vacuum_call *call); /* `done` still comes; of a compaction only */
+    /* Of a compaction only; `done` still comes. */
+    void (*cancel)(void *ctx, struct vacuum_call *call);
     void *ctx;
 };
 

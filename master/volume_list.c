@@ -33,7 +33,7 @@ static void *zeroed_array(struct list_builder *b, size_t count)
     return arena_calloc(b->arena, (count + 1) * sizeof(void *));
 }
 
-/* ---- Records -------------------------------------------------------------------------------------- */
+/* ---- Records --------------------------------------------------------------------------------- */
 
 static bool wants_collection(const MasterPb__VolumeListRequest *request, const char *collection)
 {
@@ -60,7 +60,8 @@ static bool wants_volume(const MasterPb__VolumeListRequest *request, const struc
         return false;
     if (request->local_volume_only && *remote)
         return false;
-    return wants_id(request, v->id) && wants_collection(request, v->collection ? v->collection : "");
+    return wants_id(request, v->id) &&
+           wants_collection(request, v->collection ? v->collection : "");
 }
 
 static bool wants_ec(const MasterPb__VolumeListRequest *request, const struct ec_record *e)
@@ -109,7 +110,7 @@ static void add_ec(struct list_builder *b, const struct data_node *node, size_t 
     }
 }
 
-/* ---- Disks ---------------------------------------------------------------------------------------- */
+/* ---- Disks ----------------------------------------------------------------------------------- */
 
 static uint32_t lowest_disk_id(const struct data_node *node, size_t type)
 {
@@ -203,8 +204,8 @@ static void *make_disks(struct list_builder *b, const struct place *place,
         struct disk_usage usage;
         if (!place_usage(place, type, &usage))
             continue;
-        /* A type that somebody once asked for or offered, and that nobody has now, would make the shell's
-         * cluster check fail. */
+        /* A type that somebody once asked for or offered, and that nobody has now, would make the
+         * shell's cluster check fail. */
         if (place_kind(place) != PLACE_NODE && usage.max == 0 && usage.volumes == 0 &&
             usage.ec_shards == 0)
             continue;
@@ -219,7 +220,7 @@ static void *make_disks(struct list_builder *b, const struct place *place,
     return entries;
 }
 
-/* ---- Places --------------------------------------------------------------------------------------- */
+/* ---- Places ---------------------------------------------------------------------------------- */
 
 static char *copy_id(struct list_builder *b, const struct place *place)
 {

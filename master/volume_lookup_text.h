@@ -1,5 +1,5 @@
-/* How lookups read a volume id: the text before the first comma of "3,01637037d6", taken as it is. A
- * number that is too large is a number that nobody has. Pure; any thread. */
+/* How lookups read a volume id: the text before the first comma of "3,01637037d6", taken as it is.
+ * A number that is too large is a number that nobody has. Pure; any thread. */
 #pragma once
 
 #include "common/bytes.h"

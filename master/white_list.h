@@ -1,13 +1,14 @@
-/* The master's white list: which addresses may use the guarded HTTP routes. Only the TCP peer counts.
- * Source: spec/master-http.md 1.2. Immutable; any thread. */
+/* The master's white list: which addresses may use the guarded HTTP routes. Only the TCP peer
+ * counts. Source: spec/master-http.md 1.2. Immutable; any thread. */
 #pragma once
 
 #include "common/error.h"
 
 struct white_list;
 
-/* Comma separated addresses and CIDRs. An empty text gives NULL, which admits everybody. KELP_E_INVALID
- * names an entry that is neither: a list that silently lost an entry would lock its owner out. */
+/* Comma separated addresses and CIDRs. An empty text gives NULL, which admits everybody.
+ * KELP_E_INVALID names an entry that is neither: a list that silently lost an entry would lock its
+ * owner out. */
 int white_list_create(struct white_list **ret, const char *text, struct error *err);
 void white_list_destroy(struct white_list *list);
 /* `ip` without port and brackets; IPv4 in IPv6 clothes counts as IPv4. */

@@ -15,7 +15,7 @@ static struct timespec deadline(void)
     return t;
 }
 
-/* ---- The master's rpcs ---------------------------------------------------------------------------- */
+/* ---- The master's rpcs ----------------------------------------------------------------------- */
 
 static void count(struct fake_server *f, atomic_uint *number)
 {
@@ -28,7 +28,8 @@ static void count(struct fake_server *f, atomic_uint *number)
 static void on_allocate(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     struct fake_server *f = ctx;
-    VolumeServerPb__AllocateVolumeResponse response = VOLUME_SERVER_PB__ALLOCATE_VOLUME_RESPONSE__INIT;
+    VolumeServerPb__AllocateVolumeResponse response =
+        VOLUME_SERVER_PB__ALLOCATE_VOLUME_RESPONSE__INIT;
     if (f->refuses_allocation) {
         rpc_call_fail(call, RPC_UNKNOWN, "no space");
         return;
@@ -140,7 +141,7 @@ static const struct rpc_method methods[] = {
     METHOD("Ping", RPC_UNARY, ping_request, ping_response, on_ping),
 };
 
-/* ---- Heartbeats ----------------------------------------------------------------------------------- */
+/* ---- Heartbeats ------------------------------------------------------------------------------ */
 
 static void on_response(struct rpc_stream *stream, const ProtobufCMessage *message, void *ctx)
 {
@@ -189,7 +190,10 @@ void fake_server_await(struct fake_server *f, const atomic_uint *number, unsigne
     await(f, number, least, NULL);
 }
 
-void fake_server_await_flag(struct fake_server *f, const atomic_bool *flag) { await(f, NULL, 0, flag); }
+void fake_server_await_flag(struct fake_server *f, const atomic_bool *flag)
+{
+    await(f, NULL, 0, flag);
+}
 
 void fake_server_send(struct fake_server *f, MasterPb__Heartbeat *beat)
 {
@@ -234,7 +238,8 @@ void fake_server_register(struct fake_server *f, const char *data_center, const 
                           &master_pb__heartbeat_response__descriptor, 0, &heartbeat_ops, f,
                           &f->stream, &err) == 0);
     rpc_stream_ref(f->stream);
-    MasterPb__Heartbeat__MaxVolumeCountsEntry max = MASTER_PB__HEARTBEAT__MAX_VOLUME_COUNTS_ENTRY__INIT;
+    MasterPb__Heartbeat__MaxVolumeCountsEntry max =
+        MASTER_PB__HEARTBEAT__MAX_VOLUME_COUNTS_ENTRY__INIT;
     max.key = (char *)"";
     max.value = max_volumes;
     MasterPb__Heartbeat__MaxVolumeCountsEntry *maxes[] = {&max};
@@ -282,7 +287,7 @@ void fake_server_stop(struct fake_server *f)
     pthread_mutex_destroy(&f->lock);
 }
 
-/* ---- KeepConnected -------------------------------------------------------------------------------- */
+/* ---- KeepConnected --------------------------------------------------------------------------- */
 
 static void on_push(struct rpc_stream *stream, const ProtobufCMessage *message, void *ctx)
 {

@@ -1,5 +1,6 @@
-/* A volume server made of two ends of the wire: it answers the master's rpcs as the test says and sends the
- * heartbeats that the test asks for. And a recorder of KeepConnected pushes. Waits have a deadline. */
+/* A volume server made of two ends of the wire: it answers the master's rpcs as the test says and
+ * sends the heartbeats that the test asks for. And a recorder of KeepConnected pushes. Waits have a
+ * deadline. */
 #pragma once
 
 #include "common/rpc_client.h"
@@ -49,7 +50,7 @@ void fake_server_hang_up(struct fake_server *f); /* the stream ends, as when the
 void fake_server_await(struct fake_server *f, const atomic_uint *number, unsigned least);
 void fake_server_await_flag(struct fake_server *f, const atomic_bool *flag);
 
-/* ---- KeepConnected -------------------------------------------------------------------------------- */
+/* ---- KeepConnected --------------------------------------------------------------------------- */
 
 struct fake_client {
     struct rpc_stream *stream;

@@ -48,7 +48,8 @@ static int record(void *stream, const MasterPb__KeepConnectedResponse *message)
                       n->address, n->filer_group);
     const MasterPb__LockRingUpdate *l = message->lock_ring_update;
     if (l) {
-        buffer_printf(&r->log, "ring '%s' v%lld:", l->filer_group, (long long)(l->version / SECOND));
+        buffer_printf(&r->log, "ring '%s' v%lld:", l->filer_group,
+                      (long long)(l->version / SECOND));
         for (size_t i = 0; i < l->n_servers; i++)
             buffer_printf(&r->log, " %s", l->servers[i]);
     }

@@ -1,4 +1,5 @@
-/* A master as its clients see it: started on free ports, with fake volume servers, over gRPC and HTTP. */
+/* A master as its clients see it: started on free ports, with fake volume servers, over gRPC and
+ * HTTP. */
 #include "common/http_client.h"
 #include "master/master.h"
 #include "proto/volume_server.pb-c.h"
@@ -90,7 +91,7 @@ static void expect_http(struct fixture *f, const char *path, int status, const c
     http_client_response_fini(&response);
 }
 
-/* ---- Assign --------------------------------------------------------------------------------------- */
+/* ---- Assign ---------------------------------------------------------------------------------- */
 
 static void first_assign_grows_volumes_and_needs_no_wait(void **state)
 {
@@ -277,7 +278,7 @@ static void stream_assign_answers_in_order_and_ends_with_eof(void **state)
     assert_string_equal(s.text, "EOF");
 }
 
-/* ---- Nodes and clients ---------------------------------------------------------------------------- */
+/* ---- Nodes and clients ----------------------------------------------------------------------- */
 
 static void clients_learn_of_nodes_volumes_and_deaths(void **state)
 {
@@ -354,7 +355,7 @@ static void volume_list_shows_the_tree(void **state)
     protobuf_c_message_free_unpacked(&list->base, NULL);
 }
 
-/* ---- Vacuum --------------------------------------------------------------------------------------- */
+/* ---- Vacuum ---------------------------------------------------------------------------------- */
 
 static void vacuum(struct fixture *f)
 {
@@ -401,7 +402,7 @@ static void death_in_the_middle_of_a_vacuum_is_cleaned_up(void **state)
     expect_http(f, "/dir/assign", 200, "\"fid\":\"3,"); /* the volume goes on serving */
 }
 
-/* ---- The rest ------------------------------------------------------------------------------------- */
+/* ---- The rest -------------------------------------------------------------------------------- */
 
 static void collection_is_deleted_on_its_holders(void **state)
 {
@@ -467,7 +468,8 @@ static void unknown_method_is_unimplemented(void **state)
     MasterPb__RaftAddServerRequest request = MASTER_PB__RAFT_ADD_SERVER_REQUEST__INIT;
     enum rpc_status status;
     assert_int_not_equal(call(f, "RaftAddServer", &request.base,
-                              &master_pb__raft_add_server_response__descriptor, NULL, &status, NULL),
+                              &master_pb__raft_add_server_response__descriptor, NULL, &status,
+                              NULL),
                          0);
     assert_int_equal(status, RPC_UNIMPLEMENTED);
 }

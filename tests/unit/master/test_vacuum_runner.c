@@ -1,5 +1,5 @@
-/* The vacuum runner and its tasks: volume servers that answer when the test says so, a clock that the
- * test moves, a disk in memory. */
+/* The vacuum runner and its tasks: volume servers that answer when the test says so, a clock that
+ * the test moves, a disk in memory. */
 #include "master/vacuum_runner.h"
 
 #include "master/volume_layout.h"
@@ -88,7 +88,12 @@ static int setup(void **ret)
                                                  no_wake, no_time,    NULL};
     f->clients = client_registry_create(&f->client_ops, "m:9333");
     struct cluster_config config = {
-        .os = os, .state = f->state, .metrics = f->metrics, .address = "m:9333", .on_keys = on_keys};
+        .os = os,
+        .state = f->state,
+        .metrics = f->metrics,
+        .address = "m:9333",
+        .on_keys = on_keys,
+    };
     topology_options_default(&config.topology);
     assert_int_equal(cluster_create(&f->cluster, &config, NULL), 0);
     f->cluster->clients = f->clients;
@@ -186,7 +191,10 @@ static struct vacuum_call *take(struct fixture *f, enum vacuum_call_kind kind, u
     return call;
 }
 
-static void answer(struct vacuum_call *call, struct vacuum_reply reply) { call->done(call, &reply); }
+static void answer(struct vacuum_call *call, struct vacuum_reply reply)
+{
+    call->done(call, &reply);
+}
 
 static void answer_check(struct fixture *f, unsigned port, uint32_t volume_id, double ratio)
 {
@@ -208,7 +216,7 @@ static bool is_writable(struct fixture *f)
     return info.writable_count == 1;
 }
 
-/* ---- One volume ----------------------------------------------------------------------------------- */
+/* ---- One volume ------------------------------------------------------------------------------ */
 
 static void replicas_are_compacted_and_committed_one_after_another(void **state)
 {
@@ -342,7 +350,7 @@ static void compaction_without_progress_is_cancelled(void **state)
     assert_int_equal(f->summary.failed, 1);
 }
 
-/* ---- Many volumes --------------------------------------------------------------------------------- */
+/* ---- Many volumes ---------------------------------------------------------------------------- */
 
 static void server_works_on_one_volume_at_a_time(void **state)
 {
@@ -408,7 +416,7 @@ static void unknown_volume_is_done_at_once(void **state)
     assert_int_equal(f->summary.jobs, 0);
 }
 
-/* ---- The timer and its switches ------------------------------------------------------------------- */
+/* ---- The timer and its switches -------------------------------------------------------------- */
 
 static void disabled_timer_does_nothing_and_requests_still_work(void **state)
 {
