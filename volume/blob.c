@@ -1,5 +1,5 @@
-/* What a blob holds on to is given back in two steps: the volume as soon as the record is in memory (or the
- * last piece has been read), the memory once the bytes are sent. */
+/* What a blob holds on to is given back in two steps: the volume as soon as the record is in
+ * memory (or the last piece has been read), the memory once the bytes are sent. */
 #include "volume/blob.h"
 
 #include <stddef.h>

@@ -1,8 +1,9 @@
-/* A blob on its way out: the needle that was found, what it holds on to, and the pieces that turn it into
- * an answer. Private to the read path; lives in the arena of its request. Loop thread. */
+/* A blob on its way out: the needle that was found, what it holds on to, and the pieces that
+ * turn it into an answer. Private to the read path; lives in the arena of its request. Loop
+ * thread. */
 #pragma once
 
-#include "volume/blob_lane.h"
+#include "volume/blob_call.h"
 #include "volume/blob_path.h"
 
 struct blob_manifest;

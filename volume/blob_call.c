@@ -1,8 +1,8 @@
-/* The life of a request as the accounts see it (metrics, bytes in flight), and the shapes of replies. */
+/* The life of a request as the accounts see it (metrics, bytes in flight), and the shapes of
+ * replies. */
 #include "volume/blob_call.h"
 
 #include "common/http_status.h"
-#include "volume/blob_lane.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -43,7 +43,7 @@ struct blob_call *blob_call_begin(struct volume_http *http, struct http_request 
     struct blob_call *call = arena_alloc(request->arena, sizeof(*call));
     *call = (struct blob_call){
         .http = http,
-        .lane = blob_lane_of(http, request->loop),
+        .lane = blob_lane_of(http->lanes, http->config.loop_count, request->loop),
         .request = request,
         .kind = kind,
         .is_public = is_public,

@@ -1,15 +1,14 @@
-/* What the files of the HTTP data path share: the server object, a loop's lane, and one request (a call)
- * on its way through them, with the replies that all of them give. Private to volume/blob_*.c and
- * volume_http.c. Everything here runs on the request's loop, except where it says otherwise. */
+/* What the files of the HTTP data path share: the server object, a loop's lane, and one request
+ * (a call) on its way through them, with the replies that all of them give. Private to
+ * volume/blob_*.c and volume_http.c. Everything here runs on the request's loop, except where it
+ * says otherwise. */
 #pragma once
 
-#include "volume/in_flight.h"
-#include "volume/volume_http.h"
-
+#include "common/http_server.h"
 #include "common/json_writer.h"
-#include "common/worker_pool.h"
-
-struct blob_lane;
+#include "volume/blob_lane.h"
+#include "volume/in_flight.h"
+#include "volume/volume_http_config.h"
 
 enum blob_call_kind {
     BLOB_CALL_GET,
@@ -48,6 +47,7 @@ struct volume_http {
     struct in_flight uploads, downloads;
     struct blob_metrics *metrics; /* NULL: none */
     struct slice server_text;
+    uint64_t body_limit_bytes; /* of one request */
     struct slice too_large; /* what an upload over the limit is told */
     char too_large_text[80];
 };
@@ -75,8 +75,8 @@ static inline bool blob_call_is_read(const struct blob_call *call)
     return call->kind == BLOB_CALL_GET || call->kind == BLOB_CALL_HEAD;
 }
 
-/* Makes the call for a request, and sets what every answer carries: Server, X-Amz-Request-Id, and the
- * CORS headers if the client asks for them. */
+/* Makes the call for a request, and sets what every answer carries: Server, X-Amz-Request-Id,
+ * and the CORS headers if the client asks for them. */
 struct blob_call *blob_call_begin(struct volume_http *http, struct http_request *request,
                                   enum blob_call_kind kind, bool is_public);
 

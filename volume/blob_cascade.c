@@ -1,6 +1,6 @@
-/* One chunk after the other: a delete is rare, and a file of many chunks must not take all connections. The
- * requests are those of a replica's delete, so nobody passes them on; and a manifest that lists itself (or
- * another manifest) does not go round in circles. */
+/* One chunk after the other: a delete is rare, and a file of many chunks must not take all
+ * connections. The requests are those of a replica's delete, so nobody passes them on; and a
+ * manifest that lists itself (or another manifest) does not go round in circles. */
 #include "volume/blob_cascade.h"
 
 #include "common/url.h"

@@ -1,8 +1,8 @@
-/* Deleting the chunks of a manifest, on every server that holds them, before the manifest itself goes.
- * Source: spec/volume-http.md 15, step 5. Loop thread. */
+/* Deleting the chunks of a manifest, on every server that holds them, before the manifest itself
+ * goes. Source: spec/volume-http.md 15, step 5. Loop thread. */
 #pragma once
 
-#include "volume/blob_lane.h"
+#include "volume/blob_call.h"
 #include "volume/blob_manifest.h"
 
 struct blob_cascade {
@@ -18,6 +18,6 @@ struct blob_cascade {
     struct error err;
 };
 
-/* Fill in call, manifest and done, which is called once, possibly from within. The first failure ends it;
- * chunks that are gone already are none. */
+/* Fill in call, manifest and done, which is called once, possibly from within. The first failure
+ * ends it; chunks that are gone already are none. */
 void blob_cascade_start(struct blob_cascade *cascade);

@@ -1,10 +1,11 @@
-/* One piece at a time: look the chunk's volume up, fetch a range of the chunk, write it out, next. A piece
- * is small, so a slow reader of a huge file costs little, and nothing is fetched that he does not read.
- * Chunks of this server are fetched over HTTP like all others. A chunk that is a manifest itself is taken
- * as the bytes that it is (cm=false): one that lists itself would never end.
+/* One piece at a time: look the chunk's volume up, fetch a range of the chunk, write it out,
+ * next. A piece is small, so a slow reader of a huge file costs little, and nothing is fetched
+ * that he does not read. Chunks of this server are fetched over HTTP like all others. A chunk
+ * that is a manifest itself is taken as the bytes that it is (cm=false): one that lists itself
+ * would never end.
  *
- * Each piece names the byte that it must begin with; whatever comes back shorter breaks the answer: a 500
- * while nothing has been sent, a cut connection afterwards. */
+ * Each piece names the byte that it must begin with; whatever comes back shorter breaks the
+ * answer: a 500 while nothing has been sent, a cut connection afterwards. */
 #include "volume/blob_chunks.h"
 
 #include "common/mime.h"
@@ -133,7 +134,7 @@ static void fetch(struct chunks *chunks, const char *host)
         .url = arena_printf(arena, "%s?cm=false", chunks->url),
         .headers = &range,
         .header_count = 1,
-        .response_limit_bytes = volume_http_body_limit(call->http),
+        .response_limit_bytes = call->http->body_limit_bytes,
     };
     struct http_client *client = blob_lane_http_client(call->lane, NULL);
     if (client)

@@ -1,6 +1,6 @@
-/* The order of the steps is the contract: conditions first, so that a 304 is cheap; then what is stored
- * (pairs, name, type); then the body's form; then what the URL overrides; then ranges, which are of the
- * body as it would be sent. */
+/* The order of the steps is the contract: conditions first, so that a 304 is cheap; then what is
+ * stored (pairs, name, type); then the body's form; then what the URL overrides; then ranges,
+ * which are of the body as it would be sent. */
 #include "volume/blob_content.h"
 
 #include "common/gzip.h"

@@ -1,5 +1,5 @@
-/* A delete on its way: find, read (for the cookie), peers, local tombstone, peers' tombstones, reply.
- * Whatever cannot be read cannot be deleted by a client: 404, and the blob stays. */
+/* A delete on its way: find, read (for the cookie), peers, local tombstone, peers' tombstones,
+ * reply. Whatever cannot be read cannot be deleted by a client: 404, and the blob stays. */
 #include "volume/blob_delete.h"
 
 #include "common/file_id.h"

@@ -1,6 +1,7 @@
-/* What is stored came from a client once, over HTTP or from a copied file; what is asked comes from the
- * URL. Neither may break out of its header line, so everything passes blob_header_value, names are checked,
- * and the headers that frame the message are the server's alone. */
+/* What is stored came from a client once, over HTTP or from a copied file; what is asked comes
+ * from the URL. Neither may break out of its header line, so everything passes
+ * blob_header_value, names are checked, and the headers that frame the message are the server's
+ * alone. */
 #include "volume/blob_headers.h"
 
 #include "common/content_disposition.h"
@@ -15,7 +16,8 @@ static bool is_token(const char *name)
     if (!*name)
         return false;
     for (const char *p = name; *p; p++)
-        if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f || strchr("()<>@,;:\\\"/[]?={}", *p))
+        if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f ||
+            strchr("()<>@,;:\\\"/[]?={}", *p))
             return false;
     return true;
 }

@@ -1,5 +1,5 @@
-/* The hand-over of appends is what keeps writing cheap: requests that arrive in one turn of the loop go to
- * the disk's writer thread as one list, and come back as one list with one wake-up. */
+/* The hand-over of appends is what keeps writing cheap: requests that arrive in one turn of the
+ * loop go to the disk's writer thread as one list, and come back as one list with one wake-up. */
 #include "volume/blob_lane.h"
 
 #include "common/check.h"
@@ -13,13 +13,13 @@ static void on_completed(struct loop_task *task);
 #define LANE_OF(pointer, member)                                                                   \
     ((struct blob_lane *)((char *)(pointer) - offsetof(struct blob_lane, member)))
 
-void blob_lane_init(struct blob_lane *lane, struct volume_http *http, struct loop *loop)
+void blob_lane_init(struct blob_lane *lane, struct loop *loop, struct worker_pool *pool,
+                    uint64_t seed)
 {
-    *lane = (struct blob_lane){.http = http, .loop = loop};
+    *lane = (struct blob_lane){.loop = loop, .pool = pool, .random_state = seed | 1};
     lane->sink.deliver = deliver;
     lane->turn_end.run = on_turn_end;
     lane->completed.run = on_completed;
-    lane->random_state = os_random(http->config.os) | 1;
     CHECK(pthread_mutex_init(&lane->lock, NULL) == 0);
 }
 
@@ -49,14 +49,14 @@ void blob_lane_fini(struct blob_lane *lane)
     pthread_mutex_destroy(&lane->lock);
 }
 
-struct blob_lane *blob_lane_of(struct volume_http *http, const struct loop *loop)
+struct blob_lane *blob_lane_of(struct blob_lane *lanes, unsigned count, const struct loop *loop)
 {
     unsigned i = 0;
-    while (http->lanes[i].loop != loop) {
+    while (lanes[i].loop != loop) {
         i++;
-        CHECK(i < http->config.loop_count);
+        CHECK(i < count);
     }
-    return &http->lanes[i];
+    return &lanes[i];
 }
 
 /* xorshift64*: request ids and boundaries need to differ, not to be secret. */
@@ -99,8 +99,9 @@ static void hand_over(struct blob_lane_batch *batch)
         return;
     for (struct append_request *request = batch->first, *next; request; request = next) {
         next = request->next;
-        request->code = error_set(&request->err, KELP_E_LIMIT,
-                                  "too many bytes wait to be written to this disk: try again later");
+        request->code =
+            error_set(&request->err, KELP_E_LIMIT,
+                      "too many bytes wait to be written to this disk: try again later");
         finish_append(request);
     }
 }
@@ -123,7 +124,8 @@ static void on_turn_end(struct loop_task *task)
     hand_over_all(lane);
 }
 
-void blob_lane_append(struct blob_lane *lane, struct append_queue *queue, struct blob_append *append)
+void blob_lane_append(struct blob_lane *lane, struct append_queue *queue,
+                      struct blob_append *append)
 {
     struct append_request *request = &append->request;
     request->next = NULL;
@@ -202,5 +204,5 @@ int blob_lane_offload(struct blob_lane *lane, struct blob_offload *offload)
     offload->loop = lane->loop;
     offload->worker_task.run = run_on_worker;
     offload->loop_task.run = return_to_loop;
-    return worker_pool_submit(lane->http->pool, &offload->worker_task);
+    return worker_pool_submit(lane->pool, &offload->worker_task);
 }

@@ -1,11 +1,15 @@
-/* A lane: what one loop has for itself. Appends that a turn collects and their way back, the clients that
- * talk to other servers, a scratch buffer, a source of cheap random bits. Loop thread only, except where
- * it says otherwise. */
+/* A lane: what one loop has for itself. Appends that a turn collects and their way back, the
+ * clients that talk to other servers, a scratch buffer, a source of cheap random bits. Loop
+ * thread only, except where it says otherwise. */
 #pragma once
 
+#include "common/buffer.h"
 #include "common/http_client.h"
-#include "volume/blob_call.h"
+#include "common/worker_pool.h"
 #include "volume/replicator.h"
+#include "volume/storage/append_queue.h"
+
+#include <pthread.h>
 
 /* Appends of this turn for one disk. */
 struct blob_lane_batch {
@@ -16,8 +20,8 @@ struct blob_lane_batch {
 #define BLOB_LANE_BATCHES 16 /* disks; beyond it the oldest batch is handed over early */
 
 struct blob_lane {
-    struct volume_http *http;
     struct loop *loop;
+    struct worker_pool *pool; /* borrowed: for blob_lane_offload */
     struct append_sink sink;
     struct blob_lane_batch batches[BLOB_LANE_BATCHES];
     unsigned batch_count;
@@ -36,26 +40,31 @@ struct blob_lane {
     uint64_t random_state;
 } __attribute__((aligned(64)));
 
-void blob_lane_init(struct blob_lane *lane, struct volume_http *http, struct loop *loop);
+/* `seed` must differ from lane to lane. */
+void blob_lane_init(struct blob_lane *lane, struct loop *loop, struct worker_pool *pool,
+                    uint64_t seed);
 /* Not on a loop: lets the loop drop what it made, waits for that. */
 void blob_lane_fini(struct blob_lane *lane);
-struct blob_lane *blob_lane_of(struct volume_http *http, const struct loop *loop);
+/* The one of this loop. */
+struct blob_lane *blob_lane_of(struct blob_lane *lanes, unsigned count, const struct loop *loop);
 uint64_t blob_lane_random(struct blob_lane *lane);
 
 /* NULL (and err) when it cannot be made. */
 struct replicator *blob_lane_replicator(struct blob_lane *lane, struct error *err);
 struct http_client *blob_lane_http_client(struct blob_lane *lane, struct error *err);
 
-/* An append and what happens after it, on the loop; the request's code and err are set then. Caller's
- * memory until `done`. */
+/* An append and what happens after it, on the loop; the request's code and err are set then.
+ * Caller's memory until `done`. */
 struct blob_append {
     struct append_request request;
     void (*done)(struct blob_append *append);
 };
 /* Fills in sink; the request is handed over at the end of the turn. */
-void blob_lane_append(struct blob_lane *lane, struct append_queue *queue, struct blob_append *append);
+void blob_lane_append(struct blob_lane *lane, struct append_queue *queue,
+                      struct blob_append *append);
 
-/* Work that may block or takes long: `work` on a thread of the pool, then `done` back on the loop. */
+/* Work that may block or takes long: `work` on a thread of the pool, then `done` back on the
+ * loop. */
 struct blob_offload {
     struct worker_task worker_task;
     struct loop_task loop_task;

@@ -1,5 +1,5 @@
-/* Members that are missing count as empty; those that are not known are skipped. Chunks may stand in any
- * order. */
+/* Members that are missing count as empty; those that are not known are skipped. Chunks may
+ * stand in any order. */
 #include "volume/blob_manifest.h"
 
 #include "common/file_id.h"

@@ -19,7 +19,7 @@ struct blob_manifest {
     size_t count;
 };
 
-/* Everything in *ret is in the arena. KELP_E_INVALID: no JSON, no object, a member of the wrong type, or a
- * chunk without a file id. */
+/* Everything in *ret is in the arena. KELP_E_INVALID: no JSON, no object, a member of the wrong
+ * type, or a chunk without a file id. */
 int blob_manifest_parse(struct arena *arena, struct slice json, struct blob_manifest *ret,
                         struct error *err);

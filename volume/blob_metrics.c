@@ -1,5 +1,5 @@
-/* The counters of the data path, by the peer's names. All series are looked up at the start, so that a
- * request costs a handful of relaxed atomics. Source: spec/volume-flags.md 6. Any thread. */
+/* The counters of the data path, by the peer's names. All series are looked up at the start, so
+ * that a request costs a handful of relaxed atomics. Source: spec/volume-flags.md 6. Any thread. */
 #include "volume/blob_call.h"
 
 #include "common/check.h"

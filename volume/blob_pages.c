@@ -1,8 +1,6 @@
-/* /status lists every volume, so it is put together on the pool: a server with ten thousand volumes must
- * not hold up a loop for it, and looking at a volume may look at its file. */
+/* /status lists every volume, so it is put together on the pool: a server with ten thousand
+ * volumes must not hold up a loop for it, and looking at a volume may look at its file. */
 #include "volume/blob_pages.h"
-
-#include "volume/blob_lane.h"
 
 #include <stddef.h>
 #include <stdlib.h>

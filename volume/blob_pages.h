@@ -1,5 +1,5 @@
-/* What the data port serves beside blobs: /status, /healthz, /readyz. Source: spec/volume-http.md 16.
- * Loop thread. */
+/* What the data port serves beside blobs: /status, /healthz, /readyz. Source:
+ * spec/volume-http.md 16. Loop thread. */
 #pragma once
 
 #include "volume/blob_call.h"

@@ -1,6 +1,7 @@
-/* Slashes decide the shape. Two parsers live here because the peer has two, and clients have come to
- * depend on what each of them lets through. Where the peer breaks off the connection (a dot before the
- * comma) the vid is one that does not parse, so that the client gets a 400. Pure; any thread. */
+/* Slashes decide the shape. Two parsers live here because the peer has two, and clients have
+ * come to depend on what each of them lets through. Where the peer breaks off the connection (a
+ * dot before the comma) the vid is one that does not parse, so that the client gets a 400. Pure;
+ * any thread. */
 #include "volume/blob_path.h"
 
 static size_t count_slashes(struct slice path)

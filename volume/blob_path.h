@@ -14,8 +14,8 @@ struct blob_path {
 /* Never fails: what does not fit ends up as a vid or fid that does not parse. `path` is decoded. */
 void blob_path_parse(struct slice path, struct blob_path *ret);
 
-/* What writes take as the needle id: the text after the last comma (the whole path if there is none), up
- * to the last dot behind it. */
+/* What writes take as the needle id: the text after the last comma (the whole path if there is
+ * none), up to the last dot behind it. */
 struct slice blob_path_write_id(struct slice path);
 
 /* The last segment: what an upload without a name is called. */

@@ -1,6 +1,7 @@
-/* Everything but a local volume with one copy is looked up. Too few locations fail the request before anything is changed, and the cached answer is dropped, so that a
- * replica that comes back is seen at once. Locations that are read-only do not count: a write there would
- * fail after it had been done here. */
+/* Everything but a local volume with one copy is looked up. Too few locations fail the request
+ * before anything is changed, and the cached answer is dropped, so that a replica that comes
+ * back is seen at once. Locations that are read-only do not count: a write there would fail
+ * after it had been done here. */
 #include "volume/blob_peers.h"
 
 #include <inttypes.h>

@@ -1,8 +1,8 @@
-/* Which other servers hold a volume that is about to change, and whether there are as many as its placement
- * asks for. Source: spec/volume-http.md 14.8, step 1. Loop thread. */
+/* Which other servers hold a volume that is about to change, and whether there are as many as
+ * its placement asks for. Source: spec/volume-http.md 14.8, step 1. Loop thread. */
 #pragma once
 
-#include "volume/blob_lane.h"
+#include "volume/blob_call.h"
 
 struct blob_peers {
     struct blob_call *call;
@@ -18,8 +18,8 @@ struct blob_peers {
     struct error err;
 };
 
-/* Fill in call, volume_id, copies, is_write and done, which is called once, possibly from within. Not for
- * a local volume with one copy: that has no peers. */
+/* Fill in call, volume_id, copies, is_write and done, which is called once, possibly from
+ * within. Not for a local volume with one copy: that has no peers. */
 void blob_peers_find(struct blob_peers *peers);
 void blob_peers_fini(struct blob_peers *peers);
 

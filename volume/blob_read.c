@@ -1,6 +1,7 @@
-/* Finding and loading a blob: throttle, parse, look up, read, check the cookie. A small record that is in
- * the page cache is read right here, on the loop; anything else goes to the pool and comes back. Records
- * over 1 MiB are looked at from both ends first and then, if they are not compressed, streamed. */
+/* Finding and loading a blob: throttle, parse, look up, read, check the cookie. A small record
+ * that is in the page cache is read right here, on the loop; anything else goes to the pool and
+ * comes back. Records over 1 MiB are looked at from both ends first and then, if they are not
+ * compressed, streamed. */
 #include "volume/blob_read.h"
 
 #include "common/file_id.h"
@@ -34,7 +35,8 @@ static void on_room(void *ctx, int code)
         blob_call_reply_error(
             call, 429,
             arena_printf(request->arena,
-                         "request %.*s because inflight download data %llu > %llu, and wait timeout",
+                         "request %.*s because inflight download data %llu > %llu, "
+                         "and wait timeout",
                          (int)request->path.len, request->path.ptr,
                          (unsigned long long)in_flight_bytes(downloads),
                          (unsigned long long)downloads->limit_bytes));
@@ -112,8 +114,8 @@ static void look_up(struct blob_call *call)
         blob_remote_read(call, blob->volume_id, &blob->path, http->config.read_mode);
         return;
     }
-    int code = volume_read_begin(blob->volume, blob->key,
-                                 blob_call_query_is(call, "readDeleted", "true"), &blob->read, NULL);
+    bool allow_deleted = blob_call_query_is(call, "readDeleted", "true");
+    int code = volume_read_begin(blob->volume, blob->key, allow_deleted, &blob->read, NULL);
     if (code != 0) {
         fail(blob, code);
         return;
@@ -160,7 +162,8 @@ static void load_whole(struct blob *blob)
         fail(blob, KELP_E_NO_MEMORY);
         return;
     }
-    /* A big one is checked and copied on the pool in any case: that takes longer than a turn may. */
+    /* A big one is checked and copied on the pool in any case: that takes longer than a turn
+     * may. */
     blob->code = blob->read.record_size <= WHOLE_RECORD_MAX
                      ? volume_read_record(&blob->read, blob->record, true, &blob->needle, NULL)
                      : KELP_E_AGAIN;

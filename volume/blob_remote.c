@@ -1,10 +1,10 @@
-/* The list of locations is shuffled by taking a random start. Proxying fetches the whole answer before it
- * passes it on, so it is bounded: a blob that is larger is redirected instead. A request that was proxied
- * once is not proxied again, or two servers that both lost a volume would send it around for ever. */
+/* The list of locations is shuffled by taking a random start. Proxying fetches the whole answer
+ * before it passes it on, so it is bounded: a blob that is larger is redirected instead. A
+ * request that was proxied once is not proxied again, or two servers that both lost a volume
+ * would send it around for ever. */
 #include "volume/blob_remote.h"
 
 #include "common/url.h"
-#include "volume/blob_lane.h"
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -55,8 +55,10 @@ static const char *const connection_headers[] = {
     "Connection", "Content-Length", "Host", "Keep-Alive", "Proxy-Connection", "TE", "Trailer",
     "Transfer-Encoding", "Upgrade", "Expect", NULL,
 };
-static const char *const own_headers[] = {"Connection", "Content-Length", "Date", "Keep-Alive",
-                                          "Server",     "Trailer",        "Transfer-Encoding", NULL};
+static const char *const own_headers[] = {
+    "Connection", "Content-Length", "Date", "Keep-Alive", "Server", "Trailer", "Transfer-Encoding",
+    NULL,
+};
 
 static void release_body(void *body) { free(body); }
 
@@ -126,7 +128,7 @@ static void proxy(struct remote_read *read)
         .url = proxy_url(read),
         .headers = headers,
         .header_count = count,
-        .response_limit_bytes = volume_http_body_limit(call->http),
+        .response_limit_bytes = call->http->body_limit_bytes,
     };
     http_client_send(client, &fetch, on_fetched, read);
 }

@@ -1,9 +1,10 @@
-/* Two buffers: while one is on its way to the client, the other is filled. What is in the page cache is
- * read on the loop, the rest on the pool.
+/* Two buffers: while one is on its way to the client, the other is filled. What is in the page
+ * cache is read on the loop, the rest on the pool.
  *
- * The header goes out with the first piece, so a first read that fails is still a 500. The CRC can only be
- * known at the end: when all of the data was asked for in one stretch, the last piece is held back unless
- * it matches, and the connection is cut instead, so that a client never takes damaged data for whole.
+ * The header goes out with the first piece, so a first read that fails is still a 500. The CRC
+ * can only be known at the end: when all of the data was asked for in one stretch, the last
+ * piece is held back unless it matches, and the connection is cut instead, so that a client
+ * never takes damaged data for whole.
  *
  *   fill -> (full) -> write -> (written) -> fill ...       one fill and one write at a time
  *   a failed fill waits for the write that is under way, then cuts. */
@@ -176,8 +177,8 @@ static void start_write(struct stream *stream)
     if (!stream->is_started)
         start_response(stream, piece);
     stream->is_writing = true;
-    http_response_write(stream->blob->call->request, slice_of(piece->data, piece->length), on_written,
-                        stream);
+    http_response_write(stream->blob->call->request, slice_of(piece->data, piece->length),
+                        on_written, stream);
 }
 
 /* ---- the end ---- */

@@ -1,4 +1,5 @@
-/* Sending a big blob piece by piece, in bounded memory. Source: spec/volume-http.md 8.5. Loop thread. */
+/* Sending a big blob piece by piece, in bounded memory. Source: spec/volume-http.md 8.5. Loop
+ * thread. */
 #pragma once
 
 #include "volume/blob.h"
@@ -20,6 +21,6 @@ struct blob_stream_plan {
     bool is_to_sniff;      /* sets Content-Type by the first bytes of the first stretch */
 };
 
-/* From blob->content, or from the volume when the blob is_streamed (and still holds its read). Answers the
- * call and lets go. */
+/* From blob->content, or from the volume when the blob is_streamed (and still holds its read).
+ * Answers the call and lets go. */
 void blob_stream_start(struct blob *blob, const struct blob_stream_plan *plan);

@@ -1,6 +1,7 @@
-/* Two ways in, multipart and raw, which the peer tells apart by method and Content-Type; the rules below
- * are its rules, down to the empty name that is stored as an empty name. One is not: a urlencoded body is
- * stored as it is, where the peer would store nothing and take it for parameters. */
+/* Two ways in, multipart and raw, which the peer tells apart by method and Content-Type; the
+ * rules below are its rules, down to the empty name that is stored as an empty name. One is not:
+ * a urlencoded body is stored as it is, where the peer would store nothing and take it for
+ * parameters. */
 #include "volume/blob_upload.h"
 
 #include "common/content_disposition.h"
@@ -268,7 +269,8 @@ static int check_md5(const struct blob_upload *upload, struct slice plain, struc
     if (slice_equals(upload->content_md5, slice_cstr(got)))
         return 0;
     return error_set(err, KELP_E_INVALID,
-                     "Content-MD5 did not match md5 of file data expected [%.*s] received [%s] size %zu",
+                     "Content-MD5 did not match md5 of file data expected [%.*s] received [%s] "
+                     "size %zu",
                      (int)(upload->content_md5.len < 128 ? upload->content_md5.len : 128),
                      upload->content_md5.ptr, got, plain.len);
 }

@@ -1,12 +1,12 @@
-/* The body of a POST or PUT as the needle it becomes: which part is the data, its name, type and pairs,
- * whether it is stored compressed. Source: spec/volume-http.md 14.2 to 14.7. */
+/* The body of a POST or PUT as the needle it becomes: which part is the data, its name, type and
+ * pairs, whether it is stored compressed. Source: spec/volume-http.md 14.2 to 14.7. */
 #pragma once
 
 #include "volume/blob_call.h"
 #include "volume/storage/needle.h"
 
 struct blob_upload {
-    struct needle needle;     /* everything but key and cookie; slices of the request, arena or `packed` */
+    struct needle needle; /* all but key and cookie; slices of the request, arena or `packed` */
     struct slice content_md5; /* what the client expects, base64; empty: nothing */
     uint64_t original_size;   /* uncompressed */
     bool is_replicate;        /* type=replicate */
@@ -15,8 +15,8 @@ struct blob_upload {
     char *packed;             /* malloc'd compressed data, or NULL */
 };
 
-/* Query and Content-Type; begins *ret. Both are for the loop thread, copy nothing large, and fail with
- * KELP_E_INVALID and the text that the client is to see. */
+/* Query and Content-Type; begins *ret. Both are for the loop thread, copy nothing large, and
+ * fail with KELP_E_INVALID and the text that the client is to see. */
 int blob_upload_parse_form(struct blob_call *call, struct blob_upload *ret, struct error *err);
 /* The body, after the form. */
 int blob_upload_parse_body(struct blob_call *call, struct blob_upload *upload, struct error *err);

@@ -1,8 +1,10 @@
-/* A write on its way: room, form, volume id, body, needle, peers, local append, peers' append, reply.
+/* A write on its way: room, form, volume id, body, needle, peers, local append, peers' append,
+ * reply.
  *
- * Everything that can be wrong with the request is found before the volume is touched. The local append
- * comes first, also when it finds the same blob there already; then all peers at once; the reply tells of
- * the first failure, and what was written stays (the contract of the peer: the client writes again). */
+ * Everything that can be wrong with the request is found before the volume is touched. The local
+ * append comes first, also when it finds the same blob there already; then all peers at once;
+ * the reply tells of the first failure, and what was written stays (the contract of the peer:
+ * the client writes again). */
 #include "volume/blob_write.h"
 
 #include "common/crc32c.h"

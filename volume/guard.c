@@ -1,4 +1,5 @@
-/* Addresses as 16 bytes with a prefix length; IPv4 is mapped into IPv6, so one comparison serves both. */
+/* Addresses as 16 bytes with a prefix length; IPv4 is mapped into IPv6, so one comparison serves
+ * both. */
 #include "volume/guard.h"
 
 #include "common/bytes.h"

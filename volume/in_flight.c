@@ -1,8 +1,8 @@
-/* The count is one atomic; only waiting takes the lock. Leaving wakes everybody who waits: each looks
- * again on its own loop and lines up anew, at the end, when others were faster.
+/* The count is one atomic; only waiting takes the lock. Leaving wakes everybody who waits: each
+ * looks again on its own loop and lines up anew, at the end, when others were faster.
  *
- * A waiter is in the list, or on its way through its loop's queue (is_posted), never both: so a timer that
- * fires in between only notes that the time is over. */
+ * A waiter is in the list, or on its way through its loop's queue (is_posted), never both: so a
+ * timer that fires in between only notes that the time is over. */
 #include "volume/in_flight.h"
 
 #include "common/check.h"
@@ -106,7 +106,8 @@ static void on_woken(struct loop_task *task)
         finish(waiter, waiter->code);
 }
 
-/* Ends the waiting, unless the waiter is on its way through the loop's queue: then on_woken does it. */
+/* Ends the waiting, unless the waiter is on its way through the loop's queue: then on_woken does
+ * it. */
 static void give_up(struct in_flight_waiter *waiter, int code)
 {
     struct in_flight *in_flight = waiter->in_flight;
@@ -131,7 +132,8 @@ int in_flight_wait(struct in_flight *in_flight, struct loop *loop, unsigned time
     if (atomic_load(&in_flight->waiter_count) >= IN_FLIGHT_WAITERS_MAX)
         return KELP_E_LIMIT;
     struct in_flight_waiter *waiter = must(calloc(1, sizeof(*waiter)));
-    *waiter = (struct in_flight_waiter){.in_flight = in_flight, .loop = loop, .done = done, .ctx = ctx};
+    *waiter = (struct in_flight_waiter){
+        .in_flight = in_flight, .loop = loop, .done = done, .ctx = ctx};
     waiter->task.run = on_woken;
     CHECK(uv_timer_init(loop_uv(loop), &waiter->timer) == 0);
     waiter->timer.data = waiter;

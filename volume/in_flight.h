@@ -1,8 +1,9 @@
-/* How many bytes of uploads (or downloads) a server has in hand, and who waits until they are fewer.
+/* How many bytes of uploads (or downloads) a server has in hand, and who waits until they are
+ * fewer.
  *
- * One of each per server, shared by all loops. A request that finds more than the limit waits; it is told
- * on its own loop once there is room, once its time is over, or once its client has gone.
- * Source: spec/volume-http.md 7. */
+ * One of each per server, shared by all loops. A request that finds more than the limit waits;
+ * it is told on its own loop once there is room, once its time is over, or once its client has
+ * gone. Source: spec/volume-http.md 7. */
 #pragma once
 
 #include "common/loop.h"
@@ -36,8 +37,9 @@ static inline bool in_flight_is_over(struct in_flight *in_flight)
            atomic_load(&in_flight->current_bytes) > in_flight->limit_bytes;
 }
 
-/* Waits until not over the limit. Loop thread; `done` is called there, exactly once and later, with 0,
- * KELP_E_TIMEOUT or KELP_E_CANCELLED. KELP_E_LIMIT when too many wait already: `done` will not come. */
+/* Waits until not over the limit. Loop thread; `done` is called there, exactly once and later,
+ * with 0, KELP_E_TIMEOUT or KELP_E_CANCELLED. KELP_E_LIMIT when too many wait already: `done`
+ * will not come. */
 int in_flight_wait(struct in_flight *in_flight, struct loop *loop, unsigned timeout_ms,
                    void (*done)(void *ctx, int code), void *ctx, struct in_flight_waiter **ret);
 /* Loop thread, before `done`: lets it come with KELP_E_CANCELLED. */

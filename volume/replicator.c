@@ -1,8 +1,9 @@
-/* One HTTP request a peer, all at once, over the loop's pooled client. A fan-out is one block of memory that
- * goes when the last peer has answered; the body is built once and shared by all of its requests.
+/* One HTTP request a peer, all at once, over the loop's pooled client. A fan-out is one block of
+ * memory that goes when the last peer has answered; the body is built once and shared by all of
+ * its requests.
  *
- * A peer is a server of the same kind, so its answers are judged as the peer's own client does: 204, or a
- * JSON body without an error. */
+ * A peer is a server of the same kind, so its answers are judged as the peer's own client does:
+ * 204, or a JSON body without an error. */
 #include "volume/replicator.h"
 
 #include "common/check.h"
@@ -140,7 +141,9 @@ static int judge_delete(struct fanout_peer *peer, const struct http_client_respo
     int status = response->status;
     if (status == 200 || status == 202 || status == 204 || status == 404)
         return 0;
-    if (read_error_text(response->body, response->body_size, text, sizeof(text), &reason) && text[0])
+    bool is_json =
+        read_error_text(response->body, response->body_size, text, sizeof(text), &reason);
+    if (is_json && text[0])
         return error_set(&peer->err, KELP_E_UNKNOWN, "%s", text);
     return error_set(&peer->err, KELP_E_UNKNOWN, "%.*s",
                      (int)(response->body_size < 400 ? response->body_size : 400), response->body);

@@ -1,8 +1,9 @@
-/* The fan-out of a write or a delete to the other replicas of its volume, over HTTP and in parallel.
+/* The fan-out of a write or a delete to the other replicas of its volume, over HTTP and in
+ * parallel.
  *
- * One replicator per loop; everything here on that loop's thread. All peers are waited for; the first
- * one (in the order of the list) that failed gives the error. What the origin has done already is not
- * undone: that is the caller's decision, and the peer's contract is to leave it.
+ * One replicator per loop; everything here on that loop's thread. All peers are waited for; the
+ * first one (in the order of the list) that failed gives the error. What the origin has done
+ * already is not undone: that is the caller's decision, and the peer's contract is to leave it.
  * Source: spec/volume-http.md 14.8 and 15. */
 #pragma once
 
@@ -19,11 +20,11 @@ void replicator_destroy(struct replicator *replicator);
 struct replicator_target {
     const struct volume_locations *locations; /* borrowed during the call */
     const char *own_url;                      /* left out of them */
-    bool skip_read_only;                      /* left out too */
-    bool is_chunk; /* a delete of one chunk of a file: goes no further, even if it is a manifest itself */
-    struct slice path;                        /* of the request as sent, percent-encoded: "/3,01637037d6" */
-    struct slice authorization;               /* the client's token, without "Bearer "; may be empty */
-    struct slice request_id;                  /* sent on as x-amz-request-id */
+    bool skip_read_only;                      /* leaves out those, too */
+    bool is_chunk;        /* delete: one chunk of a file; stops there, even if it is a manifest */
+    struct slice path;    /* of the request as sent, percent-encoded: "/3,01637037d6" */
+    struct slice authorization; /* the client's token, without "Bearer "; may be empty */
+    struct slice request_id;    /* sent on as x-amz-request-id */
 };
 
 /* How many peers the target has. */
@@ -33,8 +34,8 @@ size_t replicator_peer_count(const struct replicator_target *target);
  * peer's text, "[127.0.0.1:8081]: reason", when code is set. */
 typedef void replicator_done(void *ctx, int code, const struct error *err);
 
-/* POSTs the needle as multipart/form-data with type=replicate. The needle's slices are borrowed until
- * done. `content_md5` (base64) only if the client sent one. */
+/* POSTs the needle as multipart/form-data with type=replicate. The needle's slices are borrowed
+ * until done. `content_md5` (base64) only if the client sent one. */
 void replicator_put(struct replicator *replicator, const struct replicator_target *target,
                     const struct needle *needle, struct slice content_md5, bool is_durable,
                     replicator_done *done, void *ctx);

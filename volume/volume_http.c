@@ -1,11 +1,10 @@
-/* Routing. A path that is not clean is redirected before anything else; then the few pages; then every path
- * is a blob's, told apart by method. The admin and the public port differ only here. */
+/* Routing. A path that is not clean is redirected before anything else; then the few pages; then
+ * every path is a blob's, told apart by method. The admin and the public port differ only here. */
 #include "volume/volume_http.h"
 
 #include "common/check.h"
 #include "common/url.h"
 #include "volume/blob_delete.h"
-#include "volume/blob_lane.h"
 #include "volume/blob_pages.h"
 #include "volume/blob_read.h"
 #include "volume/blob_write.h"
@@ -43,7 +42,8 @@ static enum blob_call_kind kind_of(const struct http_request *request)
 
 static bool is_static_file(struct slice path)
 {
-    return slice_equals(path, SLICE("/favicon.ico")) || slice_starts(path, SLICE("/seaweedfsstatic/"));
+    return slice_equals(path, SLICE("/favicon.ico")) ||
+           slice_starts(path, SLICE("/seaweedfsstatic/"));
 }
 
 static void answer_options(struct blob_call *call)
@@ -156,7 +156,7 @@ static void on_admin_headers(struct http_request *request, void *ctx)
         }
     }
     if (is_write && request->has_body)
-        http_request_limit_body(request, volume_http_body_limit(http), 400,
+        http_request_limit_body(request, http->body_limit_bytes, 400,
                                 SLICE("application/json"), http->too_large);
 }
 
@@ -172,7 +172,7 @@ static void on_aborted(struct http_request *request, void *ctx)
 
 uint64_t volume_http_body_limit(const struct volume_http *http)
 {
-    return http->config.file_size_limit_bytes + WRAPPING_MAX;
+    return http->body_limit_bytes;
 }
 
 static void fill_in_defaults(struct volume_http *http)
@@ -186,9 +186,11 @@ static void fill_in_defaults(struct volume_http *http)
         config->download_wait_ms = DEFAULT_WAIT_MS;
     if (config->reader_threads == 0)
         config->reader_threads = DEFAULT_READERS;
+    http->body_limit_bytes = config->file_size_limit_bytes + WRAPPING_MAX;
     http->server_text = slice_cstr(config->server_text);
     snprintf(http->too_large_text, sizeof(http->too_large_text),
-             "{\"error\":\"file over the limited %" PRIu64 " bytes\"}", config->file_size_limit_bytes);
+             "{\"error\":\"file over the limited %" PRIu64 " bytes\"}",
+             config->file_size_limit_bytes);
     http->too_large = slice_cstr(http->too_large_text);
     http->admin = (struct http_handler){.on_headers = on_admin_headers,
                                         .on_request = on_admin_request,
@@ -207,8 +209,8 @@ int volume_http_create(struct volume_http **ret, const struct volume_http_config
         return error_set(err, KELP_E_NO_MEMORY, "http: out of memory");
     http->config = *config;
     fill_in_defaults(http);
-    int code = worker_pool_create(&http->pool, "reader", http->config.reader_threads, POOL_QUEUE_MAX,
-                                  err);
+    int code = worker_pool_create(&http->pool, "reader", http->config.reader_threads,
+                                  POOL_QUEUE_MAX, err);
     if (code != 0) {
         free(http);
         return code;
@@ -220,7 +222,8 @@ int volume_http_create(struct volume_http **ret, const struct volume_http_config
     http->lanes = must(aligned_alloc(_Alignof(struct blob_lane),
                                      config->loop_count * sizeof(struct blob_lane)));
     for (unsigned i = 0; i < config->loop_count; i++)
-        blob_lane_init(&http->lanes[i], http, config->loops[i]);
+        blob_lane_init(&http->lanes[i], config->loops[i], http->pool,
+                       os_random(http->config.os));
     *ret = http;
     return 0;
 }

@@ -1,6 +1,7 @@
-/* A table of answers and of questions under way, under one lock that is held for a look-up in a hash table
- * and never while anything is asked or told. Loops find what is cached without a hop; what is not goes to
- * the source, and the answer comes back to each asker's loop as a posted task. */
+/* A table of answers and of questions under way, under one lock that is held for a look-up in a
+ * hash table and never while anything is asked or told. Loops find what is cached without a hop;
+ * what is not goes to the source, and the answer comes back to each asker's loop as a posted
+ * task. */
 #include "volume/volume_lookup.h"
 
 #include "common/check.h"
@@ -42,7 +43,8 @@ struct counted_locations {
 
 static struct counted_locations *counted(struct volume_locations *locations)
 {
-    return (struct counted_locations *)((char *)locations - offsetof(struct counted_locations, shown));
+    return (struct counted_locations *)((char *)locations -
+                                        offsetof(struct counted_locations, shown));
 }
 
 struct volume_locations *volume_locations_create(size_t count)
@@ -172,7 +174,8 @@ void volume_lookup_find(struct volume_lookup *lookup, struct volume_lookup_reque
 static void tell_asker(struct loop_task *task)
 {
     struct volume_lookup_request *request =
-        (struct volume_lookup_request *)((char *)task - offsetof(struct volume_lookup_request, task));
+        (struct volume_lookup_request *)((char *)task -
+                                         offsetof(struct volume_lookup_request, task));
     request->done(request);
 }
 

@@ -1,8 +1,9 @@
 /* Where a volume lives: volume id -> locations, asked of the master and cached.
  *
- * One for the whole server, shared by its loops. Answers are kept for ten minutes; a caller that finds
- * too few replicas in one forgets it, so that the next request asks again. Requests for the same volume
- * while a question is under way share its answer. Unknown volumes and failures are not cached. */
+ * One for the whole server, shared by its loops. Answers are kept for ten minutes; a caller that
+ * finds too few replicas in one forgets it, so that the next request asks again. Requests for
+ * the same volume while a question is under way share its answer. Unknown volumes and failures
+ * are not cached. */
 #pragma once
 
 #include "common/error.h"
@@ -24,15 +25,17 @@ struct volume_locations {
     size_t count;
     struct volume_location *items;
 };
-struct volume_locations *volume_locations_create(size_t count); /* items zeroed, to be filled; one reference */
+/* One reference; items zeroed, for the maker to fill. */
+struct volume_locations *volume_locations_create(size_t count);
 struct volume_locations *volume_locations_ref(struct volume_locations *locations);
 void volume_locations_unref(struct volume_locations *locations); /* NULL is fine */
 
 struct volume_lookup;
 struct volume_lookup_question;
 
-/* Who answers what the cache does not know: the master over gRPC, or a table in a test. `ask` must not
- * block and leads to exactly one volume_lookup_answer, from any thread, also from within. */
+/* Who answers what the cache does not know: the master over gRPC, or a table in a test. `ask`
+ * must not block and leads to exactly one volume_lookup_answer, from any thread, also from
+ * within. */
 struct volume_lookup_source {
     void (*ask)(void *ctx, uint32_t volume_id, struct volume_lookup_question *question);
     void *ctx;
@@ -69,8 +72,8 @@ void volume_lookup_forget(struct volume_lookup *lookup, uint32_t volume_id);
 
 struct volume_lookup_master;
 
-/* `master` writes the gRPC address ("host:19333") of the master to be asked now, or returns false when
- * none is known yet. Any thread, must not block. */
+/* `master` writes the gRPC address ("host:19333") of the master to be asked now, or returns
+ * false when none is known yet. Any thread, must not block. */
 struct volume_lookup_master_config {
     struct rpc_client *client; /* borrowed */
     bool (*master)(void *ctx, char *address, size_t size);
@@ -78,7 +81,8 @@ struct volume_lookup_master_config {
     unsigned timeout_ms; /* 0: 5 s */
 };
 int volume_lookup_master_create(struct volume_lookup_master **ret,
-                                const struct volume_lookup_master_config *config, struct error *err);
+                                const struct volume_lookup_master_config *config,
+                                struct error *err);
 /* After rpc_client_destroy, or once nothing is under way. NULL is fine. */
 void volume_lookup_master_destroy(struct volume_lookup_master *master);
 struct volume_lookup_source volume_lookup_master_source(struct volume_lookup_master *master);

@@ -1,5 +1,5 @@
-/* The source of locations that asks the current master, LookupVolume over gRPC. Asking runs on a loop
- * thread, answers come on a thread of the rpc client; nothing here waits. */
+/* The source of locations that asks the current master, LookupVolume over gRPC. Asking runs on a
+ * loop thread, answers come on a thread of the rpc client; nothing here waits. */
 #include "volume/volume_lookup.h"
 
 #include "common/address.h"
@@ -52,7 +52,8 @@ static void on_response(void *ctx, const ProtobufCMessage *message, enum rpc_sta
         volume_lookup_answer(question, NULL, err);
         return;
     }
-    const MasterPb__LookupVolumeResponse *response = (const MasterPb__LookupVolumeResponse *)message;
+    const MasterPb__LookupVolumeResponse *response =
+        (const MasterPb__LookupVolumeResponse *)message;
     /* An unknown volume comes as a text in the answer, which is an answer: it is nowhere. */
     struct volume_locations *locations =
         response->n_volume_id_locations > 0 && !response->volume_id_locations[0]->error[0]

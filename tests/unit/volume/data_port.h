@@ -1,5 +1,6 @@
-/* A volume server's data port for tests: a real store in a folder of its own, the HTTP handlers on one
- * loop, and a table that stands for the master. And a client that says what it is told, byte for byte. */
+/* A volume server's data port for tests: a real store in a folder of its own, the HTTP handlers
+ * on one loop, and a table that stands for the master. And a client that says what it is told,
+ * byte for byte. */
 #pragma once
 
 #include "volume/volume_http.h"
@@ -34,8 +35,8 @@ struct data_port {
     struct http_server *server, *public_server;
     bool is_unhealthy;
 
-    /* What the "master" knows of every volume but 99, which is nowhere. Change it only while no question
-     * is under way. */
+    /* What the "master" knows of every volume but 99, which is nowhere. Change it only while no
+     * question is under way. */
     pthread_mutex_t lock;
     const char *peers[DATA_PORT_PEERS_MAX];
     bool is_read_only[DATA_PORT_PEERS_MAX];
@@ -55,7 +56,8 @@ struct reply {
     bool is_short; /* fewer bytes than announced */
 };
 
-/* Sends these bytes on a new connection and reads until the server closes it or the answer is complete. */
+/* Sends these bytes on a new connection and reads until the server closes it or the answer is
+ * complete. */
 void data_port_exchange(uint16_t port, const void *bytes, size_t size, struct reply *ret);
 /* One request; `headers` are whole lines with their line ends, "" for none; body NULL: none. */
 void data_port_ask(struct data_port *port, const char *method, const char *target,

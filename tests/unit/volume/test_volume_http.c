@@ -1,5 +1,5 @@
-/* The data port from the outside: the worked examples of spec/volume-http.md 21, the errors of its section
- * 20, and what happens to data that is big, damaged or somewhere else. */
+/* The data port from the outside: the worked examples of spec/volume-http.md 21, the errors of
+ * its section 20, and what happens to data that is big, damaged or somewhere else. */
 #include "data_port.h"
 
 #include <arpa/inet.h>
@@ -261,7 +261,9 @@ static void pairs_come_back_as_headers(void **state)
 static void response_parameters_override_headers(void **state)
 {
     put_hello();
-    ask("GET", FID "?response-content-type=a/b&response-expires=soon&Response-Cache-Control=x%0d%0ay",
+    ask("GET",
+        FID "?response-content-type=a/b&response-expires=soon"
+            "&Response-Cache-Control=x%0d%0ay",
         "", NULL);
     expect(200, "hello");
     expect_header("Content-Type", "a/b");
@@ -457,8 +459,8 @@ static void a_big_blob_is_streamed_whole_and_in_ranges(void **state)
     ask("GET", FID, "Range: bytes=0-599999,2000000-2599999\r\n", NULL);
     assert_int_equal(last.status, 206);
     assert_false(last.is_short);
-    const char *second = memmem(last.body + 600000, last.body_size - 600000, "bytes 2000000-2599999/",
-                                22);
+    const char *second = memmem(last.body + 600000, last.body_size - 600000,
+                                "bytes 2000000-2599999/", 22);
     assert_non_null(second);
     second = strstr(second, "\r\n\r\n") + 4;
     assert_memory_equal(second, data + 2000000, 600000);
@@ -549,7 +551,8 @@ static void a_manifest_is_read_as_the_file_it_stands_for(void **state)
     ask("GET", FID, "Range: bytes=0-1,5-6\r\n", NULL);
     assert_int_equal(last.status, 206);
     assert_false(last.is_short);
-    assert_non_null(strstr(last.body, "bytes 5-6/19\r\nContent-Type: text/css; charset=utf-8\r\n\r\n c"));
+    assert_non_null(strstr(last.body, "bytes 5-6/19\r\n"
+                                      "Content-Type: text/css; charset=utf-8\r\n\r\n c"));
     ask("HEAD", FID, "", NULL);
     expect_header("Content-Length", "19");
     ask("GET", FID "?cm=false", "", NULL);
@@ -850,7 +853,8 @@ static void a_replicas_error_reaches_the_client(void **state)
     data_port_ask(&other, "PUT", FID, "", "hello", 5, &last);
     assert_int_equal(last.status, 500);
     assert_non_null(strstr(last.body, "unmarshalled error http://"));
-    assert_non_null(strstr(last.body, "failed to write to local disk: mismatching cookie 637037d6"));
+    assert_non_null(
+        strstr(last.body, "failed to write to local disk: mismatching cookie 637037d6"));
 }
 
 static void a_token_is_not_sent_in_the_clear_to_delete(void **state)
