@@ -235,8 +235,8 @@ static int grow_one(struct grow_task *task, uint32_t *ret_locations, struct erro
         return code;
     }
     *ret_locations = (uint32_t)count;
-    log_info("volume created", "volume=%u collection=\"%s\" replicas=%zu first=%s", id,
-             task->request.option.collection, count, targets[0].place);
+    log_info("volume created", "volume=%u collection=\"%s\" replicas=%zu first=%s reason=\"%s\"", id,
+             task->request.option.collection, count, targets[0].place, task->request.reason);
     return 0;
 }
 

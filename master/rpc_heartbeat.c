@@ -67,14 +67,19 @@ static bool bind_node(struct services *s, struct rpc_call *call, const struct he
         rpc_call_fail(call, RPC_UNAVAILABLE, "the master is stopping");
         return false;
     }
-    MasterPb__HeartbeatResponse response;
-    settings(s, &response);
-    response.volume_digest_supported = true;
-    rpc_call_send(call, &response.base);
     metric_add(cluster->metrics->heartbeat_data_node, 1);
     log_info("volume server connected", "server=%s:%u id=\"%s\" data_center=\"%s\" rack=\"%s\"",
              h->ip, h->port, h->id, h->data_center, h->rack);
     return true;
+}
+
+/* Sent after the message was applied, so that a server that has this answer can be assigned to. */
+static void welcome(struct services *s, struct rpc_call *call)
+{
+    MasterPb__HeartbeatResponse response;
+    settings(s, &response);
+    response.volume_digest_supported = true;
+    rpc_call_send(call, &response.base);
 }
 
 static void count(struct master_metrics *m, const struct heartbeat *h,
@@ -148,11 +153,12 @@ void master_rpc_heartbeat_message(struct rpc_call *call, const ProtobufCMessage 
     cluster_lock(s->cluster);
     sequencer_raise(&s->cluster->sequencer, beat->max_file_key);
     cluster_unlock(s->cluster);
-    bool is_bound = rpc_call_user(call) != NULL;
-    if (!is_bound && *h.ip)
-        is_bound = bind_node(s, call, &h);
+    bool was_bound = rpc_call_user(call) != NULL;
+    bool is_bound = was_bound || (*h.ip && bind_node(s, call, &h));
     if (is_bound)
         apply(s, call, &h);
+    if (is_bound && !was_bound)
+        welcome(s, call);
     arena_fini(&arena);
 }
 

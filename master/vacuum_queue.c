@@ -124,7 +124,9 @@ void vacuum_queue_add(struct vacuum_runner *r, struct sweep *sweep, bool is_expl
     vacuum_snapshot_take(cluster->topology, request->collection, request->volume_id,
                          is_explicit ? annotate_nothing : vacuum_queue_annotate, r, &snapshot,
                          &nodes);
-    vacuum_plan_make(&snapshot, &limits, &plan);
+    cluster_unlock(cluster);
+    vacuum_plan_make(&snapshot, &limits, &plan); /* sorts: not under the topology's lock */
+    cluster_lock(cluster);
     for (size_t i = 0; i < plan.job_count; i++) {
         const struct vacuum_candidate *volume = &snapshot.volumes[plan.jobs[i].volume];
         struct topology_location location;
