@@ -211,6 +211,13 @@ class Cluster:
         name = name or f'weed-volume{len(self.volumes)}'
         return self._volume(name, weed_binary(), ['-max=100', *flags], data, wait)
 
+    def any_master(self, kind, *flags, **options):
+        """A master of either kind, 'kelp' or 'weed'."""
+        return (self.kelp_master if kind == 'kelp' else self.weed_master)(*flags, **options)
+
+    def any_volume(self, kind, *flags, **options):
+        return (self.kelp_volume if kind == 'kelp' else self.weed_volume)(*flags, **options)
+
     @property
     def master(self):
         return self.masters[0].address
@@ -243,6 +250,19 @@ class Cluster:
         assert reply.status == 201, (reply.status, reply.body)
         return target['fid'], target['url']
 
+    def put_many(self, bodies, **query):
+        """All into one volume, with a single assign: a weed master counts on a megabyte to come for each
+        key that it hands out, and a vacuum waits up to half a minute for them. {fid: data}"""
+        target = self.assign(**query)
+        blobs = {}
+        for data in bodies:
+            key = random.randrange(1 << 32, 1 << 40)
+            fid = f'{target["fid"].split(",")[0]},{key:x}{random.getrandbits(32):08x}'
+            reply = http('PUT', f'{target["url"]}/{fid}', data, {'Content-Type': 'application/octet-stream'})
+            assert reply.status == 201, (fid, reply.status, reply.body)
+            blobs[fid] = data
+        return blobs
+
     def lookup(self, fid):
         reply = http('GET', f'{self.master}/dir/lookup?volumeId={fid.split(",")[0]}')
         return [location['url'] for location in reply.json.get('locations', [])]
@@ -257,10 +277,13 @@ class Cluster:
         return run([kelp_binary(), 'shell', f'-master={self.master}', *flags, '-c', line], check=check)
 
     def weed_shell(self, *lines, check=True):
-        """Commands to weed's shell, under its lock; what it printed."""
+        """Commands to weed's shell, under its lock; what it printed. It ends with 0 also when a command failed,
+        and says so in its output alone."""
         script = '\n'.join(['lock', *lines, 'unlock', 'exit', ''])
-        return run([weed_binary(), 'shell', f'-master={self.master}'], input=script, check=check,
+        done = run([weed_binary(), 'shell', f'-master={self.master}'], input=script, check=check,
                    cwd=self.folder)
+        assert not check or 'error:' not in done.stdout + done.stderr, (lines, done.stdout, done.stderr)
+        return done
 
     def volumes_listed(self):
         return json.loads(self.kelp_shell('volume.list', '-json').stdout)['volumes']
