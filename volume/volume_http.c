@@ -13,7 +13,7 @@
 
 #define DEFAULT_WAIT_MS 60000u
 #define DEFAULT_READERS 8u
-#define POOL_QUEUE_MAX  10000u
+#define DEFAULT_QUEUE   10000u
 /* The multipart wrapping of a blob: part headers, boundaries, other small fields. */
 #define WRAPPING_MAX (1u << 20)
 
@@ -186,6 +186,8 @@ static void fill_in_defaults(struct volume_http *http)
         config->download_wait_ms = DEFAULT_WAIT_MS;
     if (config->reader_threads == 0)
         config->reader_threads = DEFAULT_READERS;
+    if (config->reader_queue == 0)
+        config->reader_queue = DEFAULT_QUEUE;
     http->body_limit_bytes = config->file_size_limit_bytes + WRAPPING_MAX;
     http->server_text = slice_cstr(config->server_text);
     snprintf(http->too_large_text, sizeof(http->too_large_text),
@@ -210,7 +212,7 @@ int volume_http_create(struct volume_http **ret, const struct volume_http_config
     http->config = *config;
     fill_in_defaults(http);
     int code = worker_pool_create(&http->pool, "reader", http->config.reader_threads,
-                                  POOL_QUEUE_MAX, err);
+                                  http->config.reader_queue, err);
     if (code != 0) {
         free(http);
         return code;

@@ -31,6 +31,7 @@ struct volume_http_config {
     unsigned upload_wait_ms;       /* how long a request waits for room; 0: 60 s */
     unsigned download_wait_ms;
     unsigned reader_threads;       /* for what is not in the page cache, and for gzip; 0: 8 */
+    unsigned reader_queue;         /* as much waits for them; beyond it 503; 0: 10000 */
     const struct guard *guard;     /* who may write; NULL: everybody */
     struct metrics *metrics;       /* NULL: none */
     struct os *os;                 /* for the clock; NULL: the real one */

@@ -43,6 +43,25 @@ static ssize_t read_nothing(struct os *os, int fd, void *buf, size_t n, uint64_t
     return -EAGAIN;
 }
 
+static ssize_t read_when_released(struct os *os, int fd, void *buf, size_t n, uint64_t offset)
+{
+    struct data_port *port = (struct data_port *)((char *)os - offsetof(struct data_port, os));
+    if (atomic_load(&port->is_stuck)) {
+        uv_sem_post(&port->read_begun);
+        uv_sem_wait(&port->read_released);
+    }
+    return os_pread(os_real(), fd, buf, n, offset);
+}
+
+void data_port_wait_for_read(struct data_port *port) { uv_sem_wait(&port->read_begun); }
+
+void data_port_release(struct data_port *port)
+{
+    atomic_store(&port->is_stuck, false);
+    for (int i = 0; i < 16; i++)
+        uv_sem_post(&port->read_released);
+}
+
 static void open_store(struct data_port *port, const struct data_port_options *options)
 {
     struct error err;
@@ -54,6 +73,8 @@ static void open_store(struct data_port *port, const struct data_port_options *o
     port->os.ops = &port->os_ops;
     if (options->is_cold)
         port->os_ops.pread_nowait = read_nothing;
+    if (options->is_stuck)
+        port->os_ops.pread = read_when_released;
     struct store_config config = {.os = &port->os,
                                   .locations = &location,
                                   .location_count = 1,
@@ -91,6 +112,8 @@ void data_port_start(struct data_port *port, const struct data_port_options *opt
     struct error err;
     *port = (struct data_port){.is_unhealthy = options->is_unhealthy};
     pthread_mutex_init(&port->lock, NULL);
+    uv_sem_init(&port->read_begun, 0);
+    uv_sem_init(&port->read_released, 0);
     open_store(port, options);
     assert_int_equal(loop_create(&port->loop, "http", &err), 0);
     assert_int_equal(guard_create(&port->guard, options->white_list, NULL, &err), 0);
@@ -114,6 +137,7 @@ void data_port_start(struct data_port *port, const struct data_port_options *opt
         .upload_wait_ms = options->wait_ms ? options->wait_ms : 1,
         .download_wait_ms = options->wait_ms ? options->wait_ms : 1,
         .reader_threads = 2,
+        .reader_queue = options->reader_queue,
         .guard = port->guard,
         .metrics = port->metrics,
         .is_healthy = is_healthy,
@@ -149,6 +173,8 @@ void data_port_stop(struct data_port *port)
     os_real()->ops->list(os_real(), port->directory, remove_file, port->directory);
     rmdir(port->directory);
     pthread_mutex_destroy(&port->lock);
+    uv_sem_destroy(&port->read_begun);
+    uv_sem_destroy(&port->read_released);
 }
 
 /* ---- the client ---- */

@@ -5,6 +5,8 @@
 
 #include "volume/volume_http.h"
 
+#include <stdatomic.h>
+
 #define DATA_PORT_PEERS_MAX 4
 
 struct data_port_options {
@@ -18,7 +20,9 @@ struct data_port_options {
     bool has_no_volume;
     bool is_unhealthy;
     bool has_public_port;
-    bool is_cold; /* nothing is ever in the page cache */
+    bool is_cold;  /* nothing is ever in the page cache */
+    bool is_stuck; /* and reads wait for data_port_release */
+    unsigned reader_queue;
 };
 
 struct data_port {
@@ -26,6 +30,8 @@ struct data_port {
     char url[32]; /* "127.0.0.1:port" */
     struct os os;
     struct os_ops os_ops;
+    atomic_bool is_stuck;
+    uv_sem_t read_begun, read_released;
     struct loop *loop;
     struct store *store;
     struct metrics *metrics;
@@ -44,6 +50,10 @@ struct data_port {
     const char *lookup_failure;
     size_t question_count;
 };
+
+/* A stuck read has begun; let it (and all others) go. */
+void data_port_wait_for_read(struct data_port *port);
+void data_port_release(struct data_port *port);
 
 void data_port_start(struct data_port *port, const struct data_port_options *options);
 void data_port_stop(struct data_port *port);

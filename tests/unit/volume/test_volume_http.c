@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -637,17 +638,59 @@ static void what_is_not_in_memory_is_read_on_the_pool(void **state)
 
 /* ---- limits ---- */
 
-/* Takes a read that never ends: its client does not read. Returns the client. */
-static int hold_a_download(void)
+/* Sends a GET of the blob on a connection of its own. */
+static int send_get(int receive_buffer)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons(http_server_port(port.server))};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM, 0), small = 4096;
-    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (receive_buffer > 0)
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof(receive_buffer));
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     const char *request = "GET " FID " HTTP/1.1\r\nHost: x\r\n\r\n";
     assert_int_equal(send(fd, request, strlen(request), 0), strlen(request));
+    return fd;
+}
+
+static void expect_status(int fd, const char *status)
+{
+    char text[1024] = "";
+    assert_true(recv(fd, text, sizeof(text) - 1, 0) > 12);
+    assert_memory_equal(text + 9, status, 3);
+    if (strcmp(status, "503") == 0)
+        assert_non_null(strstr(text, "\r\nRetry-After: 1\r\n"));
+}
+
+static void reads_beyond_the_queue_are_told_to_come_again(void **state)
+{
+    restart(&(struct data_port_options){.is_cold = true, .is_stuck = true, .reader_queue = 1});
+    put_hello();
+    atomic_store(&port.is_stuck, true);
+    int busy[2];
+    for (int i = 0; i < 2; i++) {
+        busy[i] = send_get(0);
+        data_port_wait_for_read(&port);
+    }
+    /* Both readers are stuck. Of the next two one waits, the other is refused. */
+    struct pollfd next[2] = {{.fd = send_get(0), .events = POLLIN},
+                             {.fd = send_get(0), .events = POLLIN}};
+    assert_int_equal(poll(next, 2, 10000), 1);
+    int refused = next[0].revents ? 0 : 1;
+    expect_status(next[refused].fd, "503");
+    data_port_release(&port);
+    expect_status(next[1 - refused].fd, "200");
+    for (int i = 0; i < 2; i++) {
+        expect_status(busy[i], "200");
+        close(busy[i]);
+        close(next[i].fd);
+    }
+}
+
+/* Takes a read that never ends: its client does not read. Returns the client. */
+static int hold_a_download(void)
+{
+    int fd = send_get(4096);
     char byte;
     assert_int_equal(recv(fd, &byte, 1, 0), 1); /* it has begun */
     return fd;
@@ -961,6 +1004,7 @@ int main(void)
         CASE(a_damaged_big_blob_is_cut_short),
         CASE(big_compressed_uploads_take_the_pool_and_come_back),
         CASE(what_is_not_in_memory_is_read_on_the_pool),
+        CASE(reads_beyond_the_queue_are_told_to_come_again),
         CASE(downloads_over_the_limit_wait_and_are_refused),
         CASE(a_waiting_download_goes_on_when_there_is_room),
         CASE(a_manifest_is_read_as_the_file_it_stands_for),
