@@ -54,6 +54,20 @@ static void parse_query(struct blob_call *call, struct blob_upload *upload)
         needle->ttl = (struct ttl){0};
 }
 
+/* "image/png": nothing to parse, as nearly always. */
+static bool is_plain_type(struct slice type)
+{
+    size_t slashes = 0;
+    for (size_t i = 0; i < type.len; i++) {
+        char c = type.ptr[i];
+        if (c == '/')
+            slashes++;
+        else if (!isalnum((unsigned char)c) && c != '-' && c != '.' && c != '+')
+            return false;
+    }
+    return slashes == 1 && type.ptr[0] != '/' && type.ptr[type.len - 1] != '/';
+}
+
 int blob_upload_parse_form(struct blob_call *call, struct blob_upload *ret, struct error *err)
 {
     struct http_request *request = call->request;
@@ -63,7 +77,7 @@ int blob_upload_parse_form(struct blob_call *call, struct blob_upload *ret, stru
     int code = request->query.len > 0 ? url_query_check(request->query, err) : 0;
     struct slice content_type = http_request_header(request, "Content-Type");
     struct media_type unused;
-    if (code == 0 && content_type.len > 0)
+    if (code == 0 && content_type.len > 0 && !is_plain_type(content_type))
         code = media_type_parse(request->arena, content_type, &unused, err);
     if (code == 0 && request->query.len > 0)
         parse_query(call, ret);
