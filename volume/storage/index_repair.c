@@ -227,12 +227,13 @@ struct rebuild {
     uint64_t rows_kept;
 };
 
-/* An old row for exactly this record's place and length, of another key; or NULL. */
+/* The old row for exactly this record's place and length, of another key; or NULL. */
 static const struct needle_entry *find_rival(const struct old_rows *old, const struct dat_item *item)
 {
     for (size_t i = first_old(old, item->offset);
          i < old->count && old->entries[i].offset == item->offset; i++)
-        if ((old->entries[i].size > 0 ? old->entries[i].size : 0) == item->header.size &&
+        if (old->entries[i].key != item->header.key &&
+            (old->entries[i].size > 0 ? old->entries[i].size : 0) == item->header.size &&
             !index_row_is_gap(&old->entries[i]))
             return &old->entries[i];
     return NULL;
@@ -251,14 +252,16 @@ enum who_is_right { BOTH_MAY_BE, RECORD_IS, ROW_IS };
 /* The record says one key, its row another, and no checksum covers either. If the record's key has another
  * record, the two have the same cookie if this one is really of that key. If only the row's key has
  * another place, the row is taken to be wrong. If neither has, a row for each of the two keys does no
- * harm: the wrong one is of a key that nobody asks for. */
+ * harm: the wrong one is of a key that nobody asks for. Where both rows are there already (own_row), an
+ * earlier repair has come to that end. */
 static enum who_is_right judge_keys(struct rebuild *rebuild, const struct dat_item *item,
-                                    const struct needle_entry *row)
+                                    const struct needle_entry *row,
+                                    const struct needle_entry *own_row)
 {
     struct needle_entry other;
     struct needle_header header;
     uint8_t bytes[NEEDLE_HEADER_SIZE];
-    if (!needle_index_get(rebuild->old_index, item->header.key, &other))
+    if (own_row || !needle_index_get(rebuild->old_index, item->header.key, &other))
         return has_other_place(&rebuild->old, row) ? RECORD_IS : BOTH_MAY_BE;
     if (volume_generation_pread(rebuild->generation, bytes, sizeof(bytes), other.offset, false,
                                 NULL) != 0)
@@ -270,9 +273,10 @@ static enum who_is_right judge_keys(struct rebuild *rebuild, const struct dat_it
 /* Settles a quarrel about a record's key; two rows for one place tell the next start that it is settled.
  * *ret_is_done: the record's own key gets no row. */
 static int rebuild_disputed(struct rebuild *rebuild, const struct dat_item *item,
-                            const struct needle_entry *row, bool *ret_is_done, struct error *err)
+                            const struct needle_entry *row, const struct needle_entry *own_row,
+                            bool *ret_is_done, struct error *err)
 {
-    enum who_is_right right = judge_keys(rebuild, item, row);
+    enum who_is_right right = judge_keys(rebuild, item, row, own_row);
     *ret_is_done = right == ROW_IS;
     if (right == RECORD_IS)
         return 0;
@@ -290,10 +294,10 @@ static int rebuild_item(struct rebuild *rebuild, const struct dat_item *item, st
         struct needle_entry entry = {item->header.key, item->offset, item->header.size};
         if (entry.size == 0 && !(row && row->size == 0))
             entry.size = NEEDLE_TOMBSTONE;
-        const struct needle_entry *rival = row ? NULL : find_rival(&rebuild->old, item);
+        const struct needle_entry *rival = find_rival(&rebuild->old, item);
         if (rival) {
             bool is_done;
-            int code = rebuild_disputed(rebuild, item, rival, &is_done, err);
+            int code = rebuild_disputed(rebuild, item, rival, row, &is_done, err);
             if (code != 0 || is_done)
                 return code;
         }
