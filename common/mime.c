@@ -200,6 +200,25 @@ static bool is_binary_byte(unsigned char c)
     return c <= 0x08 || c == 0x0B || (c >= 0x0E && c <= 0x1A) || (c >= 0x1C && c <= 0x1F);
 }
 
+/* Eight at a time: only words with a byte below 0x20 are looked at more closely. */
+static bool has_binary_byte(struct slice text)
+{
+    size_t i = 0;
+    for (; i + 8 <= text.len; i += 8) {
+        uint64_t word;
+        memcpy(&word, text.ptr + i, sizeof(word));
+        if (!((word - 0x2020202020202020u) & ~word & 0x8080808080808080u))
+            continue;
+        for (size_t j = i; j < i + 8; j++)
+            if (is_binary_byte((unsigned char)text.ptr[j]))
+                return true;
+    }
+    for (; i < text.len; i++)
+        if (is_binary_byte((unsigned char)text.ptr[i]))
+            return true;
+    return false;
+}
+
 struct slice mime_sniff(struct slice data)
 {
     data = slice_until(data, SNIFF_BYTES);
@@ -216,10 +235,8 @@ struct slice mime_sniff(struct slice data)
             match_rows(late_magic_rows, sizeof(late_magic_rows) / sizeof(late_magic_rows[0]), data);
     if (type)
         return slice_cstr(type);
-    for (size_t i = 0; i < text.len; i++)
-        if (is_binary_byte((unsigned char)text.ptr[i]))
-            return SLICE("application/octet-stream");
-    return SLICE("text/plain; charset=utf-8");
+    return has_binary_byte(text) ? SLICE("application/octet-stream")
+                                 : SLICE("text/plain; charset=utf-8");
 }
 
 /* --- compressing --------------------------------------------------------------------------------
