@@ -2,6 +2,7 @@
 
 Both serve with -readMode=local, so that each answer shows what that server itself holds."""
 import os
+import threading
 
 import pytest
 from lib.cluster import Cluster, http, wait_until
@@ -120,3 +121,50 @@ def test_one_is_killed_and_comes_back(pair, victim):
     assert wait_until(lambda: http('DELETE', f'{survivor.address}/{fid}').status == 202, 'the delete passes')
     del blobs[fid]
     check_both(pair, blobs, gone)
+
+
+def test_a_pair_is_vacuumed_under_load(pair):
+    """Writes, overwrites and deletes go on through both servers; what was acknowledged is on both."""
+    blobs = pair.put_many([os.urandom(60000) for _ in range(30)], collection='load')
+    vid = vid_of(next(iter(blobs)))
+    gone, failures, over = [], [], threading.Event()
+    for fid in list(blobs)[::2]:
+        assert pair.delete(fid).status == 202
+        gone.append(fid)
+        del blobs[fid]
+
+    def client(number):
+        mine, count = {}, 0
+        while not over.is_set() or count < 30:
+            fid = f'{vid},{0x900000 + number * 0x10000 + count % 200:x}00abcdef'
+            data = os.urandom(2000 + count)
+            count += 1
+            if http('PUT', f'{addresses(pair)[number]}/{fid}', data, {'Content-Type': 'image/x-load'}).status == 201:
+                mine[fid] = data
+            else:  # half of it may have been kept
+                failures.append(fid)
+                mine.pop(fid, None)
+            if count % 3 == 0 and mine:
+                victim = next(iter(mine))
+                if http('DELETE', f'{addresses(pair)[number]}/{victim}').status == 202:
+                    gone.append(victim)
+                else:
+                    failures.append(victim)
+                del mine[victim]
+        blobs.update(mine)
+    threads = [threading.Thread(target=client, args=(number,)) for number in (0, 1)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(3):
+            pair.kelp_shell(f'volume.vacuum -garbageThreshold=0.001 -volumeId={vid}')
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert not failures
+    gone = [fid for fid in gone if fid not in blobs]
+    check_both(pair, blobs, gone)
+    for server in pair.volumes:  # bytes 4 and 5 of a .dat count its vacuums
+        head = (server.data / f'load_{vid}.dat').read_bytes()[:8]
+        assert int.from_bytes(head[4:6], 'big') == 3, server.name
