@@ -178,9 +178,12 @@ static bool check_lines(struct http_connection *connection, const char *data, si
 
 /* How many bytes of the request line are no ASCII. llhttp refuses them, but curl and others send
  * file names as they are, and the peer takes them. */
-static size_t count_raw_bytes(const char *data, size_t size)
+static size_t count_raw_bytes(struct http_exchange *x, const char *data, size_t size)
 {
+    if (x->has_request_line)
+        return 0;
     const char *end = memchr(data, '\n', size);
+    x->has_request_line = end != NULL;
     size_t count = 0;
     for (const char *at = data, *stop = end ? end : data + size; at < stop; at++)
         count += (unsigned char)*at >= 0x80;
@@ -239,7 +242,7 @@ size_t http_parser_execute(struct http_connection *connection, const char *data,
             size = room;
     }
     struct http_exchange *x = connection->exchange;
-    size_t raw_count = is_head && x->target_length == 0 ? count_raw_bytes(data, size) : 0;
+    size_t raw_count = is_head ? count_raw_bytes(x, data, size) : 0;
     if (raw_count > 0) {
         data = encode_raw_bytes(&x->arena, data, size, raw_count);
         size += 2 * raw_count;

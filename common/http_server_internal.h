@@ -153,6 +153,7 @@ struct http_exchange {
     int body_limit_status;
     struct slice body_limit_type, body_limit_text;
 
+    bool has_request_line; /* its last byte has been fed to the parser */
     bool expects_continue; /* and has not been told to */
     bool is_http10;
     bool is_visible;    /* the handler has seen it in on_headers */
