@@ -254,6 +254,10 @@ int needle_parse_around(const uint8_t *head, const uint8_t *tail, size_t tail_si
             return error_set(err, KELP_E_CORRUPT,
                              "needle %llx: data of %zu bytes is longer than its body of %d",
                              (unsigned long long)header.key, needle.data.len, expected_size);
+        /* Nobody writes that, but a record whose end was lost reads so, and no CRC would tell. */
+        if (needle.data.len == 0)
+            return error_set(err, KELP_E_CORRUPT, "needle %llx: a body of %d bytes without data",
+                             (unsigned long long)header.key, expected_size);
         parts = body - 4 - needle.data.len;
     }
     if (tail_size < parts + trailer_size(version))

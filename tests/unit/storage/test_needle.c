@@ -209,6 +209,23 @@ static void wrong_lengths_are_corruption(void **state)
     assert_non_null(strstr(err.message, "name"));
 }
 
+/* What a power loss leaves of a record whose first sector was written: no CRC covers it. */
+static void zeros_behind_the_header_are_corruption(void **state)
+{
+    for (uint8_t version = 2; version <= 3; version++) {
+        uint8_t record[256];
+        struct needle needle = hello(), read;
+        size_t size = encode(&needle, version, record);
+        int32_t body_size;
+        assert_int_equal(needle_body_size(&needle, version, &body_size, NULL), 0);
+        memset(record + NEEDLE_HEADER_SIZE, 0, size - NEEDLE_HEADER_SIZE);
+        assert_int_equal(needle_parse(record, size, version, body_size, &read, NULL), KELP_E_CORRUPT);
+        assert_int_equal(needle_parse_around(record, record + NEEDLE_HEAD_MAX, size - NEEDLE_HEAD_MAX,
+                                             version, body_size, &read, NULL),
+                         KELP_E_CORRUPT);
+    }
+}
+
 static void garbage_never_reads_past_the_record(void **state)
 {
     /* Under the address sanitizer this fails where a check is missing. */
@@ -262,6 +279,7 @@ int main(void)
         cmocka_unit_test(legacy_checksum_is_accepted_and_normalised),
         cmocka_unit_test(every_flipped_data_bit_is_found),
         cmocka_unit_test(wrong_lengths_are_corruption),
+        cmocka_unit_test(zeros_behind_the_header_are_corruption),
         cmocka_unit_test(garbage_never_reads_past_the_record),
         cmocka_unit_test(expiry_needs_flag_minutes_and_time),
     };
