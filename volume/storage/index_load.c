@@ -1,8 +1,9 @@
 /* One walk over the rows fills the index and collects the evidence:
  *
  * - Each row has to lie within the .dat. The last rows, which a crash can have left without their
- *   records, are compared with the headers of these records. Those at the very end that do not agree
- *   are of writes that were lost. Further up, a header that makes no sense means a damaged record, whose
+ *   records, are compared with the headers of these records. Those at the very end that do not agree,
+ *   however many, are of writes that were lost, or were lost themselves: pages of an .idx that did not
+ *   reach the disk read as zeros, and the row at their edge as a shorter one. Further up, a header that makes no sense means a damaged record, whose
  *   row is right if the lengths below are. A good header of another key has to be looked into, unless
  *   that was done before: then a second row for its place stands beside it (index_repair.c).
  * - Records are written without gaps, and each gets a row. So either each row begins where the one before
@@ -27,6 +28,7 @@ struct loader {
     struct needle_entry tail[TAIL_ROWS];
     uint64_t tail_header_key[TAIL_ROWS]; /* what the record says; only where it is not the row's */
     bool is_tail_bad[TAIL_ROWS];
+    size_t tail_count;
     uint64_t bad_at; /* position of the first bad row; UINT64_MAX */
     uint64_t sum, next; /* of the lengths; where the next row begins if none is missing */
     uint64_t last_offset;
@@ -39,7 +41,9 @@ static bool is_plausible(const struct loader *loader, const struct needle_entry 
 {
     if (entry->size < NEEDLE_TOMBSTONE)
         return false;
-    if (loader->is_wrapped || entry->offset == 0)
+    if (entry->offset == 0) /* else zeros, or the torn row before them, would delete some key */
+        return entry->size == NEEDLE_TOMBSTONE;
+    if (loader->is_wrapped)
         return true;
     return entry->offset >= loader->first &&
            entry->offset + needle_record_size(loader->generation->version, entry->size) <=
@@ -97,7 +101,9 @@ static int check_tail_row(void *ctx, const struct needle_entry *entry, uint64_t 
         return 0;
     loader->tail[row] = *entry;
     loader->tail_header_key[row] = entry->key;
-    if (!is_plausible(loader, entry) || entry->offset == 0 || index_row_is_gap(entry))
+    loader->tail_count = row + 1;
+    loader->is_tail_bad[row] = !is_plausible(loader, entry);
+    if (loader->is_tail_bad[row] || entry->offset == 0 || index_row_is_gap(entry))
         return 0;
     int code = volume_generation_pread(loader->generation, bytes, sizeof(bytes), entry->offset, false,
                                        loader->err);
@@ -113,14 +119,35 @@ static int check_tail_row(void *ctx, const struct needle_entry *entry, uint64_t 
     return 0;
 }
 
+/* Compares the last rows before `*end`, and as long as all of them are bad, those before them: *end then
+ * lies behind a row that is not. The first row of a piece is left for the next one. */
+static int check_tail(struct loader *loader, uint64_t *end)
+{
+    size_t row_size = index_row_size(loader->generation->offset_bytes);
+    for (;;) {
+        loader->tail_from = *end > TAIL_ROWS * row_size ? *end - TAIL_ROWS * row_size : 0;
+        loader->tail_count = 0;
+        memset(loader->is_tail_bad, 0, sizeof(loader->is_tail_bad));
+        int code = index_file_walk(&loader->generation->idx, loader->tail_from, *end, check_tail_row,
+                                   loader, loader->err);
+        if (code != 0 || loader->tail_from == 0)
+            return code;
+        for (size_t i = 1; i < loader->tail_count; i++)
+            if (!loader->is_tail_bad[i])
+                return 0;
+        loader->verdict.bad_rows += TAIL_ROWS - 1;
+        *end -= (TAIL_ROWS - 1) * row_size;
+    }
+}
+
 /* Whether one of the last rows names a record of another key, and has not been settled. */
 static bool has_foreign_tail_row(const struct loader *loader)
 {
-    for (size_t i = loader->tail_from > 0; i < TAIL_ROWS; i++) {
+    for (size_t i = loader->tail_from > 0; i < loader->tail_count; i++) {
         uint64_t offset = loader->tail[i].offset;
         if (loader->tail_header_key[i] != loader->tail[i].key &&
             (i == 0 || loader->tail[i - 1].offset != offset) &&
-            (i + 1 == TAIL_ROWS || loader->tail[i + 1].offset != offset))
+            (i + 1 == loader->tail_count || loader->tail[i + 1].offset != offset))
             return true;
     }
     return false;
@@ -135,7 +162,7 @@ int index_load(struct volume_generation *generation, struct index_verdict *ret, 
         .generation = generation,
         .first = super_block_end(&generation->super_block),
         .dat_end = volume_generation_end(generation),
-        .tail_from = end > TAIL_ROWS * row_size ? end - TAIL_ROWS * row_size : 0,
+        .tail_from = UINT64_MAX,
         .bad_at = UINT64_MAX,
         .err = err,
     };
@@ -145,7 +172,7 @@ int index_load(struct volume_generation *generation, struct index_verdict *ret, 
     int code = needle_index_memory_create(&generation->index, generation->version,
                                           os_random(generation->os), end / row_size, err);
     if (code == 0 && !loader.is_wrapped)
-        code = index_file_walk(&generation->idx, loader.tail_from, end, check_tail_row, &loader, err);
+        code = check_tail(&loader, &end);
     if (code == 0)
         code = index_file_walk(&generation->idx, 0, end, load_row, &loader, err);
     if (code != 0)

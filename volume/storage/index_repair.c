@@ -139,6 +139,8 @@ static int add_entry(struct needle_entry **list, size_t *count, size_t *capacity
 static int collect_row(void *ctx, const struct needle_entry *entry, uint64_t position)
 {
     struct old_rows *old = ctx;
+    if (entry->offset == 0 && entry->size != NEEDLE_TOMBSTONE)
+        return 0; /* zeros, or torn: nobody writes that */
     if (entry->offset == 0)
         return add_entry(&old->cut_deletes, &old->cut_count, &old->cut_capacity, entry);
     return add_entry(&old->entries, &old->count, &old->capacity, entry);

@@ -304,6 +304,44 @@ static void zeros_after_the_records_are_cut(void **state)
     assert_is_stable();
 }
 
+/* Pages of the .idx that did not reach the disk read as zeros, however many there are, and the row at
+ * their edge as a put or delete of something else. */
+static void zeros_after_the_rows_are_cut(void **state)
+{
+    static const size_t zero_rows[] = {0, 1, 15, 16, 17, 200};
+    for (size_t i = 0; i < sizeof(zero_rows) / sizeof(zero_rows[0]); i++) {
+        for (size_t torn_at = 0; torn_at < 17; torn_at++) {
+            size_t length = idx_size + zero_rows[i] * 17;
+            char *longer = calloc(1, length);
+            memcpy(longer, idx, idx_size - 17 + torn_at);
+            lay_out(dat, dat_size, longer, length);
+            free(longer);
+            open_volume();
+            assert_all_but(0);
+            assert_is_stable();
+            assert_all_but(0);
+            volume_close(volume);
+            volume = NULL;
+        }
+    }
+}
+
+static void zeros_among_the_rows_delete_nothing(void **state)
+{
+    for (size_t torn_at = 0; torn_at <= 17; torn_at++) {
+        char *holed = malloc(idx_size);
+        memcpy(holed, idx, idx_size);
+        memset(holed + 5 * 17 + torn_at, 0, 20 * 17);
+        lay_out(dat, dat_size, holed, idx_size);
+        free(holed);
+        assert_true(open_volume());
+        assert_all_but(0);
+        assert_is_stable();
+        volume_close(volume);
+        volume = NULL;
+    }
+}
+
 static void records_behind_a_torn_one_are_kept(void **state)
 {
     /* The last five rows are lost, and of their records the first is zeros: written out of order. */
@@ -591,6 +629,8 @@ int main(void)
         T(every_single_row_dropped),
         T(rows_of_another_volume_are_replaced),
         T(zeros_after_the_records_are_cut),
+        T(zeros_after_the_rows_are_cut),
+        T(zeros_among_the_rows_delete_nothing),
         T(records_behind_a_torn_one_are_kept),
         T(empty_blob_survives_a_rebuild_that_knows_its_row),
         T(empty_blob_without_a_row_counts_as_deleted),
