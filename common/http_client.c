@@ -482,7 +482,7 @@ void http_client_send(struct http_client *client, const struct http_client_reque
 /* --- blocking -----------------------------------------------------------------------------------
  */
 
-static void drive(CURLM *multi, struct call *call)
+static void drive(CURLM *multi, struct call *call, const struct http_client_request *request)
 {
     for (;;) {
         int running, left;
@@ -494,6 +494,10 @@ static void drive(CURLM *multi, struct call *call)
         }
         if (is_stalled(call, now_ms())) {
             call->failure = KELP_E_TIMEOUT;
+            return;
+        }
+        if (request->is_given_up && request->is_given_up(request->ctx)) {
+            call->failure = KELP_E_CANCELLED;
             return;
         }
         curl_multi_poll(multi, NULL, 0, STALL_CHECK_MS, NULL);
@@ -510,7 +514,7 @@ int http_client_fetch(struct http_client *client, const struct http_client_reque
         client->blocking_multi = must(curl_multi_init());
     CHECK(curl_multi_add_handle(client->blocking_multi, call->easy) == CURLM_OK);
     call->moved_ms = now_ms(); /* waiting for the lock does not count */
-    drive(client->blocking_multi, call);
+    drive(client->blocking_multi, call, request);
     int code = take_outcome(call, &response, err);
     curl_multi_remove_handle(client->blocking_multi, call->easy);
     pthread_mutex_unlock(&client->lock);

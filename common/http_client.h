@@ -25,6 +25,10 @@ struct http_client_request {
     /* No byte moved in either direction for so long: KELP_E_TIMEOUT; 0: 30 s. */
     unsigned response_timeout_ms;
     uint64_t response_limit_bytes; /* 0: 16 MiB */
+    /* Blocking calls only, optional: asked ten times a second; true ends the call with
+     * KELP_E_CANCELLED. */
+    bool (*is_given_up)(void *ctx);
+    void *ctx;
 };
 
 struct http_client_response {

@@ -239,15 +239,22 @@ int rpc_client_create(struct rpc_client **ret, struct error *err)
     return rc;
 }
 
-void rpc_client_destroy(struct rpc_client *client)
+void rpc_client_close(struct rpc_client *client)
 {
-    if (!client)
-        return;
     pthread_mutex_lock(&client->lock);
     client->is_closing = true;
     for (struct rpc_outcall *call = client->running; call; call = call->next)
         if (call->core)
             grpc_call_cancel(call->core, NULL);
+    pthread_mutex_unlock(&client->lock);
+}
+
+void rpc_client_destroy(struct rpc_client *client)
+{
+    if (!client)
+        return;
+    rpc_client_close(client);
+    pthread_mutex_lock(&client->lock);
     while (client->running)
         pthread_cond_wait(&client->idle, &client->lock);
     pthread_mutex_unlock(&client->lock);

@@ -17,7 +17,10 @@ struct rpc_stream;
 #define RPC_CHANNELS_MAX 4096
 
 int rpc_client_create(struct rpc_client **ret, struct error *err);
-/* Cancels running calls and waits for their callbacks. Not from a callback. NULL is fine. */
+/* Cancels running calls, and from now on each new one as soon as it is begun; waits for none of
+ * them. For who has to end threads that wait for an answer. Any thread. */
+void rpc_client_close(struct rpc_client *client);
+/* The same, and waits for the callbacks. Not from a callback. NULL is fine. */
 void rpc_client_destroy(struct rpc_client *client);
 
 /* What the server answered when a call failed: `err->code` is the kelp code nearest to the status,
