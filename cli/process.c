@@ -34,15 +34,25 @@ const char *process_default_ip(void)
     return text;
 }
 
+/* Paths of flags live as long as the process; the list keeps leak checkers informed. */
+struct kept_path {
+    struct kept_path *next;
+    char text[];
+};
+static struct kept_path *kept_paths;
+
 const char *process_expand_path(const char *path)
 {
     const char *home = getenv("HOME");
     if (path[0] != '~' || (path[1] != '/' && path[1] != '\0') || !home)
-        return must(strdup(path));
-    size_t size = strlen(home) + strlen(path);
-    char *expanded = must(malloc(size));
-    snprintf(expanded, size, "%s%s", home, path + 1);
-    return expanded;
+        home = "";
+    const char *rest = *home ? path + 1 : path;
+    size_t size = strlen(home) + strlen(rest) + 1;
+    struct kept_path *kept = must(malloc(sizeof(*kept) + size));
+    snprintf(kept->text, size, "%s%s", home, rest);
+    kept->next = kept_paths;
+    kept_paths = kept;
+    return kept->text;
 }
 
 static sigset_t our_signals(void)

@@ -6,7 +6,7 @@
 /* The first IPv4 address of an interface that is up and not loopback, else "localhost". Static memory. */
 const char *process_default_ip(void);
 
-/* "" or "~..." -> a path; the result is malloc'd and lives as long as the process. */
+/* "" or "~..." -> a path; the result lives as long as the process. */
 const char *process_expand_path(const char *path);
 
 /* Before any thread is started: the signals below then wait for process_wait. */
