@@ -1,6 +1,6 @@
 /* Key blocks: the sequencer asks for a higher ceiling while the lock is held; the request goes to a
  * worker that syncs it and comes back with the lock. At most one is in flight, as the sequencer
- * promises. Any thread. */
+ * promises. Volume ids that servers report go the same way. Any thread. */
 #include "master/cluster.h"
 
 #include "common/address.h"
@@ -10,7 +10,8 @@
 struct raise_task {
     struct worker_task task;
     struct cluster *cluster;
-    uint64_t ceiling;
+    uint64_t ceiling;       /* 0: this is about ids */
+    uint32_t max_volume_id; /* 0: this is about keys */
 };
 
 static int64_t topology_now(void *ctx)
@@ -29,23 +30,68 @@ void cluster_lock(struct cluster *cluster) { pthread_mutex_lock(&cluster->lock);
 void cluster_unlock(struct cluster *cluster) { pthread_mutex_unlock(&cluster->lock); }
 int64_t cluster_now_ns(const struct cluster *cluster) { return os_now_ns(cluster->os); }
 
+/* Whether the disk's refusal is worth a line: the first one of a row is. Lock held. */
+static bool note_outcome(struct cluster *cluster, int code)
+{
+    bool is_news = code != 0 && !cluster->is_state_failing;
+    cluster->is_state_failing = code != 0;
+    return is_news;
+}
+
 static void run_raise(struct worker_task *task)
 {
     struct raise_task *raise = (struct raise_task *)task;
     struct cluster *cluster = raise->cluster;
     struct error err;
     int code = master_state_raise(cluster->state, 0, raise->ceiling, &err);
-    if (code)
-        log_error("file keys not reserved", "ceiling=%llu error=\"%s\"",
-                  (unsigned long long)raise->ceiling, err.message);
     cluster_lock(cluster);
     if (code)
         sequencer_persist_failed(&cluster->sequencer);
     else
         sequencer_persisted(&cluster->sequencer, raise->ceiling);
+    bool is_news = note_outcome(cluster, code);
     cluster_unlock(cluster);
+    if (is_news)
+        log_error("file keys not reserved",
+                  "ceiling=%llu error=\"%s\" effect=\"nothing can be assigned once the reserved "
+                  "ones are used up\"",
+                  (unsigned long long)raise->ceiling, err.message);
     free(raise);
-    cluster->on_keys(cluster->ctx);
+    /* After a failure those who wait come back with their own clock: waking them here would ask the
+     * full disk again and again without a pause. */
+    if (!code)
+        cluster->on_keys(cluster->ctx);
+}
+
+static void run_keep_ids(struct worker_task *task)
+{
+    struct raise_task *raise = (struct raise_task *)task;
+    struct cluster *cluster = raise->cluster;
+    struct error err;
+    int code = master_state_raise(cluster->state, raise->max_volume_id, 0, &err);
+    cluster_lock(cluster);
+    cluster->is_keeping_ids = false;
+    if (!code && raise->max_volume_id > cluster->kept_volume_id)
+        cluster->kept_volume_id = raise->max_volume_id;
+    bool is_news = note_outcome(cluster, code);
+    cluster_unlock(cluster);
+    if (is_news)
+        log_error("highest volume id not saved", "id=%u error=\"%s\"", raise->max_volume_id,
+                  err.message);
+    free(raise);
+}
+
+void cluster_keep_volume_ids(struct cluster *cluster)
+{
+    uint32_t id = topology_max_volume_id(cluster->topology);
+    if (id <= cluster->kept_volume_id || cluster->is_keeping_ids)
+        return;
+    struct raise_task *raise = must(calloc(1, sizeof(*raise)));
+    *raise = (struct raise_task){
+        .task.run = run_keep_ids, .cluster = cluster, .max_volume_id = id};
+    cluster->is_keeping_ids = worker_pool_submit(cluster->state_pool, &raise->task) == 0;
+    if (!cluster->is_keeping_ids)
+        free(raise);
 }
 
 /* The sequencer calls this with the lock held. */
@@ -108,6 +154,7 @@ int cluster_create(struct cluster **ret, const struct cluster_config *config, st
         .now_ns = topology_now, .random = topology_random, .ctx = cluster};
     cluster->topology = topology_create(&config->topology, env);
     topology_raise_max_volume_id(cluster->topology, values.max_volume_id);
+    cluster->kept_volume_id = values.max_volume_id;
     topology_begin_leadership(cluster->topology, values.max_volume_id > 0);
     *ret = cluster;
     return 0;

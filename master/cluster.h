@@ -25,7 +25,7 @@ struct cluster_config {
     bool is_snowflake;
     unsigned snowflake_id;
     const char *address; /* this master's full one; borrowed */
-    /* Called, without the lock, when file keys became available again. */
+    /* Called, without the lock, when file keys became available. */
     void (*on_keys)(void *ctx);
     void *ctx;
 };
@@ -41,7 +41,9 @@ struct cluster {
     struct client_registry *clients;
     const char *address;
     /* Private. */
-    struct worker_pool *state_pool; /* one thread that makes key blocks durable */
+    struct worker_pool *state_pool; /* one thread that makes key blocks and ids durable */
+    uint32_t kept_volume_id;        /* durable: this one and those below are never given again */
+    bool is_keeping_ids, is_state_failing;
     void (*on_keys)(void *ctx);
     void *ctx;
 };
@@ -64,6 +66,11 @@ int cluster_take_keys(struct cluster *cluster, uint64_t n, uint64_t *ret_first,
 
 /* The next volume id, durable before it is returned. Blocks; without the lock. */
 int cluster_take_volume_id(struct cluster *cluster, uint32_t *ret, struct error *err);
+
+/* Lock held, after a report: makes the highest volume id that servers hold durable, soon. Else a
+ * master that is killed would forget the volumes of a server that is away when it comes back, and
+ * hand their ids out again. */
+void cluster_keep_volume_ids(struct cluster *cluster);
 
 /* "host:grpcPort" of a node. Lock held (or a reference to the node). */
 void cluster_node_grpc_address(const struct data_node *node, char *text, size_t size);

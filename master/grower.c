@@ -13,12 +13,14 @@
 #include <time.h>
 
 #define WARM_UP_POLL_NS INT64_C(500000000)
+#define ROLL_BACK_MS    10000u
 
 struct grower {
     struct grower_config config;
     struct worker_pool *pool;
-    pthread_mutex_t lock; /* pool, is_stopping, with `stopped` */
-    pthread_cond_t stopped;
+    pthread_mutex_t lock; /* of all below */
+    pthread_cond_t changed;
+    size_t pending; /* requests that wait or run */
     bool is_stopping;
 };
 
@@ -48,29 +50,35 @@ int grower_create(struct grower **ret, const struct grower_config *config, struc
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&grower->stopped, &attr);
+    pthread_cond_init(&grower->changed, &attr);
     pthread_condattr_destroy(&attr);
     *ret = grower;
     return 0;
 }
 
-void grower_stop(struct grower *grower)
+void grower_stop(struct grower *grower, unsigned grace_ms)
 {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    int64_t ns = until.tv_nsec + (int64_t)grace_ms * 1000000;
+    until.tv_sec += ns / 1000000000;
+    until.tv_nsec = ns % 1000000000;
     pthread_mutex_lock(&grower->lock);
-    struct worker_pool *pool = grower->pool;
-    grower->pool = NULL;
     grower->is_stopping = true;
-    pthread_cond_broadcast(&grower->stopped);
+    pthread_cond_broadcast(&grower->changed);
+    int rc = 0;
+    while (grower->pending > 0 && rc == 0)
+        rc = pthread_cond_timedwait(&grower->changed, &grower->lock, &until);
     pthread_mutex_unlock(&grower->lock);
-    worker_pool_destroy(pool);
 }
 
 void grower_destroy(struct grower *grower)
 {
     if (!grower)
         return;
-    grower_stop(grower);
-    pthread_cond_destroy(&grower->stopped);
+    grower_stop(grower, 0);
+    worker_pool_destroy(grower->pool);
+    pthread_cond_destroy(&grower->changed);
     pthread_mutex_destroy(&grower->lock);
     free(grower);
 }
@@ -116,7 +124,7 @@ static bool wait_for_warm_up(struct grower *grower)
         until.tv_nsec = ns % 1000000000;
         pthread_mutex_lock(&grower->lock);
         if (left_ns > 0 && !grower->is_stopping)
-            pthread_cond_timedwait(&grower->stopped, &grower->lock, &until);
+            pthread_cond_timedwait(&grower->changed, &grower->lock, &until);
         bool is_ending = grower->is_stopping;
         pthread_mutex_unlock(&grower->lock);
         if (is_ending || left_ns <= 0)
@@ -126,8 +134,9 @@ static bool wait_for_warm_up(struct grower *grower)
 
 /* ---- The rpcs -------------------------------------------------------------------------------- */
 
+/* *ret_may_exist: the volume may be there although the call failed. */
 static int allocate(struct grow_task *task, const struct grow_target *target, uint32_t id,
-                    struct error *err)
+                    bool *ret_may_exist, struct error *err)
 {
     const struct volume_option *option = &task->request.option;
     char replication[10], ttl[8];
@@ -149,6 +158,8 @@ static int allocate(struct grow_task *task, const struct grow_target *target, ui
                                "/volume_server_pb.VolumeServer/AllocateVolume", &request.base,
                                &volume_server_pb__allocate_volume_response__descriptor,
                                GROWER_RPC_MS, NULL, &status, &failure);
+    *ret_may_exist = code == 0 || status == RPC_DEADLINE_EXCEEDED || status == RPC_CANCELLED ||
+                     status == RPC_UNAVAILABLE;
     if (code)
         return error_set(err, code,
                          "failed to assign volume %u on %s: rpc error: code = %s desc = %s", id,
@@ -156,16 +167,19 @@ static int allocate(struct grow_task *task, const struct grow_target *target, ui
     return 0;
 }
 
+/* Only empty ones: a server whose answer got lost may hold an older volume of this id, and a fresh
+ * one is known, and may be written, as soon as its server reports it. */
 static void roll_back(struct grow_task *task, const struct grow_target *targets, size_t count,
                       uint32_t id)
 {
     for (size_t i = 0; i < count; i++) {
         VolumeServerPb__VolumeDeleteRequest request = VOLUME_SERVER_PB__VOLUME_DELETE_REQUEST__INIT;
         request.volume_id = id;
+        request.only_empty = true;
         struct error err;
         if (rpc_client_call(task->grower->config.rpc, targets[i].grpc_address,
                             "/volume_server_pb.VolumeServer/VolumeDelete", &request.base,
-                            &volume_server_pb__volume_delete_response__descriptor, GROWER_RPC_MS,
+                            &volume_server_pb__volume_delete_response__descriptor, ROLL_BACK_MS,
                             NULL, NULL, &err))
             log_warning("volume of a failed growth stays", "volume=%u server=%s error=\"%s\"", id,
                         targets[i].grpc_address, err.message);
@@ -222,8 +236,11 @@ static int grow_one(struct grow_task *task, uint32_t *ret_locations, struct erro
         return code;
     size_t count = placement.count, done = 0;
     code = cluster_take_volume_id(cluster, &id, err);
-    for (; !code && done < count; done += !code)
-        code = allocate(task, &targets[done], id, err);
+    while (!code && done < count) {
+        bool may_exist;
+        code = allocate(task, &targets[done], id, &may_exist, err);
+        done += may_exist;
+    }
     if (code) {
         roll_back(task, targets, done, id);
         settle(task, &placement, 0, NULL);
@@ -293,6 +310,10 @@ static void run_grow(struct worker_task *base)
     if (task->request.done)
         task->request.done(task->request.ctx, &result);
     free_task(task);
+    pthread_mutex_lock(&grower->lock);
+    grower->pending--;
+    pthread_cond_broadcast(&grower->changed);
+    pthread_mutex_unlock(&grower->lock);
 }
 
 int grower_submit(struct grower *grower, const struct grow_request *request, struct error *err)
@@ -308,7 +329,9 @@ int grower_submit(struct grower *grower, const struct grow_request *request, str
     option->rack = keep(task, 3, option->rack);
     option->data_node = keep(task, 4, option->data_node);
     pthread_mutex_lock(&grower->lock);
-    bool is_queued = grower->pool && worker_pool_submit(grower->pool, &task->task) == 0;
+    bool is_queued =
+        !grower->is_stopping && worker_pool_submit(grower->pool, &task->task) == 0;
+    grower->pending += is_queued;
     pthread_mutex_unlock(&grower->lock);
     if (!is_queued) {
         end_growth(task);

@@ -48,10 +48,12 @@ struct grower_config {
 };
 
 int grower_create(struct grower **ret, const struct grower_config *config, struct error *err);
-/* Refuses new requests; those that wait are ended, those that run after their current rpc.
- * Blocks. */
-void grower_stop(struct grower *grower);
-void grower_destroy(struct grower *grower); /* stops it if need be; NULL is fine */
+/* Refuses new requests; those that wait are ended, those that run after their current volume. Waits
+ * for that up to grace_ms: a server that does not answer holds its request until rpc_client_close.
+ */
+void grower_stop(struct grower *grower, unsigned grace_ms);
+/* Stops it if need be, and waits for all requests. NULL is fine. */
+void grower_destroy(struct grower *grower);
 
 /* Any thread, without the topology's lock. KELP_E_LIMIT when the queue is full, or the grower
  * stops: `done` is not called and a begun growth is ended. */

@@ -65,6 +65,7 @@ void master_http_collection_delete(struct http_request *request, struct services
 {
     struct collection_work *work = make_work(request, s);
     work->base.run = run_delete;
+    work->base.is_patient = true;
     master_http_work_submit(&work->base);
 }
 

@@ -177,7 +177,8 @@ void master_http_work_done(struct master_http_work *work)
 
 void master_http_work_submit(struct master_http_work *work)
 {
-    if (worker_pool_submit(work->services->pool, &work->task) == 0)
+    const struct services *s = work->services;
+    if (worker_pool_submit(work->is_patient ? s->patient_pool : s->pool, &work->task) == 0)
         return;
     master_http_retry_after(work->request, 0);
     master_http_work_fail(work, 503, "too many requests wait; try again later");

@@ -39,6 +39,7 @@ struct master_http_work {
     void (*run)(struct master_http_work *work);
     /* Loop thread, afterwards, to answer by itself; NULL: status and body are sent as JSON. */
     void (*answer)(struct master_http_work *work);
+    bool is_patient; /* run waits for other servers */
     int status;
     struct buffer body;
     struct json_writer json; /* on body, set up by master_http_work_create */
@@ -46,7 +47,7 @@ struct master_http_work {
 
 /* `size` is that of the whole; freed after the answer. */
 void *master_http_work_create(struct http_request *request, struct services *services, size_t size);
-/* To the worker pool; too much waiting is answered 503. */
+/* To a worker pool; too much waiting is answered 503. */
 void master_http_work_submit(struct master_http_work *work);
 /* Any thread, for work that other callbacks complete: goes back to the loop and answers. */
 void master_http_work_done(struct master_http_work *work);

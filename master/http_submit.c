@@ -12,7 +12,7 @@
 
 #define SUBMIT_ASSIGN_S    30
 #define SUBMIT_PAUSE_NS    500000000
-#define SUBMIT_UPLOAD_MS   600000u
+#define SUBMIT_UPLOAD_MS   60000u
 #define SEAWEED_PREFIX     "Seaweed-"
 #define PAIR_HEADERS_MAX   64u
 
@@ -125,6 +125,8 @@ static void write_answer(struct submit_work *work, const struct http_client_resp
     json_object_put(reply);
 }
 
+static bool is_given_up(void *ctx) { return services_is_out_of_time(ctx); }
+
 static void pass_on(struct submit_work *work, struct http_client *client)
 {
     char boundary[40], type[80], url[400];
@@ -147,6 +149,8 @@ static void pass_on(struct submit_work *work, struct http_client *client)
         .header_count = work->header_count + 1,
         .body = buffer_slice(&body),
         .response_timeout_ms = SUBMIT_UPLOAD_MS,
+        .is_given_up = is_given_up,
+        .ctx = work->base.services,
     };
     struct http_client_response response;
     struct error err;
@@ -252,6 +256,7 @@ void master_http_submit(struct http_request *request, struct services *s)
     }
     struct submit_work *work = master_http_work_create(request, s, sizeof(*work));
     work->base.run = run_submit;
+    work->base.is_patient = true;
     struct error err;
     uint64_t limit = (uint64_t)s->file_size_limit_mb << 20;
     int code = read_upload(request, work, &err);

@@ -19,8 +19,9 @@
 
 #define HTTP_LOOPS_MAX     4u
 #define POOL_THREADS       8u
+#define PATIENT_THREADS    32u
 #define POOL_QUEUE         1000u
-#define STOP_VACUUM_MS     2000u
+#define STOP_WORK_MS       2000u
 #define BUFFERED_BODIES    (UINT64_C(1) << 30)
 #define GRPC_PORT_OFFSET   10000u
 #define FREE_PORT_TRIES    10u
@@ -228,6 +229,9 @@ static int make_workers(struct master *m, struct error *err)
     int code = rpc_client_create(&m->rpc, err);
     if (!code)
         code = worker_pool_create(&s->pool, "master-http", POOL_THREADS, POOL_QUEUE, err);
+    if (!code)
+        code = worker_pool_create(&s->patient_pool, "master-wait", PATIENT_THREADS, POOL_QUEUE,
+                                  err);
     if (code)
         return code;
     s->assigner = assigner_create(m->cluster);
@@ -471,11 +475,16 @@ static void stop_serving(struct master *m, unsigned grace_ms)
         stream_list_close(m->services.streams, "the master is stopping");
     if (m->services.assigner)
         assigner_stop(m->services.assigner);
-    unsigned vacuum_ms = grace_ms < STOP_VACUUM_MS ? grace_ms : STOP_VACUUM_MS;
+    unsigned work_ms = grace_ms < STOP_WORK_MS ? grace_ms : STOP_WORK_MS;
+    atomic_store(&m->services.give_up_ns,
+                 (unsigned long long)os_monotonic_ns(m->os) + grace_ms * UINT64_C(1000000));
     if (m->services.vacuum)
-        vacuum_runner_stop(m->services.vacuum, vacuum_ms);
+        vacuum_runner_stop(m->services.vacuum, work_ms);
     if (m->services.grower)
-        grower_stop(m->services.grower);
+        grower_stop(m->services.grower, work_ms);
+    /* Whoever still waits for a volume server waits for one that hangs. */
+    if (m->rpc)
+        rpc_client_close(m->rpc);
     close_ports(m, grace_ms);
 }
 
@@ -486,6 +495,7 @@ void master_stop(struct master *m, unsigned grace_ms)
     stop_serving(m, grace_ms);
     periodic_destroy(m->periodic);
     worker_pool_destroy(m->services.pool);
+    worker_pool_destroy(m->services.patient_pool);
     grower_destroy(m->services.grower);
     rpc_client_destroy(m->rpc);
     for (unsigned i = 0; i < m->loop_count; i++)

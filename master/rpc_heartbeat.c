@@ -118,6 +118,7 @@ static void apply(struct services *s, struct rpc_call *call, const struct heartb
     cluster_lock(cluster);
     int code =
         topology_apply_heartbeat(cluster->topology, stream->node, h, &result, &update, &err);
+    cluster_keep_volume_ids(cluster);
     client_registry_publish(cluster->clients, &update);
     cluster_unlock(cluster);
     location_update_fini(&update);

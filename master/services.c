@@ -18,6 +18,12 @@ int services_parse_option(const struct services *s, struct slice replication, st
     return code;
 }
 
+bool services_is_out_of_time(const struct services *s)
+{
+    unsigned long long give_up_ns = atomic_load(&s->give_up_ns);
+    return give_up_ns && (unsigned long long)os_monotonic_ns(s->cluster->os) >= give_up_ns;
+}
+
 int64_t services_preallocate_bytes(const struct services *s)
 {
     return s->is_preallocating ? (int64_t)s->volume_size_limit_mb << 20 : 0;

@@ -12,6 +12,8 @@
 #include "master/vacuum_runner.h"
 #include "master/white_list.h"
 
+#include <stdatomic.h>
+
 struct loop;
 
 struct services {
@@ -22,7 +24,10 @@ struct services {
     struct admin_locks *locks;
     struct rpc_client *rpc;
     struct stream_list *streams; /* heartbeats, KeepConnected, StreamAssign */
-    struct worker_pool *pool; /* for HTTP handlers that wait */
+    struct worker_pool *pool; /* for HTTP handlers that walk much, and the periodic passes */
+    /* For HTTP handlers that wait for volume servers: hung ones must not hold up the others. */
+    struct worker_pool *patient_pool;
+    atomic_ullong give_up_ns; /* monotonic; 0: the master does not stop */
     struct loop *control;     /* KeepConnected's clients live there */
     struct white_list *white_list; /* NULL: all are welcome */
     const char *address;      /* host:httpPort[.grpcPort] */
@@ -50,6 +55,9 @@ int services_parse_option(const struct services *s, struct slice replication, st
  * failure ends it: *ret_status (may be NULL) and err are the volume server's. Blocks. */
 int services_delete_collection(struct services *s, const char *name, bool with_ec,
                                enum rpc_status *ret_status, struct error *err);
+
+/* The master stops, and its grace is over: who waits for another server must end. Any thread. */
+bool services_is_out_of_time(const struct services *s);
 
 /* Bytes to reserve for a new volume when the request does not say. */
 int64_t services_preallocate_bytes(const struct services *s);
