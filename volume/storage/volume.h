@@ -124,7 +124,8 @@ void volume_read_end(struct volume_read *read);
 
 /* Spec 21. `persist` writes the mark to the .vif. */
 int volume_mark_read_only(struct volume *volume, bool can_delete, bool persist, struct error *err);
-/* Clears both marks and a quarantine, persists that. KELP_E_READ_ONLY when the volume is read-only for a
+/* Clears both marks and a quarantine, persists that. After a quarantine it first cuts off what failed
+ * writes left behind and syncs; if that fails too, the volume stays as it is. KELP_E_READ_ONLY when the volume is read-only for a
  * reason that a mark cannot end: corrupt, or a .dat that is not writable for us. */
 int volume_mark_writable(struct volume *volume, struct error *err);
 void volume_set_low_space(struct volume *volume, bool is_low);

@@ -55,6 +55,26 @@ int volume_mark_read_only(struct volume *volume, bool can_delete, bool persist, 
     return code;
 }
 
+/* What a failed write left behind the ends of both files, because it could not be cut off or the sync
+ * failed, would come back as records at the next start, newer ones of their keys notwithstanding. And
+ * whether the disk takes a sync again is what writability means. */
+static int settle_files(struct volume *volume, struct error *err)
+{
+    volume_lock_appends(volume);
+    struct volume_generation *generation = volume->generation;
+    int result = os_ftruncate(volume->os, generation->dat_fd, volume_generation_end(generation));
+    int code = 0;
+    if (result < 0)
+        code = error_set_errno(err, -result, "truncate %s", atomic_load(&generation->dat_path));
+    if (code == 0)
+        code = index_file_truncate(&generation->idx, index_file_end(&generation->idx), err);
+    if (code == 0)
+        code = volume_generation_sync(generation, err);
+    volume_unlock_appends(volume);
+    /* A commit marker that was taken back must not return. */
+    return code == 0 ? volume_files_sync_directories(&volume->files, volume->os, err) : code;
+}
+
 int volume_mark_writable(struct volume *volume, struct error *err)
 {
     unsigned read_only = atomic_load(&volume->read_only);
@@ -63,7 +83,9 @@ int volume_mark_writable(struct volume *volume, struct error *err)
                          read_only & VOLUME_RO_FILE_MODE
                              ? "its .dat is not writable: change its mode, then mount it again"
                              : "it could not be repaired: fetch it from a replica");
-    int code = persist_marks(volume, false, false, err);
+    int code = read_only & VOLUME_RO_IO_ERROR ? settle_files(volume, err) : 0;
+    if (code == 0)
+        code = persist_marks(volume, false, false, err);
     if (code != 0)
         return code;
     atomic_store(&volume->consecutive_eio, 0);

@@ -505,6 +505,37 @@ static void failed_cut_quarantines(void **state)
     assert_true(has(1, "first"));
 }
 
+/* The second record of a batch that failed and could not be cut off lies whole behind a later one then,
+ * which is as long as the first: a restart must not find it. */
+static void assert_stays_failed(unsigned kind, uint64_t nth, const char *text)
+{
+    struct append_request requests[2];
+    struct batch_sink batch;
+    struct error err;
+    fault_os_clear(fault);
+    fault_os_fail(fault, kind, nth, EIO, false);
+    fault_os_fail(fault, FAULT_FTRUNCATE, 1, EIO, true);
+    submit_batch(&batch, requests, 2, 1, 2, true);
+    assert_int_equal(requests[1].code, KELP_E_IO);
+    assert_int_equal(stat_now().read_only, VOLUME_RO_IO_ERROR);
+    assert_int_equal(volume_mark_writable(volume, &err), KELP_E_IO); /* still no cut */
+    assert_int_equal(stat_now().read_only, VOLUME_RO_IO_ERROR);
+    fault_os_clear(fault);
+    assert_int_equal(volume_mark_writable(volume, &err), 0);
+    assert_int_equal(stat_now().read_only, 0);
+    assert_int_equal(put(2, 1, text).code, 0);
+    reopen();
+    assert_true(has(2, text));
+    assert_int_equal(stat_now().live_count, 1);
+}
+
+static void failed_writes_do_not_return_after_a_quarantine(void **state)
+{
+    put(2, 1, "a");
+    assert_stays_failed(FAULT_WRITE, 2, "b"); /* that of the rows */
+    assert_stays_failed(FAULT_FDATASYNC, 1, "c");
+}
+
 static void third_failed_read_in_a_row_quarantines(void **state)
 {
     put(1, 1, "first");
@@ -690,6 +721,7 @@ int main(void)
         T(short_writes_are_completed_or_cut),
         T(failed_sync_quarantines_and_shows_nothing),
         T(failed_cut_quarantines),
+        T(failed_writes_do_not_return_after_a_quarantine),
         T(third_failed_read_in_a_row_quarantines),
         T(readers_and_writers_never_meet_half_a_blob),
         T(closing_waits_for_what_is_queued),
