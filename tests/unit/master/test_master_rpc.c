@@ -1,6 +1,7 @@
 /* A master as its clients see it: started on free ports, with fake volume servers, over gRPC and
  * HTTP. */
 #include "common/http_client.h"
+#include "common/os.h"
 #include "master/master.h"
 #include "proto/volume_server.pb-c.h"
 #include "tests/unit/master/fake_volume_server.h"
@@ -91,6 +92,23 @@ static void expect_http(struct fixture *f, const char *path, int status, const c
     http_client_response_fini(&response);
 }
 
+/* Asks again until the answer holds `text`: for what follows an rpc's answer a moment later. */
+static void await_http(struct fixture *f, const char *path, const char *text)
+{
+    char url[512];
+    bool is_there = false;
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u%s", master_port(f->master), path);
+    struct http_client_request request = {.method = "GET", .url = url};
+    int64_t deadline_ns = os_monotonic_ns(os_real()) + WAIT_MS * INT64_C(1000000);
+    while (!is_there) {
+        struct http_client_response response;
+        assert_true(os_monotonic_ns(os_real()) < deadline_ns);
+        assert_int_equal(http_client_fetch(f->http, &request, &response, NULL), 0);
+        is_there = strstr(response.body, text) != NULL;
+        http_client_response_fini(&response);
+    }
+}
+
 /* ---- Assign ---------------------------------------------------------------------------------- */
 
 static void first_assign_grows_volumes_and_needs_no_wait(void **state)
@@ -112,6 +130,7 @@ static void first_assign_grows_volumes_and_needs_no_wait(void **state)
     assert_non_null(strchr(response->fid, ','));
     protobuf_c_message_free_unpacked(&response->base, NULL);
     fake_server_await(&f->a, &f->a.allocations, 7); /* copy_1 */
+    await_http(f, "/dir/status", "\"VolumeIds\":\" 1-7\"");
     expect_http(f, "/dir/assign", 200, "\"url\":\"127.0.0.1:7001\"");
     expect_http(f, "/dir/lookup?volumeId=1", 200, "\"grpcPort\":");
     expect_http(f, "/1,00", 308, "Permanent Redirect");
