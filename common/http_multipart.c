@@ -8,6 +8,8 @@
 #include "common/content_disposition.h"
 #include "common/media_type.h"
 
+#define HEADER_LIMIT (10u << 20) /* of a part, as Go's reader has it */
+
 struct reader {
     struct arena *arena;
     struct slice rest;        /* from the current part's header on */
@@ -142,31 +144,50 @@ static void keep_field(struct part_header *header, struct slice name, struct sli
         *slot = value;
 }
 
+static bool is_folded(struct slice rest) { return rest.len > 0 && is_blank(rest.ptr[0]); }
+
+/* Takes the lines that go on with a field and appends each to its value after one blank. */
+static struct slice take_folded(struct reader *r, struct slice value)
+{
+    struct slice ahead = r->rest, line;
+    size_t size = value.len;
+    while (is_folded(ahead) && take_line(&ahead, &line))
+        size += 1 + line.len;
+    char *text = arena_alloc(r->arena, size + 1);
+    size_t n = value.len;
+    if (n > 0)
+        memcpy(text, value.ptr, n);
+    while (is_folded(r->rest) && take_line(&r->rest, &line)) {
+        line = trim(line);
+        text[n++] = ' ';
+        if (line.len > 0)
+            memcpy(text + n, line.ptr, line.len);
+        n += line.len;
+    }
+    text[n] = '\0';
+    return slice_of(text, n);
+}
+
+/* As much of a header as the peer takes; it is not copied, but for folded values. */
 static int take_header(struct reader *r, struct part_header *ret, struct error *err)
 {
     *ret = (struct part_header){0};
-    struct slice line, name = {NULL, 0}, value = {NULL, 0};
-    for (;;) {
-        if (!take_line(&r->rest, &line))
-            return error_set(err, KELP_E_INVALID, "EOF");
-        bool is_folded = line.len > 0 && is_blank(line.ptr[0]) && name.ptr;
-        if (is_folded) {
-            struct slice more = trim(line);
-            value = slice_cstr(arena_printf(r->arena, "%.*s %.*s", (int)value.len, value.ptr,
-                                            (int)more.len, more.ptr));
-            continue;
-        }
-        if (name.ptr)
-            keep_field(ret, name, value);
+    struct slice line, start = r->rest;
+    while (take_line(&r->rest, &line)) {
         if (line.len == 0)
             return 0;
         ptrdiff_t colon = slice_find(line, ':');
         if (colon <= 0)
             return error_set(err, KELP_E_INVALID, "malformed MIME header: missing colon: \"%.*s\"",
                              (int)(line.len < 100 ? line.len : 100), line.ptr);
-        name = trim(slice_until(line, (size_t)colon));
-        value = trim(slice_from(line, (size_t)colon + 1));
+        struct slice value = trim(slice_from(line, (size_t)colon + 1));
+        if (is_folded(r->rest))
+            value = trim(take_folded(r, value));
+        keep_field(ret, trim(slice_until(line, (size_t)colon)), value);
+        if (start.len - r->rest.len > HEADER_LIMIT)
+            return error_set(err, KELP_E_INVALID, "multipart: message too large");
     }
+    return error_set(err, KELP_E_INVALID, "EOF");
 }
 
 static struct slice filename_of(struct arena *arena, struct slice disposition)

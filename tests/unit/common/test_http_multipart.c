@@ -92,6 +92,41 @@ static void takes_bare_line_feeds_and_quoted_printable(void **state)
     assert_slice(p.filename, "a");
 }
 
+static void joins_folded_values_byte_by_byte(void **state)
+{
+    static const char body[] = "--XX\r\nContent-MD5: a\0b\r\n \t c \r\n\td\0\r\n\r\nx\r\n--XX--";
+    struct http_multipart_part p;
+    assert_int_equal(http_multipart_parse(&arena, SLICE("multipart/form-data; boundary=XX"),
+                                          slice_of(body, sizeof(body) - 1), &p, NULL),
+                     0);
+    assert_int_equal(p.content_md5.len, 8);
+    assert_memory_equal(p.content_md5.ptr, "a\0b c d", 8);
+}
+
+static struct buffer header_of_folds(size_t folds)
+{
+    struct buffer b = BUFFER_INIT;
+    buffer_append_text(&b, "--XX\r\nContent-Type: a\r\n");
+    for (size_t i = 0; i < folds; i++)
+        buffer_append_text(&b, " b\r\n");
+    buffer_append_text(&b, "\r\nx\r\n--XX--");
+    return b;
+}
+
+static void endless_header_costs_its_own_size(void **state)
+{
+    struct http_multipart_part p;
+    struct error err;
+    struct buffer b = header_of_folds(2000000); /* joined one by one they would fill terabytes */
+    assert_int_equal(parse(buffer_cstr(&b), &p, NULL), 0);
+    assert_int_equal(p.content_type.len, 1 + 2 * 2000000);
+    buffer_fini(&b);
+    b = header_of_folds(3000000);
+    assert_int_equal(parse(buffer_cstr(&b), &p, &err), KELP_E_INVALID);
+    assert_string_equal(err.message, "multipart: message too large");
+    buffer_fini(&b);
+}
+
 static void says_what_is_wrong(void **state)
 {
     static const char *const rows[][2] = {
@@ -149,6 +184,8 @@ int main(void)
         cmocka_unit_test(prefers_a_later_part_with_a_file_name),
         cmocka_unit_test(keeps_the_first_part_when_none_has_a_name),
         cmocka_unit_test(takes_bare_line_feeds_and_quoted_printable),
+        cmocka_unit_test(joins_folded_values_byte_by_byte),
+        cmocka_unit_test(endless_header_costs_its_own_size),
         cmocka_unit_test(says_what_is_wrong),
         cmocka_unit_test(reads_what_it_writes),
     };
