@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -80,6 +81,22 @@ static void fill_stat(const struct stat *st, struct os_stat *ret)
         .mode = st->st_mode,
         .is_directory = S_ISDIR(st->st_mode),
     };
+}
+
+static int real_cached_pages(struct os *os, int fd, uint64_t offset, size_t count, uint8_t *ret)
+{
+    if (sysconf(_SC_PAGESIZE) != OS_PAGE_SIZE)
+        return -EOPNOTSUPP;
+    /* The map is never touched: it is there for mincore() alone. */
+    size_t size = count * OS_PAGE_SIZE;
+    void *map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, (off_t)offset);
+    if (map == MAP_FAILED)
+        return -errno;
+    int result = mincore(map, size, ret) == 0 ? 0 : -errno;
+    munmap(map, size);
+    for (size_t i = 0; i < count && result == 0; i++)
+        ret[i] &= 1; /* the other bits mean nothing */
+    return result;
 }
 
 static int real_fstat(struct os *os, int fd, struct os_stat *ret)
@@ -180,6 +197,7 @@ static const struct os_ops real_ops = {
     .ftruncate = real_ftruncate,
     .fallocate = real_fallocate,
     .fadvise = real_fadvise,
+    .cached_pages = real_cached_pages,
     .fstat = real_fstat,
     .stat = real_stat,
     .rename = real_rename,

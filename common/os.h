@@ -18,6 +18,8 @@
 
 struct os;
 
+#define OS_PAGE_SIZE 4096u
+
 struct os_stat {
     uint64_t size;
     int64_t mtime_ns; /* unix time */
@@ -44,6 +46,7 @@ struct os_ops {
     int (*ftruncate)(struct os *, int fd, uint64_t size);
     int (*fallocate)(struct os *, int fd, int mode, uint64_t offset, uint64_t size);
     int (*fadvise)(struct os *, int fd, uint64_t offset, uint64_t size, int advice);
+    int (*cached_pages)(struct os *, int fd, uint64_t offset, size_t count, uint8_t *ret);
     int (*fstat)(struct os *, int fd, struct os_stat *ret);
     int (*stat)(struct os *, const char *path, struct os_stat *ret);
     int (*rename)(struct os *, const char *from, const char *to);
@@ -97,6 +100,12 @@ static inline int os_fallocate(struct os *os, int fd, int mode, uint64_t offset,
 static inline int os_fadvise(struct os *os, int fd, uint64_t offset, uint64_t size, int advice)
 {
     return os->ops->fadvise(os, fd, offset, size, advice);
+}
+/* Which of `count` pages of OS_PAGE_SIZE from `offset`, a multiple of it, lie in the page cache: a
+ * byte for each, 1 or 0. Reads nothing in. -EOPNOTSUPP where the system cannot tell. */
+static inline int os_cached_pages(struct os *os, int fd, uint64_t offset, size_t count, uint8_t *ret)
+{
+    return os->ops->cached_pages(os, fd, offset, count, ret);
 }
 static inline int os_fstat(struct os *os, int fd, struct os_stat *ret)
 {

@@ -1,6 +1,6 @@
 /* The inside of a vacuum, for its files: volume_vacuum.c (states, entry points), volume_compact.c
  * (the copy), volume_replay.c (what was written meanwhile), volume_vacuum_commit.c (the swap),
- * vacuum_batch.c (writing and reading back), vacuum_budget.c.
+ * vacuum_batch.c (writing and reading back), vacuum_budget.c, vacuum_pages.c.
  *
  * One struct per volume, made by its first compaction and kept until the volume closes, so that
  * progress and the list of damaged records outlive the job.
@@ -74,6 +74,16 @@ uint32_t vacuum_record_checksum(const uint8_t *record, int32_t size);
 int vacuum_batch_forget(struct vacuum *v, uint64_t key, bool *ret_was_live, struct error *err);
 /* Lists a record that failed its check. */
 void vacuum_note_damage(struct vacuum *v, const struct needle_entry *entry, const char *reason);
+
+/* ---- vacuum_pages.c: the page cache during a copy; both calls with offsets that grow ---- */
+
+struct vacuum_pages *vacuum_pages_create(struct volume_generation *);
+/* Drops what was read ahead, too; the generation must still be open. */
+void vacuum_pages_destroy(struct vacuum_pages *);
+/* [from, to) is about to be read. */
+void vacuum_pages_want(struct vacuum_pages *, uint64_t from, uint64_t to);
+/* All below `to` has been. */
+void vacuum_pages_done(struct vacuum_pages *, uint64_t to);
 
 /* ---- the phases ---- */
 

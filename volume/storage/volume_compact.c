@@ -16,7 +16,6 @@
 #define RUN_BYTES   (1u << 20)  /* one read; larger only for a larger record */
 #define RUN_ENTRIES 8192u
 #define RUN_GAP     (32u << 10) /* garbage that is cheaper to read than to seek over */
-#define AHEAD_BYTES (4u << 20)
 #define SYNC_BYTES  (256u << 20) /* so that the last fsync has little left to do */
 #define SLACK_BYTES (1u << 20)   /* for what is written while the copy runs */
 
@@ -29,7 +28,7 @@ struct copy {
     struct needle_entry *entries; /* of the run, RUN_ENTRIES */
     size_t count;
     uint64_t start, end; /* of the run in the .dat */
-    uint64_t passed;     /* end of the run before */
+    struct vacuum_pages *pages;
     uint64_t unsynced;
     int64_t now_second;
     struct needle_entry healthy; /* the last record that was; where it lies in the new .dat */
@@ -243,6 +242,7 @@ static int read_run(struct copy *c, size_t *ret_got, struct error *err)
         c->buffer = larger;
         c->capacity = size;
     }
+    vacuum_pages_want(c->pages, c->start, c->end);
     while (got < size) {
         ssize_t n = os_pread(old->os, old->dat_fd, c->buffer + got, size - got, c->start + got);
         if (n < 0)
@@ -269,15 +269,10 @@ static void report(struct copy *c, struct vacuum_progress *ret)
     pthread_mutex_unlock(&v->progress_lock);
 }
 
-/* Pages behind are of no use to this copy, and should not push out those of the foreground. */
 static int end_run(struct copy *c, struct error *err)
 {
     struct vacuum *v = c->v;
-    struct volume_generation *old = v->old;
-    os_fadvise(old->os, old->dat_fd, c->passed, c->end - c->passed, POSIX_FADV_DONTNEED);
-    if (c->end > c->passed)
-        c->passed = c->end;
-    os_fadvise(old->os, old->dat_fd, c->end, AHEAD_BYTES, POSIX_FADV_WILLNEED);
+    vacuum_pages_done(c->pages, c->end);
     if (c->unsynced >= SYNC_BYTES) {
         c->unsynced = 0;
         int result = os_fdatasync(v->next->os, v->next->dat_fd);
@@ -387,6 +382,7 @@ int vacuum_copy(struct vacuum *v, const struct vacuum_options *options, struct e
     if (code != 0)
         return code;
     record_writer_begin(v->writer, v->next);
+    c.pages = vacuum_pages_create(v->old);
     c.buffer = malloc(RUN_BYTES);
     c.entries = malloc(RUN_ENTRIES * sizeof(*c.entries));
     if (!c.buffer || !c.entries) {
@@ -401,6 +397,7 @@ int vacuum_copy(struct vacuum *v, const struct vacuum_options *options, struct e
 out:
     record_writer_discard(v->writer);
     v->written_count = 0;
+    vacuum_pages_destroy(c.pages);
     free(c.buffer);
     free(c.entries);
     return code;

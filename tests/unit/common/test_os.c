@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 static char directory[64];
@@ -72,6 +73,35 @@ static void a_second_lock_is_refused(void **state)
     unlink(path);
 }
 
+static void cached_pages_follow_what_was_read_and_dropped(void **state)
+{
+    enum { COUNT = 8 };
+    char path[128];
+    static char content[COUNT * OS_PAGE_SIZE];
+    uint8_t cached[COUNT];
+    snprintf(path, sizeof(path), "%s/pages", directory);
+    assert_int_equal(os_replace_file(os_real(), path, content, sizeof(content), NULL), 0);
+    int fd = os_open(os_real(), path, O_RDONLY, 0);
+    assert_int_equal(os_read_full(os_real(), fd, path, content, sizeof(content), 0, NULL), 0);
+    int result = os_cached_pages(os_real(), fd, 0, COUNT, cached);
+    if (result == -EOPNOTSUPP) {
+        assert_int_not_equal(sysconf(_SC_PAGESIZE), OS_PAGE_SIZE);
+    } else {
+        assert_int_equal(result, 0);
+        for (int i = 0; i < COUNT; i++)
+            assert_int_equal(cached[i], 1);
+        struct statfs fs;
+        assert_int_equal(fstatfs(fd, &fs), 0);
+        assert_true(os_fadvise(os_real(), fd, 0, sizeof(content), POSIX_FADV_DONTNEED) >= 0);
+        assert_int_equal(os_cached_pages(os_real(), fd, OS_PAGE_SIZE, 4, cached), 0);
+        bool lives_in_cache = fs.f_type == 0x01021994; /* tmpfs has nowhere else */
+        for (int i = 0; i < 4; i++)
+            assert_int_equal(cached[i], lives_in_cache);
+    }
+    os_close(os_real(), fd);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -79,6 +109,7 @@ int main(void)
         cmocka_unit_test(errors_name_call_path_and_reason),
         cmocka_unit_test(reading_past_the_end_is_told_apart),
         cmocka_unit_test(a_second_lock_is_refused),
+        cmocka_unit_test(cached_pages_follow_what_was_read_and_dropped),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }
