@@ -2,7 +2,7 @@
 import time
 
 from lib.cluster import http, wait_until
-from meters import KINDS, rss_mb, run_client, servers
+from meters import BLOB_SIZE, KINDS, rss_mb, run_client, servers
 
 SETTLE = 1.0  # seconds after which a server counts as idle
 
@@ -20,7 +20,7 @@ def one_round(results, folder, kind, blobs):
     with servers(folder, kind) as (cluster, server):
         time.sleep(SETTLE)
         results.add('RSS empty', 'MB', kind, rss_mb(server))
-        fid = cluster.assign(count=blobs)['fid']
+        fid = cluster.assign(count=blobs, dataSize=BLOB_SIZE)['fid']
         run_client('send', 'PUT', server.port, fid, 0, 1, blobs)
         time.sleep(SETTLE)
         results.add(f'RSS after storing {blobs:,}', 'MB', kind, rss_mb(server))

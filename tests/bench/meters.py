@@ -38,11 +38,12 @@ def rss_mb(server):
 
 
 def assign_on_all_volumes(cluster, collection, total):
-    """Keys in bulk, the same number on each of the collection's volumes: {fid: count}."""
+    """Keys in bulk, the same number on each of the collection's volumes: {fid: count}. Without the size of a blob
+    a master takes 1 MiB for each, and the volumes for full."""
     wanted = int(VOLUMES['WEED_MASTER_VOLUME_GROWTH_COPY_1'])
     found = {}
     for _ in range(100 * wanted):
-        fid = cluster.assign(collection=collection, count=total // wanted)['fid']
+        fid = cluster.assign(collection=collection, count=total // wanted, dataSize=BLOB_SIZE)['fid']
         found.setdefault(fid.split(',')[0], fid)
         if len(found) == wanted:
             return {fid: total // wanted for fid in found.values()}

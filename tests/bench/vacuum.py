@@ -19,7 +19,7 @@ AROUND = 0.05  # seconds on either side that count as commit, too
 def prepare(folder, kind, blobs):
     """A stopped volume server's data, half of it garbage: (its folder, the first file id)."""
     with servers(folder, kind) as (cluster, server):
-        fid = cluster.assign(collection='bench', count=blobs)['fid']
+        fid = cluster.assign(collection='bench', count=blobs, dataSize=BLOB_SIZE)['fid']
         run_client('send', 'PUT', server.port, fid, 0, 1, blobs)
         run_client('send', 'DELETE', server.port, fid, 0, 2, blobs // 2)
         server.stop()
