@@ -27,7 +27,6 @@ struct record_writer {
     struct volume_generation *generation;
     uint64_t end; /* of the .dat with this batch */
     size_t count, piece_count, scratch_used;
-    bool has_empty; /* a put of size 0 is in the batch */
     uint32_t epoch; /* of the key set: entries of older batches do not count */
     struct iovec pieces[PIECES];
     struct pending_row pending[RECORD_WRITER_RECORDS];
@@ -60,7 +59,6 @@ static void start_batch(struct record_writer *writer)
 {
     writer->end = volume_generation_end(writer->generation);
     writer->count = writer->piece_count = writer->scratch_used = 0;
-    writer->has_empty = false;
     if (++writer->epoch == 0) {
         memset(writer->keys, 0, sizeof(writer->keys));
         writer->epoch = 1;
@@ -133,7 +131,6 @@ static void add_row(struct record_writer *writer, const struct needle_entry *ent
                     entry, writer->generation->offset_bytes);
     writer->count++;
     writer->end += record_size;
-    writer->has_empty = writer->has_empty || (entry->size == 0 && entry->offset != 0);
 }
 
 /* Encodes into the scratch; the record is not part of the batch before add_row. */
@@ -279,15 +276,7 @@ static int write_batch(struct record_writer *writer, bool is_durable, bool *ret_
                                  err);
         is_lost = is_lost || (code != 0 && !is_cut);
     }
-    /* The row of any other record can be made again from the record; that of an empty blob cannot, it
-     * would be taken for a tombstone. */
-    if (code == 0 && is_durable && writer->has_empty) {
-        code = index_file_sync(&generation->idx, err);
-        if (code != 0) {
-            is_lost = true;
-            index_file_truncate(&generation->idx, old_idx_end, NULL);
-        }
-    }
+    /* The row of any other record can be made again from the record. */
     if (code == 0 && is_durable && has_empty_put(writer)) {
         code = index_file_sync(&generation->idx, err);
         if (code != 0) {
