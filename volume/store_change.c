@@ -265,6 +265,7 @@ static int delete_entry(struct store *store, struct store_entry *entry, unsigned
                         struct error *err)
 {
     uint32_t id = entry->id;
+    struct store_disk *disk = entry->disk;
     struct volume_stat stat;
     volume_stat(entry->volume, &stat);
     int code = 0;
@@ -276,7 +277,15 @@ static int delete_entry(struct store *store, struct store_entry *entry, unsigned
         store_entry_release(store, entry);
         return code;
     }
-    return volume_delete_files(take_out(store, entry), err);
+    struct volume *volume = take_out(store, entry);
+    /* Whoever had it in use may have written to it before he left. */
+    volume_stat(volume, &stat);
+    if (rule_allows(&stat, rule))
+        return volume_delete_files(volume, err);
+    store_table_add(store, disk, volume);
+    if (store->on_volume_added)
+        store->on_volume_added(store->ctx, disk->location, volume);
+    return error_set(err, KELP_E_PRECONDITION, "DeleteVolume %u: volume not empty", id);
 }
 
 int store_delete_volume(struct store *store, uint32_t id, unsigned rule, struct error *err)

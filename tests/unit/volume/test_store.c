@@ -2,6 +2,7 @@
 #include "tests/unit/cmocka_all.h"
 
 #include "tests/unit/volume/store_fixture.h"
+#include "tests/fixtures/volume_fixture.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -446,6 +447,40 @@ static void *churn_main(void *arg)
     return NULL;
 }
 
+struct deleter {
+    struct store_fixture *f;
+    int code;
+};
+
+static void *delete_if_empty_main(void *arg)
+{
+    struct deleter *deleter = arg;
+    deleter->code = store_delete_volume(deleter->f->store, 3, STORE_DELETE_ONLY_EMPTY, NULL);
+    return NULL;
+}
+
+static void a_write_under_way_saves_an_empty_volume(void **state)
+{
+    struct store_fixture *f = *state;
+    store_fixture_open(f);
+    assert_int_equal(store_fixture_allocate(f, 3, "", NULL), 0);
+    struct volume *volume = store_acquire(f->store, 3), *other;
+    struct deleter deleter = {.f = f};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, delete_if_empty_main, &deleter), 0);
+    while ((other = store_acquire(f->store, 3)) != NULL)
+        store_release(f->store, other);
+    /* It was found empty, and waits for its last user: who writes, and is told that it is safe. */
+    struct needle needle = fixture_needle(77, 5, "hello", 5);
+    assert_int_equal(
+        fixture_put(store_append_queue(f->store, volume), volume, &needle, true).code, 0);
+    store_release(f->store, volume);
+    pthread_join(thread, NULL);
+    assert_int_equal(deleter.code, KELP_E_PRECONDITION);
+    assert_int_equal(store_fixture_read(f->store, 3, 77, "hello"), 0);
+    assert_string_equal(f->announced, "+3 -3 +3 ");
+}
+
 static void users_and_changes_do_not_disturb_each_other(void **state)
 {
     struct store_fixture *f = *state;
@@ -491,6 +526,7 @@ int main(void)
         TEST(deleting_a_collection_spares_the_others),
         TEST(rescan_mounts_what_has_appeared),
         TEST(a_volume_in_use_is_not_closed_before_its_release),
+        TEST(a_write_under_way_saves_an_empty_volume),
         TEST(users_and_changes_do_not_disturb_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
