@@ -1,5 +1,9 @@
 /* A delete on its way: find, read (for the cookie), peers, local tombstone, peers' tombstones,
- * reply. Whatever cannot be read cannot be deleted by a client: 404, and the blob stays. */
+ * reply. Whatever cannot be read cannot be deleted by a client: 404, and the blob stays.
+ *
+ * What is deleted here already may live on with a peer that did not answer then. The client was told of
+ * that failure and asks again: so the peers are asked again too before the 404, which it may take for
+ * success. They compare the cookie themselves. */
 #include "volume/blob_delete.h"
 
 #include "common/file_id.h"
@@ -23,6 +27,7 @@ struct blob_delete {
     struct volume *volume; /* acquired, or NULL */
     struct volume_read read;
     bool is_reading, is_whole;
+    bool is_deleted; /* here already: only the peers are left */
     void *buffer; /* malloc'd */
     struct needle needle;
     struct blob_manifest *manifest; /* when it is one */
@@ -79,7 +84,20 @@ static void on_replicated(void *ctx, int code, const struct error *err)
     if (code != 0)
         fail(delete, err);
     else
-        reply_size(delete, 202, delete->size);
+        reply_size(delete, delete->is_deleted ? 404 : 202, delete->size);
+}
+
+static void replicate(struct blob_delete *delete)
+{
+    struct replicator *replicator = blob_lane_replicator(delete->call->lane, &delete->err);
+    if (!replicator) {
+        struct error err = delete->err;
+        fail(delete, &err);
+        return;
+    }
+    struct replicator_target target;
+    blob_peers_target(delete->peers, &target);
+    replicator_delete(replicator, &target, on_replicated, delete);
 }
 
 static void on_appended(struct blob_append *append)
@@ -91,19 +109,10 @@ static void on_appended(struct blob_append *append)
         return;
     }
     delete->size = delete->manifest ? delete->manifest->size : (uint64_t)append->request.body_size;
-    if (!delete->peers) {
+    if (delete->peers)
+        replicate(delete);
+    else
         reply_size(delete, 202, delete->size);
-        return;
-    }
-    struct replicator *replicator = blob_lane_replicator(delete->call->lane, &delete->err);
-    if (!replicator) {
-        struct error err = delete->err;
-        fail(delete, &err);
-        return;
-    }
-    struct replicator_target target;
-    blob_peers_target(delete->peers, &target);
-    replicator_delete(replicator, &target, on_replicated, delete);
 }
 
 static void append_tombstone(struct blob_delete *delete)
@@ -124,17 +133,23 @@ static void append_tombstone(struct blob_delete *delete)
 
 static void on_peers(struct blob_peers *peers)
 {
+    struct blob_delete *delete = peers->user;
     if (peers->code != 0)
-        fail(peers->user, &peers->err);
+        fail(delete, &peers->err);
+    else if (delete->is_deleted)
+        replicate(delete);
     else
-        append_tombstone(peers->user);
+        append_tombstone(delete);
 }
 
 static void find_peers(struct blob_delete *delete)
 {
     unsigned copies = replica_placement_copies(volume_replica_placement(delete->volume));
     if (copies == 1 || blob_call_query_is(delete->call, "type", "replicate")) {
-        append_tombstone(delete);
+        if (delete->is_deleted)
+            reply_size(delete, 404, 0);
+        else
+            append_tombstone(delete);
         return;
     }
     struct blob_peers *peers = arena_calloc(delete->call->request->arena, sizeof(*peers));
@@ -288,6 +303,11 @@ void blob_delete_start(struct blob_call *call)
         return;
     }
     delete->code = volume_read_begin(delete->volume, delete->key, false, &delete->read, NULL);
+    delete->is_deleted = delete->code == KELP_E_DELETED;
+    if (delete->is_deleted) {
+        find_peers(delete);
+        return;
+    }
     if (delete->code != 0) {
         reply_size(delete, 404, 0);
         return;

@@ -3,7 +3,7 @@
  * its requests.
  *
  * A peer is a server of the same kind, so its answers are judged as the peer's own client does:
- * 204, or a JSON body without an error. */
+ * 204, or a JSON body without an error; but whatever the body says, only a 2xx is success. */
 #include "volume/replicator.h"
 
 #include "common/check.h"
@@ -131,6 +131,9 @@ static int judge_put(struct fanout_peer *peer, const struct http_client_response
         return error_set(&peer->err, KELP_E_PROTOCOL, "unmarshal %s: %s", peer->url, reason);
     if (text[0])
         return error_set(&peer->err, KELP_E_UNKNOWN, "unmarshalled error %s: %s", peer->url, text);
+    if (response->status < 200 || response->status > 299)
+        return error_set(&peer->err, KELP_E_UNKNOWN, "%s answered with status %d", peer->url,
+                         response->status);
     return 0;
 }
 

@@ -5,11 +5,13 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -853,6 +855,71 @@ static void compressed_data_is_replicated_as_it_is_stored(void **state)
     expect(200, text);
 }
 
+/* A delete that failed half-way is tried again by its client, who takes a 404 for success. */
+static void a_delete_that_is_tried_again_reaches_the_replica(void **state)
+{
+    start_pair("001");
+    ask("PUT", FID, "", "hello");
+    assert_int_equal(last.status, 201);
+    ask("DELETE", FID "?type=replicate", "", NULL); /* on this side only */
+    assert_int_equal(last.status, 202);
+    ask_other("GET", FID, "");
+    expect(200, "hello");
+    ask("DELETE", FID "?type=replicate", "", NULL);
+    expect(404, "{\"size\":0}");
+    ask_other("GET", FID, "");
+    expect(200, "hello");
+    ask("DELETE", FID, "", NULL);
+    expect(404, "{\"size\":0}");
+    ask_other("GET", FID, "");
+    expect(404, "");
+}
+
+/* Takes one connection, reads a request's header, answers a failure that names no error. */
+static void *fail_without_an_error(void *arg)
+{
+    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n"
+                                 "Connection: close\r\n\r\n{}";
+    int fd = accept(*(int *)arg, NULL, NULL);
+    char text[4096];
+    size_t size = 0;
+    while (size < sizeof(text) - 1) {
+        ssize_t n = read(fd, text + size, sizeof(text) - 1 - size);
+        if (n <= 0)
+            break;
+        size += (size_t)n;
+        text[size] = '\0';
+        char *end = strstr(text, "\r\n\r\n");
+        if (end && strstr(end + 4, "--\r\n")) /* the end of the form */
+            break;
+    }
+    assert_int_equal(write(fd, answer, sizeof(answer) - 1), (ssize_t)sizeof(answer) - 1);
+    close(fd);
+    return NULL;
+}
+
+static void a_replica_that_fails_without_an_error_fails_the_write(void **state)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    char url[32];
+    snprintf(url, sizeof(url), "127.0.0.1:%u", ntohs(address.sin_port));
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, fail_without_an_error, &fd), 0);
+    restart(&(struct data_port_options){.replication = "001"});
+    port.peers[1] = url;
+    port.peer_count = 2;
+    ask("PUT", FID, "", "hello");
+    pthread_join(thread, NULL);
+    close(fd);
+    assert_int_equal(last.status, 500);
+    assert_non_null(strstr(last.body, "answered with status 503"));
+}
+
 static void too_few_writable_replicas_fail_a_write_before_it_is_done(void **state)
 {
     restart(&(struct data_port_options){.replication = "001"});
@@ -1017,8 +1084,10 @@ int main(void)
         CASE(the_public_port_reads_only),
         CASE(too_few_writable_replicas_fail_a_write_before_it_is_done),
         CASE(a_replica_that_is_down_fails_the_write),
+        CASE(a_replica_that_fails_without_an_error_fails_the_write),
         CASE(a_failing_lookup_fails_the_write),
         PAIR(a_write_and_its_delete_reach_the_replica),
+        PAIR(a_delete_that_is_tried_again_reaches_the_replica),
         PAIR(compressed_data_is_replicated_as_it_is_stored),
         PAIR(a_replicas_error_reaches_the_client),
         PAIR(a_token_is_not_sent_in_the_clear_to_delete),
