@@ -64,6 +64,26 @@ static inline struct slice slice_until(struct slice a, size_t end)
     return (struct slice){a.ptr, end < a.len ? end : a.len};
 }
 
+/* Takes the next item of a comma-separated list off *rest, without the blanks around it. Empty items
+ * are skipped; false at the end. */
+static inline bool slice_take_item(struct slice *rest, struct slice *ret)
+{
+    while (rest->len > 0) {
+        ptrdiff_t comma = slice_find(*rest, ',');
+        struct slice item = comma < 0 ? *rest : slice_until(*rest, (size_t)comma);
+        *rest = slice_from(*rest, comma < 0 ? rest->len : (size_t)comma + 1);
+        while (item.len > 0 && item.ptr[0] == ' ')
+            item = slice_from(item, 1);
+        while (item.len > 0 && item.ptr[item.len - 1] == ' ')
+            item.len--;
+        if (item.len > 0) {
+            *ret = item;
+            return true;
+        }
+    }
+    return false;
+}
+
 static inline uint16_t load_be16(const void *p)
 {
     uint16_t v;

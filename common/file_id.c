@@ -1,6 +1,8 @@
 /* Parsing keeps the texts that clients of the peer know (spec/volume-http.md 4). Pure; any thread. */
 #include "common/file_id.h"
 
+#include "common/hex.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -8,17 +10,6 @@
 #define KEY_DIGITS_MAX 16u
 /* Enough of a client's text for a message. */
 #define SHOWN(s) (int)((s).len < 64 ? (s).len : 64), (s).ptr
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
 
 static bool parse_hex(struct slice text, uint64_t *ret)
 {

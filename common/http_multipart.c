@@ -6,6 +6,7 @@
 #include "common/http_multipart.h"
 
 #include "common/content_disposition.h"
+#include "common/hex.h"
 #include "common/media_type.h"
 
 #define HEADER_LIMIT (10u << 20) /* of a part, as Go's reader has it */
@@ -197,15 +198,6 @@ static struct slice filename_of(struct arena *arena, struct slice disposition)
         return (struct slice){"", 0};
     struct slice name = media_type_param(&type, "filename");
     return name.len ? content_disposition_base_name(name) : (struct slice){"", 0};
-}
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 /* RFC 2045 6.7. An '=' that is no escape stays, as in the peer. */

@@ -6,6 +6,8 @@
  * afterwards. */
 #include "common/media_type.h"
 
+#include "common/hex.h"
+
 #include <ctype.h>
 #include <stdlib.h>
 
@@ -117,11 +119,6 @@ static bool take_param(struct arena *arena, struct slice *rest, struct media_typ
     ret->name = lower(arena, name);
     *rest = s;
     return true;
-}
-
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : isxdigit((unsigned char)c) ? (c | 0x20) - 'a' + 10 : -1;
 }
 
 static bool percent_decode(struct arena *arena, struct slice s, struct slice *ret)

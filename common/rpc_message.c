@@ -3,6 +3,7 @@
 #include "common/rpc_internal.h"
 
 #include "common/check.h"
+#include "common/hex.h"
 
 #include <grpc/byte_buffer.h>
 #include <grpc/byte_buffer_reader.h>
@@ -93,17 +94,6 @@ void rpc_send_queue_clear(struct rpc_send_queue *queue, bool keep_head)
         queue->head = queue->tail = kept;
         queue->bytes = kept->size;
     }
-}
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
 }
 
 void rpc_peer_to_ip(const char *peer, char *ip, size_t ip_size)

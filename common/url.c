@@ -2,16 +2,7 @@
  * that quotes the three characters, as Go does. */
 #include "common/url.h"
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
+#include "common/hex.h"
 
 static bool is_escape(struct slice s, size_t at)
 {

@@ -1,4 +1,5 @@
 /* Health, /cluster/status, the web page and the metrics page. Source: spec/master-http.md 9, 11. */
+#include "common/html.h"
 #include "master/http_reply.h"
 #include "master/http_routes.h"
 
@@ -37,22 +38,6 @@ void master_http_metrics(struct http_request *request, struct services *s)
 
 #define PAGE_NODES_MAX 1000u
 
-static void append_html(struct buffer *out, const char *text)
-{
-    for (; *text; text++) {
-        if (*text == '<')
-            buffer_append_text(out, "&lt;");
-        else if (*text == '>')
-            buffer_append_text(out, "&gt;");
-        else if (*text == '&')
-            buffer_append_text(out, "&amp;");
-        else if (*text == '"')
-            buffer_append_text(out, "&quot;");
-        else
-            buffer_append_char(out, *text);
-    }
-}
-
 static void append_node(struct buffer *out, const struct topology *t, const struct place *place)
 {
     struct data_node_info info;
@@ -64,13 +49,13 @@ static void append_node(struct buffer *out, const struct topology *t, const stru
             volumes += usage.volumes;
     }
     buffer_append_text(out, "<tr><td>");
-    append_html(out, info.data_center);
+    html_append_escaped(out, slice_cstr(info.data_center));
     buffer_append_text(out, "</td><td>");
-    append_html(out, info.rack);
+    html_append_escaped(out, slice_cstr(info.rack));
     buffer_append_text(out, "</td><td><a href=\"http://");
-    append_html(out, info.public_url);
+    html_append_escaped(out, slice_cstr(info.public_url));
     buffer_append_text(out, "/ui/index.html\">");
-    append_html(out, info.url);
+    html_append_escaped(out, slice_cstr(info.url));
     buffer_printf(out, "</a></td><td>%lld</td><td>%lld</td></tr>\n", (long long)volumes,
                   (long long)place_max_slots(place));
 }
@@ -93,9 +78,9 @@ static void run_page(struct master_http_work *work)
     size_t room = PAGE_NODES_MAX;
     buffer_append_text(out, "<!DOCTYPE html>\n<html><head><title>kelp master</title></head>\n"
                             "<body><h1>kelp master ");
-    append_html(out, s->address);
+    html_append_escaped(out, slice_cstr(s->address));
     buffer_append_text(out, "</h1>\n<p>Version ");
-    append_html(out, s->version);
+    html_append_escaped(out, slice_cstr(s->version));
     cluster_lock(s->cluster);
     const struct topology *t = s->cluster->topology;
     const struct place *root = topology_root(t);

@@ -1,5 +1,6 @@
 /* /dir/assign, /dir/lookup, and the redirect of /{fileId}. Source: spec/master-http.md 2, 3, 10. */
 #include "common/check.h"
+#include "common/html.h"
 #include "master/http_option.h"
 #include "master/http_reply.h"
 #include "master/http_routes.h"
@@ -130,17 +131,23 @@ static void write_location(struct json_writer *w, const struct topology_location
     json_writer_end_object(w);
 }
 
+/* Up to LOCATIONS_MAX places of a volume. The lock is held. */
+static size_t find_locations(struct services *s, uint32_t id, const char *collection,
+                             struct topology_location found[LOCATIONS_MAX])
+{
+    bool is_ec;
+    size_t count =
+        topology_lookup(s->cluster->topology, id, collection, found, LOCATIONS_MAX, &is_ec);
+    return count < LOCATIONS_MAX ? count : LOCATIONS_MAX;
+}
+
 /* Writes the locations of a volume; how many there are. Takes the lock. */
 static size_t write_locations(struct services *s, uint32_t id, const char *collection,
                               struct json_writer *w)
 {
     struct topology_location found[LOCATIONS_MAX];
-    bool is_ec;
     cluster_lock(s->cluster);
-    size_t count =
-        topology_lookup(s->cluster->topology, id, collection, found, LOCATIONS_MAX, &is_ec);
-    if (count > LOCATIONS_MAX)
-        count = LOCATIONS_MAX;
+    size_t count = find_locations(s, id, collection, found);
     if (count > 0) {
         json_writer_key(w, "locations");
         json_writer_begin_array(w);
@@ -189,42 +196,13 @@ void master_http_lookup(struct http_request *request, struct services *s)
 
 /* ---- Redirect -------------------------------------------------------------------------------- */
 
-static void append_escaped(struct buffer *out, struct slice text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        switch (text.ptr[i]) {
-        case '&':
-            buffer_append_text(out, "&amp;");
-            break;
-        case '<':
-            buffer_append_text(out, "&lt;");
-            break;
-        case '>':
-            buffer_append_text(out, "&gt;");
-            break;
-        case '"':
-            buffer_append_text(out, "&#34;");
-            break;
-        case '\'':
-            buffer_append_text(out, "&#39;");
-            break;
-        default:
-            buffer_append_char(out, text.ptr[i]);
-        }
-    }
-}
-
 /* The public URL of a location chosen at random; false when there is none. */
 static bool choose_location(struct services *s, uint32_t id, const char *collection,
                             struct buffer *ret)
 {
     struct topology_location found[LOCATIONS_MAX];
-    bool is_ec;
     cluster_lock(s->cluster);
-    size_t count =
-        topology_lookup(s->cluster->topology, id, collection, found, LOCATIONS_MAX, &is_ec);
-    if (count > LOCATIONS_MAX)
-        count = LOCATIONS_MAX;
+    size_t count = find_locations(s, id, collection, found);
     if (count > 0) {
         struct data_node_info info;
         data_node_info(found[os_random(s->cluster->os) % count].node, &info);
@@ -266,7 +244,7 @@ void master_http_redirect(struct http_request *request, struct services *s)
     } else {
         struct buffer body = BUFFER_INIT;
         buffer_append_text(&body, "<a href=\"");
-        append_escaped(&body, buffer_slice(&url));
+        html_append_escaped(&body, buffer_slice(&url));
         buffer_append_text(&body, "\">Permanent Redirect</a>.\n\n");
         master_http_send_text(request, 308, "text/html; charset=utf-8", &body);
     }

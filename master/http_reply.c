@@ -54,16 +54,26 @@ static bool is_number(struct slice text, bool may_be_signed)
     return text.len > 0;
 }
 
+/* Checks the form and copies, for strtoll. */
+static int copy_number(struct slice text, const char *function, bool may_be_signed, char digits[32],
+                       struct error *err)
+{
+    if (!is_number(text, may_be_signed))
+        return number_error(text, function, "invalid syntax", err);
+    if (text.len >= 32)
+        return number_error(text, function, "value out of range", err);
+    memcpy(digits, text.ptr, text.len);
+    digits[text.len] = '\0';
+    return 0;
+}
+
 int master_http_parse_int(struct slice text, const char *function, int64_t least, int64_t most,
                           int64_t *ret, struct error *err)
 {
     char digits[32];
-    if (!is_number(text, true))
-        return number_error(text, function, "invalid syntax", err);
-    if (text.len >= sizeof(digits))
-        return number_error(text, function, "value out of range", err);
-    memcpy(digits, text.ptr, text.len);
-    digits[text.len] = '\0';
+    int code = copy_number(text, function, true, digits, err);
+    if (code != 0)
+        return code;
     errno = 0;
     long long value = strtoll(digits, NULL, 10);
     if (errno || value < least || value > most)
@@ -76,12 +86,9 @@ int master_http_parse_uint(struct slice text, const char *function, uint64_t mos
                            struct error *err)
 {
     char digits[32];
-    if (!is_number(text, false))
-        return number_error(text, function, "invalid syntax", err);
-    if (text.len >= sizeof(digits))
-        return number_error(text, function, "value out of range", err);
-    memcpy(digits, text.ptr, text.len);
-    digits[text.len] = '\0';
+    int code = copy_number(text, function, false, digits, err);
+    if (code != 0)
+        return code;
     errno = 0;
     unsigned long long value = strtoull(digits, NULL, 10);
     if (errno || value > most)

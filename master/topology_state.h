@@ -258,6 +258,8 @@ struct layout_volume *layout_volume_open(struct volume_layout *layout, uint32_t 
 void layout_volume_add_replica(struct layout_volume *v, struct replica *r);
 /* Forgets the volume when it was the last replica: returns false then. */
 bool layout_volume_remove_replica(struct layout_volume *v, struct replica *r);
+/* Whether a replica is on the data center, rack and node that the option names; "" and NULL: any. */
+bool layout_volume_is_at(const struct layout_volume *v, const struct volume_option *o);
 
 /* volume_writability.c */
 void volume_list(struct layout_volume *v);

@@ -37,22 +37,6 @@ bool volume_growth_is_pending(const struct topology *t, const struct volume_opti
     return layout && layout->is_growth_pending;
 }
 
-static bool is_wanted(const char *wanted, const char *actual)
-{
-    return !wanted || !*wanted || strcmp(wanted, actual) == 0;
-}
-
-static bool has_replica_at(const struct layout_volume *v, const struct volume_option *o)
-{
-    for (size_t i = 0; i < v->replica_count; i++) {
-        const struct data_node *n = v->replicas[i]->node;
-        if (is_wanted(o->data_center, n->data_center) && is_wanted(o->rack, n->rack) &&
-            is_wanted(o->data_node, n->id))
-            return true;
-    }
-    return false;
-}
-
 bool volume_growth_is_needed(const struct topology *t, const struct volume_option *option)
 {
     const struct volume_layout *layout = layout_of_option(t, option);
@@ -61,7 +45,7 @@ bool volume_growth_is_needed(const struct topology *t, const struct volume_optio
     if (!volume_option_is_filtered(option))
         return layout->writable_count <= layout->crowded_count;
     for (size_t i = 0; i < layout->writable_count; i++)
-        if (!layout->writables[i]->is_crowded && has_replica_at(layout->writables[i], option))
+        if (!layout->writables[i]->is_crowded && layout_volume_is_at(layout->writables[i], option))
             return false;
     return true;
 }

@@ -253,3 +253,19 @@ void layout_volume_replica(const struct layout_volume *v, size_t i, struct layou
         .is_provisional = r->is_provisional,
     };
 }
+
+static bool is_wanted(const char *wanted, const char *actual)
+{
+    return !wanted || !*wanted || strcmp(wanted, actual) == 0;
+}
+
+bool layout_volume_is_at(const struct layout_volume *v, const struct volume_option *o)
+{
+    for (size_t i = 0; i < v->replica_count; i++) {
+        const struct data_node *n = v->replicas[i]->node;
+        if (is_wanted(o->data_center, n->data_center) && is_wanted(o->rack, n->rack) &&
+            is_wanted(o->data_node, n->id))
+            return true;
+    }
+    return false;
+}

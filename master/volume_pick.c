@@ -10,22 +10,6 @@
 
 #define CANDIDATES 3
 
-static bool is_wanted(const char *wanted, const char *actual)
-{
-    return !wanted || !*wanted || strcmp(wanted, actual) == 0;
-}
-
-static bool matches_filter(const struct layout_volume *v, const struct volume_option *o)
-{
-    for (size_t i = 0; i < v->replica_count; i++) {
-        const struct data_node *n = v->replicas[i]->node;
-        if (is_wanted(o->data_center, n->data_center) && is_wanted(o->rack, n->rack) &&
-            is_wanted(o->data_node, n->id))
-            return true;
-    }
-    return false;
-}
-
 static size_t draw_candidates(const struct volume_layout *layout, const struct volume_option *o,
                               struct layout_volume *ret[CANDIDATES])
 {
@@ -36,7 +20,7 @@ static size_t draw_candidates(const struct volume_layout *layout, const struct v
         size_t start = topology_draw(layout->topology, n);
         for (size_t i = 0; i < n && count < CANDIDATES; i++) {
             struct layout_volume *v = layout->writables[(start + i) % n];
-            if (matches_filter(v, o))
+            if (layout_volume_is_at(v, o))
                 ret[count++] = v;
         }
         return count;

@@ -54,17 +54,8 @@ static bool parse_entry(struct slice text, struct white_entry *ret)
 int white_list_create(struct white_list **ret, const char *text, struct error *err)
 {
     struct white_list *list = NULL;
-    struct slice rest = slice_cstr(text);
-    while (rest.len > 0) {
-        ptrdiff_t comma = slice_find(rest, ',');
-        struct slice entry = comma < 0 ? rest : slice_until(rest, (size_t)comma);
-        rest = comma < 0 ? slice_from(rest, rest.len) : slice_from(rest, (size_t)comma + 1);
-        while (entry.len > 0 && entry.ptr[0] == ' ')
-            entry = slice_from(entry, 1);
-        while (entry.len > 0 && entry.ptr[entry.len - 1] == ' ')
-            entry.len--;
-        if (entry.len == 0)
-            continue;
+    struct slice rest = slice_cstr(text), entry;
+    while (slice_take_item(&rest, &entry)) {
         if (!list)
             list = must(calloc(1, sizeof(*list)));
         list->entries = must(realloc(list->entries, (list->count + 1) * sizeof(*list->entries)));

@@ -2,6 +2,7 @@
  * replies. */
 #include "volume/blob_call.h"
 
+#include "common/html.h"
 #include "common/http_status.h"
 
 #include <stdio.h>
@@ -153,31 +154,6 @@ void blob_call_reply_text(struct blob_call *call, int status, const char *text)
     blob_call_reply(call, status, slice_cstr(line), NULL, NULL);
 }
 
-static void append_html(struct buffer *out, struct slice text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        switch (text.ptr[i]) {
-        case '&':
-            buffer_append_text(out, "&amp;");
-            break;
-        case '<':
-            buffer_append_text(out, "&lt;");
-            break;
-        case '>':
-            buffer_append_text(out, "&gt;");
-            break;
-        case '"':
-            buffer_append_text(out, "&#34;");
-            break;
-        case '\'':
-            buffer_append_text(out, "&#39;");
-            break;
-        default:
-            buffer_append_char(out, text.ptr[i]);
-        }
-    }
-}
-
 void blob_call_redirect(struct http_request *request, int status, struct slice location)
 {
     http_response_set_header(request, "Location", location);
@@ -189,7 +165,7 @@ void blob_call_redirect(struct http_request *request, int status, struct slice l
     http_response_set_header(request, "Content-Type", SLICE("text/html; charset=utf-8"));
     struct buffer out = BUFFER_INIT;
     buffer_append_text(&out, "<a href=\"");
-    append_html(&out, location);
+    html_append_escaped(&out, location);
     buffer_printf(&out, "\">%s</a>.\n\n", http_status_text(status));
     struct slice body = arena_slice(request->arena, buffer_slice(&out));
     buffer_fini(&out);

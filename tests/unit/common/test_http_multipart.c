@@ -1,27 +1,7 @@
 /* Multipart bodies: which part is taken, and what is wrong with bad ones. */
-#include "tests/unit/cmocka_all.h"
+#include "tests/unit/common/arena_case.h"
 
 #include "common/http_multipart.h"
-
-static struct arena arena;
-
-static int setup(void **state)
-{
-    arena_init(&arena);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    arena_fini(&arena);
-    return 0;
-}
-
-static void assert_slice(struct slice s, const char *text)
-{
-    assert_int_equal(s.len, strlen(text));
-    assert_memory_equal(s.ptr ? s.ptr : "", text, s.len);
-}
 
 static int parse(const char *body, struct http_multipart_part *part, struct error *err)
 {

@@ -1,23 +1,9 @@
 /* Range headers, by the table of the released peer. */
-#include "tests/unit/cmocka_all.h"
+#include "tests/unit/common/arena_case.h"
 
 #include "common/http_range.h"
 
 #include <stdio.h>
-
-static struct arena arena;
-
-static int setup(void **state)
-{
-    arena_init(&arena);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    arena_fini(&arena);
-    return 0;
-}
 
 static void decides_by_the_table(void **state)
 {

@@ -1,28 +1,8 @@
 /* Media types and Content-Disposition. */
-#include "tests/unit/cmocka_all.h"
+#include "tests/unit/common/arena_case.h"
 
 #include "common/content_disposition.h"
 #include "common/media_type.h"
-
-static struct arena arena;
-
-static int setup(void **state)
-{
-    arena_init(&arena);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    arena_fini(&arena);
-    return 0;
-}
-
-static void assert_slice(struct slice s, const char *text)
-{
-    assert_int_equal(s.len, strlen(text));
-    assert_memory_equal(s.ptr ? s.ptr : "", text, s.len);
-}
 
 static void reads_type_and_parameters(void **state)
 {
