@@ -176,8 +176,8 @@ class Cluster:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def _master(self, name, binary, flags, env):
-        port = free_port()
+    def _master(self, name, binary, flags, env, port):
+        port = port or free_port()
         command = [binary, 'master', f'-port={port}', '-ip=127.0.0.1', '-ip.bind=127.0.0.1',
                    f'-mdir={self._folder(name)}', *flags]
         server = self._add(Server(name, command, self.folder, env), f'127.0.0.1:{port}', 'masters')
@@ -186,14 +186,14 @@ class Cluster:
                    http('GET', f'{server.address}/cluster/status').json.get('IsLeader'), f'{name} leads')
         return server
 
-    def kelp_master(self, *flags, name='kelp-master', env=None):
-        return self._master(name, kelp_binary(), ['-volumeSizeLimitMB=1024', *flags], env)
+    def kelp_master(self, *flags, name='kelp-master', env=None, port=None):
+        return self._master(name, kelp_binary(), ['-volumeSizeLimitMB=1024', *flags], env, port)
 
-    def weed_master(self, *flags, name='weed-master', env=None):
-        return self._master(name, weed_binary(), ['-volumeSizeLimitMB=1024', '-telemetry=false', *flags], env)
+    def weed_master(self, *flags, name='weed-master', env=None, port=None):
+        return self._master(name, weed_binary(), ['-volumeSizeLimitMB=1024', '-telemetry=false', *flags], env, port)
 
-    def _volume(self, name, binary, flags, data, wait):
-        port = free_port()
+    def _volume(self, name, binary, flags, data, wait, port):
+        port = port or free_port()
         data = data or self._folder(name)
         command = [binary, 'volume', f'-port={port}', '-ip=127.0.0.1', '-ip.bind=127.0.0.1', f'-dir={data}',
                    f'-master={self.masters[0].address}', '-preStopSeconds=0', *flags]
@@ -203,13 +203,13 @@ class Cluster:
             self.wait_registered(server)
         return server
 
-    def kelp_volume(self, *flags, name=None, data=None, wait=True):
+    def kelp_volume(self, *flags, name=None, data=None, wait=True, port=None):
         name = name or f'kelp-volume{len(self.volumes)}'
-        return self._volume(name, kelp_binary(), ['-max=100', '-pulseMilliseconds=500', *flags], data, wait)
+        return self._volume(name, kelp_binary(), ['-max=100', '-pulseMilliseconds=500', *flags], data, wait, port)
 
-    def weed_volume(self, *flags, name=None, data=None, wait=True):
+    def weed_volume(self, *flags, name=None, data=None, wait=True, port=None):
         name = name or f'weed-volume{len(self.volumes)}'
-        return self._volume(name, weed_binary(), ['-max=100', *flags], data, wait)
+        return self._volume(name, weed_binary(), ['-max=100', *flags], data, wait, port)
 
     def any_master(self, kind, *flags, **options):
         """A master of either kind, 'kelp' or 'weed'."""
