@@ -71,17 +71,8 @@ static void keep_config(struct volume_server *server, const struct volume_server
 static int parse_masters(struct volume_server *server, struct error *err)
 {
     server->masters = arena_alloc(&server->arena, MASTERS_MAX * sizeof(*server->masters));
-    struct slice rest = slice_cstr(server->config.masters);
-    while (rest.len > 0) {
-        ptrdiff_t comma = slice_find(rest, ',');
-        struct slice one = comma < 0 ? rest : slice_until(rest, (size_t)comma);
-        rest = comma < 0 ? slice_from(rest, rest.len) : slice_from(rest, (size_t)comma + 1);
-        while (one.len > 0 && one.ptr[0] == ' ')
-            one = slice_from(one, 1);
-        while (one.len > 0 && one.ptr[one.len - 1] == ' ')
-            one.len--;
-        if (one.len == 0)
-            continue;
+    struct slice rest = slice_cstr(server->config.masters), one;
+    while (slice_take_item(&rest, &one)) {
         if (server->master_count == MASTERS_MAX)
             return error_set(err, KELP_E_LIMIT, "-master names more than %u masters", MASTERS_MAX);
         if (address_parse(one, &server->masters[server->master_count], err))
@@ -248,9 +239,21 @@ static bool ask_masters(struct volume_server *server, struct error *err)
     return false;
 }
 
+/* Until a master has answered, a stop may close the client: hung masters must not hold it. */
+static bool set_asking(struct volume_server *server, bool is_asking)
+{
+    pthread_mutex_lock(&server->wake_lock);
+    server->is_asking_masters = is_asking;
+    bool goes_on = !server->is_stop_asked;
+    pthread_mutex_unlock(&server->wake_lock);
+    return goes_on;
+}
+
 /* False when asked to stop before any master has answered. */
 static bool wait_for_master(struct volume_server *server)
 {
+    if (!set_asking(server, true))
+        return false;
     /* Scaled with the pulse, as all waits of the heartbeat are. */
     uint32_t pulse_ms = server->config.pulse_ms;
     uint64_t round_ms = pulse_ms ? (uint64_t)pulse_ms * MASTER_ROUND_MS / 5000 : MASTER_ROUND_MS;
@@ -258,7 +261,7 @@ static bool wait_for_master(struct volume_server *server)
     for (;;) {
         struct error err = {0};
         if (ask_masters(server, &err))
-            return true;
+            return set_asking(server, false);
         if (complain_in == 0) {
             log_warning("waiting for a master",
                         "masters=%s error=\"%s\" next=\"the ports open once one answers\"",
@@ -374,6 +377,8 @@ void volume_server_stop(struct volume_server *server, unsigned grace_ms)
         return;
     pthread_mutex_lock(&server->wake_lock);
     server->is_stop_asked = true;
+    if (server->is_asking_masters)
+        rpc_client_close(server->client);
     pthread_cond_broadcast(&server->wake);
     pthread_mutex_unlock(&server->wake_lock);
     if (server->has_start_thread)

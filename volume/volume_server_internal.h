@@ -52,7 +52,7 @@ struct volume_server {
     atomic_bool is_stopping;
     pthread_mutex_t wake_lock;
     pthread_cond_t wake;
-    bool is_stop_asked, is_hurried; /* wake_lock */
+    bool is_stop_asked, is_hurried, is_asking_masters; /* wake_lock */
 };
 
 /* Opens the metrics port, loops, HTTP, gRPC, in this order; fills in ports and identity. On

@@ -220,6 +220,7 @@ void volume_server_close_ports(struct volume_server *server, unsigned grace_ms)
     volume_http_destroy(server->http);
     for (unsigned i = 0; i < server->loop_count; i++)
         loop_destroy(server->loops[i]);
+    rpc_client_close(server->client); /* handlers that ask a master or a peer wait no longer */
     rpc_server_destroy(server->rpc_server, grace_ms < RPC_GRACE_MS ? grace_ms : RPC_GRACE_MS);
     metrics_server_destroy(server->metrics_server);
 }
