@@ -138,7 +138,7 @@ static int send_file(int fd, const char *path, const struct blob_target *target,
     int result = os_fstat(os_real(), fd, &st);
     if (result < 0)
         return error_set_errno(err, -result, "fstat %s", path);
-    if (guess.len < sizeof(mime))
+    if (guess.len > 0 && guess.len < sizeof(mime))
         memcpy(mime, guess.ptr, guess.len);
 
     uint64_t chunk_size = max_mb > 0 ? (uint64_t)max_mb << 20 : UINT64_MAX;

@@ -81,7 +81,10 @@ static int apply_locations(struct volume_server_config *config, struct error *er
     flag_list_init(&lists.min_free, *f->min_free_space ? f->min_free_space : f->min_free_percent);
 
     size_t count = lists.directories.count;
-    struct store_location_config *locations = must(calloc(count, sizeof(*locations)));
+    /* Like the other values of flags, for the life of the process. */
+    static struct store_location_config *locations;
+    CHECK(!locations);
+    locations = must(calloc(count, sizeof(*locations)));
     int code = 0;
     for (size_t i = 0; code == 0 && i < count; i++)
         code = fill_location(&lists, i, &locations[i], err);
