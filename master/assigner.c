@@ -115,21 +115,10 @@ static void fill_locations(struct attempt *a, const struct topology *t,
 }
 
 static void hand_out(struct attempt *a, struct cluster *cluster, const struct assign_query *query,
-                     const struct volume_pick *pick)
+                     const struct volume_pick *pick, struct file_id *id)
 {
-    struct file_id id = {.volume_id = pick->volume_id};
-    struct error err;
-    int code = cluster_take_keys(cluster, query->count, &id.key, &id.cookie, &err);
-    if (code == KELP_E_AGAIN) {
-        refuse(a, ASSIGN_GROWING, "%s", err.message);
-        a->must_wait = true;
-        return;
-    }
-    if (code) {
-        refuse(a, ASSIGN_NO_VOLUME, "%s", err.message);
-        return;
-    }
-    file_id_format(&id, a->result.fid);
+    id->volume_id = pick->volume_id;
+    file_id_format(id, a->result.fid);
     a->result.count = query->count;
     a->result.status = ASSIGN_OK;
     fill_locations(a, cluster->topology, query, pick);
@@ -201,13 +190,46 @@ static void seek_growth(struct attempt *a, struct topology *t, const struct assi
     }
 }
 
+/* Keys first, because the pick counts what is going to be written against its volume. */
+static void pick_and_hand_out(struct attempt *a, struct cluster *cluster,
+                              const struct assign_query *query, bool was_initiator,
+                              int64_t warm_up_ns)
+{
+    struct topology *t = cluster->topology;
+    struct volume_pick pick;
+    struct file_id id;
+    struct error err;
+    int code = cluster_take_keys(cluster, query->count, &id.key, &id.cookie, &err);
+    if (code) {
+        a->must_wait = code == KELP_E_AGAIN;
+        refuse(a, a->must_wait ? ASSIGN_GROWING : ASSIGN_NO_VOLUME, "%s", err.message);
+        return;
+    }
+    code = volume_pick_for_write(t, &query->option, query->count, query->bytes_per_file, &pick,
+                                 &err);
+    if (!code) {
+        hand_out(a, cluster, query, &pick, &id);
+        return;
+    }
+    cluster_give_back_keys(cluster, id.key, query->count);
+    if (warm_up_ns > 0) {
+        /* Servers may still be on their way; a volume that is here already is as good as ever,
+         * because keys are durable before they are handed out. */
+        refuse(a, ASSIGN_WARMING_UP, WARMING_UP);
+        a->result.retry_after_ns = warm_up_ns;
+    } else if (code == KELP_E_NOT_FOUND) {
+        metric_add(cluster->metrics->pick_errors, 1);
+        seek_growth(a, t, query, err.message, was_initiator);
+    } else {
+        refuse(a, ASSIGN_NO_VOLUME, "%s", err.message);
+    }
+}
+
 /* Takes the topology's lock. */
 static void try_assign(struct assigner *assigner, const struct assign_query *query,
                        bool was_initiator, struct attempt *a)
 {
     struct cluster *cluster = assigner->cluster;
-    struct volume_pick pick;
-    struct error err;
     cluster_lock(cluster);
     struct topology *t = cluster->topology;
     int64_t warm_up_ns = topology_warm_up_left_ns(t);
@@ -219,21 +241,7 @@ static void try_assign(struct assigner *assigner, const struct assign_query *que
     } else {
         if (!query->is_http && query->writable_volume_count > 0)
             volume_growth_set_target(t, &query->option, query->writable_volume_count);
-        int code = volume_pick_for_write(t, &query->option, query->count, query->bytes_per_file,
-                                         &pick, &err);
-        if (!code) {
-            hand_out(a, cluster, query, &pick);
-        } else if (warm_up_ns > 0) {
-            /* Servers may still be on their way; a volume that is here already is as good as ever,
-             * because keys are durable before they are handed out. */
-            refuse(a, ASSIGN_WARMING_UP, WARMING_UP);
-            a->result.retry_after_ns = warm_up_ns;
-        } else if (code == KELP_E_NOT_FOUND) {
-            metric_add(cluster->metrics->pick_errors, 1);
-            seek_growth(a, t, query, err.message, was_initiator);
-        } else {
-            refuse(a, ASSIGN_NO_VOLUME, "%s", err.message);
-        }
+        pick_and_hand_out(a, cluster, query, was_initiator, warm_up_ns);
     }
     cluster_unlock(cluster);
 }

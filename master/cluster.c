@@ -194,6 +194,11 @@ int cluster_take_keys(struct cluster *cluster, uint64_t n, uint64_t *ret_first,
     return code;
 }
 
+void cluster_give_back_keys(struct cluster *cluster, uint64_t first, uint64_t n)
+{
+    sequencer_give_back(&cluster->sequencer, first, n);
+}
+
 int cluster_take_volume_id(struct cluster *cluster, uint32_t *ret, struct error *err)
 {
     cluster_lock(cluster);

@@ -64,6 +64,9 @@ int64_t cluster_now_ns(const struct cluster *cluster); /* unix time */
 int cluster_take_keys(struct cluster *cluster, uint64_t n, uint64_t *ret_first,
                       uint32_t *ret_cookie, struct error *err);
 
+/* Lock held since they were taken, and not shown to anybody. */
+void cluster_give_back_keys(struct cluster *cluster, uint64_t first, uint64_t n);
+
 /* The next volume id, durable before it is returned. Blocks; without the lock. */
 int cluster_take_volume_id(struct cluster *cluster, uint32_t *ret, struct error *err);
 

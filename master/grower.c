@@ -181,7 +181,7 @@ static void roll_back(struct grow_task *task, const struct grow_target *targets,
                             "/volume_server_pb.VolumeServer/VolumeDelete", &request.base,
                             &volume_server_pb__volume_delete_response__descriptor, ROLL_BACK_MS,
                             NULL, NULL, &err))
-            log_warning("volume of a failed growth stays", "volume=%u server=%s error=\"%s\"", id,
+            log_warning("volume of a failed growth may stay", "volume=%u server=%s error=\"%s\"", id,
                         targets[i].grpc_address, err.message);
     }
 }

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #define SNOWFLAKE_EPOCH_MS 1288834974657ll
-#define SNOWFLAKE_STEPS 4096u
 #define SNOWFLAKE_NODE_MASK 0x3ffu
+#define LONGEST_LEAP (UINT64_C(1) << 40) /* in the upper half of all keys */
 
 void sequencer_init(struct sequencer *s, sequencer_persist *persist, void *ctx)
 {
@@ -48,17 +48,22 @@ static void ask_for_block(struct sequencer *s)
     s->persist(s->ctx, s->wanted);
 }
 
-static int take_snowflake(struct sequencer *s, int64_t now_ns, uint64_t *ret_first)
+static int take_snowflake(struct sequencer *s, uint64_t n, int64_t now_ns, uint64_t *ret_first,
+                          struct error *err)
 {
+    if (n == 0 || n > SEQUENCER_SNOWFLAKE_STEPS)
+        return error_set(err, KELP_E_LIMIT, "a request may ask for 1 to %u file keys, not %llu",
+                         SEQUENCER_SNOWFLAKE_STEPS, (unsigned long long)n);
     int64_t now_ms = now_ns / 1000000 - SNOWFLAKE_EPOCH_MS;
     if (now_ms > s->last_ms) {
         s->last_ms = now_ms;
         s->step = 0;
-    } else if (++s->step == SNOWFLAKE_STEPS) {
+    } else if (s->step + n > SEQUENCER_SNOWFLAKE_STEPS) {
         s->last_ms++;
         s->step = 0;
     }
     *ret_first = (uint64_t)s->last_ms << 22 | (uint64_t)s->node << 12 | s->step;
+    s->step = (uint16_t)(s->step + n);
     return 0;
 }
 
@@ -66,7 +71,7 @@ int sequencer_take(struct sequencer *s, uint64_t n, int64_t now_ns, uint64_t *re
                    struct error *err)
 {
     if (s->kind == SEQUENCER_SNOWFLAKE)
-        return take_snowflake(s, now_ns, ret_first);
+        return take_snowflake(s, n, now_ns, ret_first, err);
     if (n == 0 || n > SEQUENCER_BLOCK)
         return error_set(err, KELP_E_LIMIT, "a request may ask for 1 to %u file keys, not %llu",
                          SEQUENCER_BLOCK, (unsigned long long)n);
@@ -83,9 +88,21 @@ int sequencer_take(struct sequencer *s, uint64_t n, int64_t now_ns, uint64_t *re
     return 0;
 }
 
+void sequencer_give_back(struct sequencer *s, uint64_t first, uint64_t n)
+{
+    if (s->kind == SEQUENCER_SNOWFLAKE)
+        return; /* there is always more time */
+    CHECK(s->next == first + n);
+    s->next = first;
+}
+
 void sequencer_raise(struct sequencer *s, uint64_t seen_key)
 {
-    if (s->kind == SEQUENCER_COUNTER && seen_key >= s->next && seen_key < UINT64_MAX)
+    if (s->kind != SEQUENCER_COUNTER || seen_key < s->next)
+        return;
+    if (seen_key > INT64_MAX && seen_key - s->next > LONGEST_LEAP)
+        return;
+    if (seen_key < UINT64_MAX)
         s->next = seen_key + 1;
 }
 

@@ -19,6 +19,8 @@
 
 #define SEQUENCER_BLOCK 1000000u /* keys per durable step; also the most that a restart skips */
 
+#define SEQUENCER_SNOWFLAKE_STEPS 4096u
+
 enum sequencer_kind { SEQUENCER_COUNTER, SEQUENCER_SNOWFLAKE };
 
 /* Starts making `ceiling` durable. Completes, now or later, with sequencer_persisted or
@@ -35,7 +37,7 @@ struct sequencer {
     bool is_started;
     /* snowflake */
     uint16_t node;
-    uint16_t step;
+    uint16_t step; /* first one not handed out in last_ms */
     int64_t last_ms;
 };
 
@@ -49,13 +51,19 @@ void sequencer_init_snowflake(struct sequencer *s, uint32_t configured_id, const
  * when none). All keys below it count as used. A request in flight from before is forgotten. */
 void sequencer_start(struct sequencer *s, uint64_t durable_ceiling);
 
-/* n consecutive keys, n >= 1; snowflake draws one whatever n is, and lets time wait never: it borrows from the
- * next millisecond. KELP_E_AGAIN: the ceiling is being raised, ask again when sequencer_persisted was
- * called. KELP_E_LIMIT: n is larger than a block, or the key space is used up. */
+/* n consecutive keys, n >= 1; snowflake lets time wait never: it borrows from the next millisecond (the peer
+ * draws one key whatever n is, so that the next request gets the same ones again). KELP_E_AGAIN: the ceiling is
+ * being raised, ask again when sequencer_persisted was called. KELP_E_LIMIT: n is larger than a block (snowflake:
+ * than SEQUENCER_SNOWFLAKE_STEPS), or the key space is used up. */
 int sequencer_take(struct sequencer *s, uint64_t n, int64_t now_ns, uint64_t *ret_first,
                    struct error *err);
 
-/* A key seen in use: the counter goes on above it. Ignored by snowflake. */
+/* Undoes the last take, which was this one and was not shown to anybody. */
+void sequencer_give_back(struct sequencer *s, uint64_t first, uint64_t n);
+
+/* A key seen in use: the counter goes on above it. Ignored by snowflake, and when it is a leap into the upper
+ * half of all keys: one upload under a made-up key must not use up the rest. Its server reports it as long as it
+ * is there, so the counter steps over it should it ever come near. */
 void sequencer_raise(struct sequencer *s, uint64_t seen_key);
 
 void sequencer_persisted(struct sequencer *s, uint64_t ceiling);

@@ -85,11 +85,11 @@ static void add_job(struct vacuum_runner *r, struct sweep *sweep, bool is_explic
 {
     struct ticket *ticket;
     HASH_FIND(hh, r->by_volume, &volume->id, sizeof(volume->id), ticket);
-    if (ticket && !ticket->is_running && is_explicit) {
+    if (ticket && is_explicit) {
         struct vacuum_task *job = ticket->job;
-        if (threshold < job->threshold)
+        if (threshold < job->threshold) /* one that has not weighed its replicas yet */
             job->threshold = threshold;
-        if (!job->is_explicit) {
+        if (!ticket->is_running && !job->is_explicit) {
             DL_DELETE(r->queued, job);
             r->queued_count--;
             enqueue(r, ticket, true);

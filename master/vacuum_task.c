@@ -152,8 +152,12 @@ static void call_replica(struct vacuum_task *job, size_t index, enum vacuum_call
         .only_empty = replica->only_empty,
         .only_garbage = replica->only_garbage,
     };
+    /* A compaction is ended when it stands still, vacuum_task_tick; the peer waits for the last
+     * three for ever, and with them all who wait for the sweep. */
     if (kind == VACUUM_CALL_CHECK)
         replica->call.timeout_ms = size_minutes(job) * MINUTE_MS;
+    else if (kind != VACUUM_CALL_COMPACT)
+        replica->call.timeout_ms = 3 * size_minutes(job) * MINUTE_MS;
     if (kind == VACUUM_CALL_COMPACT && job->config->is_preallocating)
         replica->call.preallocate_bytes = (int64_t)job->config->volume_size_limit_mb << 20;
     job->outstanding++;
@@ -223,6 +227,7 @@ static void finish_checking(struct vacuum_task *job)
     for (size_t i = 0; i < job->replica_count; i++) {
         struct vacuum_task_replica *replica = &job->replicas[i];
         failed += replica->result == VACUUM_RESULT_FAILED;
+        replica->qualifies = replica->garbage_ratio >= job->threshold;
         qualified += replica->qualifies;
         if (replica->garbage_ratio > highest)
             highest = replica->garbage_ratio;
@@ -421,7 +426,6 @@ static void take_check(struct vacuum_task *job, struct vacuum_call *call,
     CHECK(replica);
     if (reply->status == RPC_OK) {
         replica->garbage_ratio = reply->garbage_ratio;
-        replica->qualifies = reply->garbage_ratio >= job->threshold;
     } else {
         fail_replica(job, replica, "check", reply);
     }

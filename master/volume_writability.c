@@ -11,6 +11,9 @@
  * Pure; under the topology's lock. */
 #include "master/topology_state.h"
 
+/* The estimate stays below so many times the size limit. */
+#define ASSIGN_LIMITS_MAX 16u
+
 static uint64_t size_limit(const struct layout_volume *v)
 {
     return v->layout->topology->options.volume_size_limit_bytes;
@@ -175,8 +178,10 @@ void volume_assign(struct layout_volume *v, uint64_t bytes, int64_t now)
 {
     if (!v->is_tracked)
         volume_start_tracking(v, largest_size(v), now);
-    if (__builtin_add_overflow(v->effective_size, bytes, &v->effective_size))
-        v->effective_size = UINT64_MAX;
+    /* Far more than fills it is not counted: it would take the longer to be forgotten, should the
+     * client have exaggerated. */
+    uint64_t most = size_limit(v) * ASSIGN_LIMITS_MAX;
+    v->effective_size = v->effective_size < most && bytes < most ? v->effective_size + bytes : most;
     if (v->effective_size >= size_limit(v)) {
         volume_unlist(v);
         set_full_since(v, now);

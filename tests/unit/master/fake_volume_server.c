@@ -39,7 +39,8 @@ static void on_allocate(struct rpc_call *call, const ProtobufCMessage *message, 
         ((const VolumeServerPb__AllocateVolumeRequest *)message)->volume_id;
     pthread_mutex_unlock(&f->lock);
     count(f, &f->allocations);
-    rpc_call_reply(call, &response.base);
+    if (!f->hangs_in_allocation)
+        rpc_call_reply(call, &response.base);
 }
 
 static void on_check(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)

@@ -29,7 +29,7 @@ struct fake_server {
     atomic_uint allocations, deletions, compactions, commits, cleanups, collection_deletions;
     uint32_t allocated[64];
     /* What it answers. */
-    atomic_bool refuses_allocation, dies_in_compaction;
+    atomic_bool refuses_allocation, hangs_in_allocation, dies_in_compaction;
     _Atomic double garbage_ratio;
 };
 

@@ -197,6 +197,68 @@ static void failed_growth_is_rolled_back(void **state)
     assert_int_equal(f->a.allocations, f->a.deletions);
 }
 
+static void absurd_counts_leave_the_volumes_writable(void **state)
+{
+    struct fixture *f = *state;
+    fake_server_register(&f->a, "dc", "r", 10, NULL, 0);
+    expect_http(f, "/dir/assign", 200, NULL);
+    fake_server_await(&f->a, &f->a.allocations, 7);
+    for (int i = 0; i < 20; i++)
+        expect_http(f, "/dir/assign?count=9000000000000000000", 406, "a request may ask for");
+    await_http(f, "/dir/status", "\"VolumeIds\":\" 1-7\"");
+    expect_http(f, "/dir/status", 200, "\"writables\":[");
+    for (int i = 0; i < 20; i++)
+        expect_http(f, "/dir/assign", 200, NULL);
+    assert_int_equal(f->a.allocations, 7);
+}
+
+static void ids_that_servers_report_outlive_a_kill(void **state)
+{
+    struct fixture *f = *state;
+    const uint32_t id = 500;
+    fake_server_register(&f->a, "dc", "r", 10, &id, 1);
+    char path[128], text[512] = "";
+    snprintf(path, sizeof(path), "%s/m0/master.json", f->directory);
+    int64_t deadline_ns = os_monotonic_ns(os_real()) + WAIT_MS * INT64_C(1000000);
+    while (!strstr(text, "\"maxVolumeId\":500")) {
+        assert_true(os_monotonic_ns(os_real()) < deadline_ns);
+        FILE *file = fopen(path, "r");
+        assert_non_null(file);
+        text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+        fclose(file);
+    }
+}
+
+static void on_grown(void *ctx, const ProtobufCMessage *response, enum rpc_status status,
+                     const struct error *err)
+{
+    (void)response;
+    (void)status;
+    (void)err;
+    atomic_store((atomic_bool *)ctx, true);
+}
+
+static void stop_does_not_wait_for_a_hung_server(void **state)
+{
+    struct fixture *f = *state;
+    fake_server_register(&f->a, "dc", "r", 10, NULL, 0);
+    f->a.hangs_in_allocation = true;
+    atomic_bool is_answered = false;
+    MasterPb__VolumeGrowRequest request = MASTER_PB__VOLUME_GROW_REQUEST__INIT;
+    request.writable_volume_count = 3;
+    rpc_client_send(f->client, f->grpc, "/master_pb.Seaweed/VolumeGrow", &request.base,
+                    &master_pb__volume_grow_response__descriptor, 0, on_grown, &is_answered);
+    fake_server_await(&f->a, &f->a.allocations, 1);
+    int64_t start_ns = os_monotonic_ns(os_real());
+    master_stop(f->master, 100);
+    f->master = NULL;
+    assert_true(os_monotonic_ns(os_real()) - start_ns < INT64_C(5000000000));
+    assert_int_equal(f->a.allocations, 1); /* it did not go on with the second */
+    rpc_client_destroy(f->client);
+    assert_int_equal(rpc_client_create(&f->client, NULL), 0);
+    assert_true(is_answered);
+}
+
 static void keys_and_volume_ids_are_never_handed_out_twice(void **state)
 {
     struct fixture *f = *state;
@@ -500,6 +562,9 @@ int main(void)
         TEST(first_assign_grows_volumes_and_needs_no_wait),
         TEST(assign_says_why_it_cannot),
         TEST(failed_growth_is_rolled_back),
+        TEST(absurd_counts_leave_the_volumes_writable),
+        TEST(ids_that_servers_report_outlive_a_kill),
+        TEST(stop_does_not_wait_for_a_hung_server),
         TEST(keys_and_volume_ids_are_never_handed_out_twice),
         TEST(stream_assign_answers_in_order_and_ends_with_eof),
         TEST(clients_learn_of_nodes_volumes_and_deaths),

@@ -115,9 +115,43 @@ static void impossible_counts_are_refused(void **state)
     sequencer_start(&s, 0);
     assert_int_equal(sequencer_take(&s, SEQUENCER_BLOCK + 1ull, 0, &key, NULL), KELP_E_LIMIT);
     assert_int_equal(sequencer_take(&s, 0, 0, &key, NULL), KELP_E_LIMIT);
-    sequencer_raise(&s, UINT64_MAX - 1);
+    assert_int_equal(key, 77);
+    sequencer_start(&s, UINT64_MAX - SEQUENCER_BLOCK);
     assert_int_equal(sequencer_take(&s, 1, 0, &key, NULL), KELP_E_LIMIT);
     assert_int_equal(key, 77);
+}
+
+static void a_made_up_key_does_not_use_up_the_rest(void **state)
+{
+    struct disk disk = {0};
+    struct sequencer s;
+    uint64_t key;
+    sequencer_init(&s, persist, &disk);
+    disk.answers_at_once = &s;
+    sequencer_start(&s, 0);
+    sequencer_raise(&s, UINT64_MAX - 1);
+    sequencer_raise(&s, UINT64_MAX);
+    assert_int_equal(sequencer_take(&s, 1, 0, &key, NULL), 0);
+    assert_int_equal(key, 1);
+    /* and is stepped over when the counter comes near */
+    sequencer_raise(&s, INT64_MAX);
+    sequencer_raise(&s, (uint64_t)INT64_MAX + 100);
+    assert_int_equal(sequencer_take(&s, 1, 0, &key, NULL), 0);
+    assert_true(key == (uint64_t)INT64_MAX + 101);
+}
+
+static void keys_given_back_are_handed_out_next(void **state)
+{
+    struct disk disk = {0};
+    struct sequencer s;
+    uint64_t key;
+    sequencer_init(&s, persist, &disk);
+    disk.answers_at_once = &s;
+    sequencer_start(&s, 0);
+    assert_int_equal(sequencer_take(&s, 1000, 0, &key, NULL), 0);
+    sequencer_give_back(&s, key, 1000);
+    assert_int_equal(sequencer_take(&s, 1, 0, &key, NULL), 0);
+    assert_int_equal(key, 1);
 }
 
 static void snowflake_keys_carry_time_and_node(void **state)
@@ -142,6 +176,22 @@ static void snowflake_keys_carry_time_and_node(void **state)
     assert_true(key < first << 1);
 }
 
+static void snowflake_ranges_do_not_overlap(void **state)
+{
+    struct sequencer s;
+    uint64_t key, end = 0;
+    int64_t now_ns = (1288834974657 + 1000) * 1000000;
+    sequencer_init_snowflake(&s, 5, "ignored");
+    for (uint64_t n = 1; n <= SEQUENCER_SNOWFLAKE_STEPS; n += 100) {
+        assert_int_equal(sequencer_take(&s, n, now_ns, &key, NULL), 0);
+        assert_true(key >= end);
+        end = key + n;
+        assert_true((end - 1) >> 12 == key >> 12); /* all of this master and this millisecond */
+    }
+    assert_int_equal(sequencer_take(&s, SEQUENCER_SNOWFLAKE_STEPS + 1, now_ns, &key, NULL),
+                     KELP_E_LIMIT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -151,7 +201,10 @@ int main(void)
         cmocka_unit_test(the_next_block_is_asked_for_early),
         cmocka_unit_test(keys_seen_elsewhere_are_skipped),
         cmocka_unit_test(impossible_counts_are_refused),
+        cmocka_unit_test(a_made_up_key_does_not_use_up_the_rest),
+        cmocka_unit_test(keys_given_back_are_handed_out_next),
         cmocka_unit_test(snowflake_keys_carry_time_and_node),
+        cmocka_unit_test(snowflake_ranges_do_not_overlap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -407,6 +407,39 @@ static void second_request_joins_the_job_that_runs(void **state)
     assert_int_equal(f->done, 2);
 }
 
+static void request_that_joins_a_check_brings_its_threshold(void **state)
+{
+    struct fixture *f = *state;
+    make_runner(f, (struct vacuum_runner_config){.interval_seconds = 900});
+    add_server(f, 0, 1, 1, 0, 400000);
+    request(f, 1, 0.9);
+    request(f, 1, 0.1);
+    answer_check(f, 8000, 1, 0.4);
+    answer_ok(f, VACUUM_CALL_COMPACT, 8000, 1);
+    answer_ok(f, VACUUM_CALL_COMMIT, 8000, 1);
+    assert_int_equal(f->done, 2);
+    assert_int_equal(f->summary.done, 1);
+}
+
+/* A server that takes a call and never answers must not keep who asked for the vacuum for ever. */
+static void every_call_but_compaction_has_a_deadline(void **state)
+{
+    struct fixture *f = *state;
+    make_runner(f, (struct vacuum_runner_config){.interval_seconds = 900});
+    add_server(f, 0, 1, 1, 0, 400000);
+    request(f, 1, 0.1);
+    assert_int_not_equal(f->calls[0]->timeout_ms, 0);
+    answer_check(f, 8000, 1, 0.4);
+    assert_int_equal(f->calls[0]->timeout_ms, 0);
+    answer_ok(f, VACUUM_CALL_COMPACT, 8000, 1);
+    assert_int_not_equal(f->calls[0]->timeout_ms, 0);
+    answer(take(f, VACUUM_CALL_COMMIT, 8000, 1),
+           (struct vacuum_reply){.status = RPC_DEADLINE_EXCEEDED, .message = "late"});
+    assert_int_equal(f->done, 1);
+    assert_int_equal(f->summary.failed, 1);
+    assert_int_equal(f->call_count, 0);
+}
+
 static void unknown_volume_is_done_at_once(void **state)
 {
     struct fixture *f = *state;
@@ -539,6 +572,8 @@ int main(void)
         TEST(server_works_on_one_volume_at_a_time),
         TEST(request_by_hand_overtakes_the_timer),
         TEST(second_request_joins_the_job_that_runs),
+        TEST(request_that_joins_a_check_brings_its_threshold),
+        TEST(every_call_but_compaction_has_a_deadline),
         TEST(unknown_volume_is_done_at_once),
         TEST(disabled_timer_does_nothing_and_requests_still_work),
         TEST(switch_of_an_absent_plugin_falls_back),
