@@ -3,12 +3,15 @@
  * - Each row has to lie within the .dat. The last rows, which a crash can have left without their
  *   records, are compared with the headers of these records. Those at the very end that do not agree,
  *   however many, are of writes that were lost, or were lost themselves: pages of an .idx that did not
- *   reach the disk read as zeros, and the row at their edge as a shorter one. Further up, a header that makes no sense means a damaged record, whose
- *   row is right if the lengths below are. A good header of another key has to be looked into, unless
- *   that was done before: then a second row for its place stands beside it (index_repair.c).
- * - Records are written without gaps, and each gets a row. So either each row begins where the one before
- *   it ends (or where a gap that is marked as such ends), or, in a log of another order, all lengths add
- *   up to the end of the last record. Unless rows are missing or name a wrong place.
+ *   reach the disk read as zeros, and the row at their edge as a shorter one. Further up, a header that
+ *   makes no sense means a damaged record, whose row is right if the places below are. A good header of
+ *   another key has to be looked into, unless that was done before: then a second row for its place
+ *   stands beside it (index_repair.c).
+ * - Records are written without gaps, and each gets a row. So, in whatever order the rows stand, they are
+ *   the links of one chain from the first record to the end of the last: each place is as often a
+ *   beginning as an end. The sum over hashes of all beginnings, less those of all ends, shows it in one
+ *   walk. It is wrong when rows are missing or name a wrong place. A gap that is marked as such is a link
+ *   to where the next row begins.
  *
  * A volume whose records outgrew what its rows can address (4-byte offsets past 32 GiB: they wrap) cannot
  * be judged this way, and is loaded as it is. */
@@ -30,9 +33,9 @@ struct loader {
     bool is_tail_bad[TAIL_ROWS];
     size_t tail_count;
     uint64_t bad_at; /* position of the first bad row; UINT64_MAX */
-    uint64_t sum, next; /* of the lengths; where the next row begins if none is missing */
-    uint64_t last_offset;
-    bool is_in_order, is_after_gap;
+    uint64_t chain; /* the sum of mix(beginning) - mix(end) */
+    uint64_t last_offset, last_end;
+    bool is_after_gap;
     struct index_verdict verdict;
     struct error *err;
 };
@@ -50,17 +53,31 @@ static bool is_plausible(const struct loader *loader, const struct needle_entry 
                loader->dat_end;
 }
 
+/* The finalizer of splitmix64: different places, sums that differ. */
+static uint64_t mix(uint64_t x)
+{
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+}
+
 static void note_record(struct loader *loader, const struct needle_entry *entry)
 {
-    uint64_t end = entry->offset + needle_record_size(loader->generation->version, entry->size);
-    if (!loader->is_after_gap && entry->offset == loader->last_offset && end == loader->next)
+    bool is_gap = index_row_is_gap(entry);
+    uint64_t end = entry->offset;
+    if (!is_gap)
+        end += needle_record_size(loader->generation->version, entry->size);
+    if (is_gap == loader->is_after_gap && entry->offset == loader->last_offset &&
+        end == loader->last_end)
         return; /* a second row of one record: see index_repair.c */
+    if (loader->is_after_gap)
+        loader->chain -= mix(entry->offset);
+    loader->chain += mix(entry->offset);
+    if (!is_gap)
+        loader->chain -= mix(end);
+    loader->is_after_gap = is_gap;
     loader->last_offset = entry->offset;
-    loader->sum += end - entry->offset;
-    if (loader->is_after_gap ? entry->offset < loader->next : entry->offset != loader->next)
-        loader->is_in_order = false;
-    loader->is_after_gap = index_row_is_gap(entry);
-    loader->next = loader->is_after_gap ? entry->offset + 1 : end;
+    loader->last_end = end;
     if (end > loader->verdict.records_end) {
         loader->verdict.records_end = end;
         loader->verdict.last = *entry;
@@ -167,8 +184,7 @@ int index_load(struct volume_generation *generation, struct index_verdict *ret, 
         .err = err,
     };
     loader.is_wrapped = loader.dat_end > index_row_limit(generation->offset_bytes);
-    loader.verdict.records_end = loader.next = loader.first;
-    loader.is_in_order = true;
+    loader.verdict.records_end = loader.first;
     int code = needle_index_memory_create(&generation->index, generation->version,
                                           os_random(generation->os), end / row_size, err);
     if (code == 0 && !loader.is_wrapped)
@@ -177,8 +193,9 @@ int index_load(struct volume_generation *generation, struct index_verdict *ret, 
         code = index_file_walk(&generation->idx, 0, end, load_row, &loader, err);
     if (code != 0)
         return code;
-    if (!loader.is_wrapped && !loader.is_in_order &&
-        loader.first + loader.sum != loader.verdict.records_end)
+    if (loader.is_after_gap) /* what followed it was lost: the repair of the tail looks there again */
+        loader.chain -= mix(loader.last_offset);
+    if (!loader.is_wrapped && loader.chain != mix(loader.first) - mix(loader.verdict.records_end))
         loader.verdict.needs_rebuild = true;
     if (has_foreign_tail_row(&loader))
         loader.verdict.needs_rebuild = true;

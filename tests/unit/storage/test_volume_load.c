@@ -245,8 +245,9 @@ static void lost_index_is_made_from_the_records(void **state)
 static void every_row_garbled_in_every_field(void **state)
 {
     for (size_t row = 0; row < KEYS + 3; row++)
-        for (size_t field = 0; field < 4; field++) {
-            static const size_t positions[] = {7, 10, 12, 15};
+        for (size_t field = 0; field < 5; field++) {
+            /* the key; the offset, far off, past the end, nearby; the size */
+            static const size_t positions[] = {7, 10, 12, 11, 15};
             char *garbled = malloc(idx_size);
             memcpy(garbled, idx, idx_size);
             garbled[row * 17 + positions[field]] ^= 0x15;
