@@ -1,11 +1,14 @@
 /* A start on whatever lies in .dat and .idx. The input: the size of the .idx (two bytes), the .idx,
- * the .dat. A volume that opens must give every live needle or an error, must take a write when it
- * is not read-only, and must open again with the same needles. */
+ * the .dat. A volume that opens must answer every look-up, must open again, and must come to rest:
+ * what one start has repaired no later one repairs again. Two may be needed, as rows that are cut
+ * at the end bring others to the end, which are then looked at more closely. */
 #include "tests/fuzz/fuzz.h"
 
 #include "tests/fixtures/disk_os.h"
 #include "tests/fixtures/volume_fixture.h"
 #include "volume/storage/volume_files.h"
+
+#define STARTS_MAX 6u
 
 static struct volume *open_volume(struct os *os)
 {
@@ -42,18 +45,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t input_size)
     fixture_write_file(os, "/d/1.dat", input.ptr, input.len);
     fixture_write_file(os, "/d/1.idx", idx.ptr, idx.len);
 
+    struct volume_stat before = {0};
     struct volume *volume = open_volume(os);
-    if (volume) {
-        struct volume_stat stat, again;
+    for (unsigned starts = 1; volume; starts++) {
+        struct volume_stat stat;
         volume_stat(volume, &stat);
         read_some(volume);
         volume_close(volume);
+        if (starts > 1 && stat.live_count == before.live_count &&
+            stat.dat_bytes == before.dat_bytes && stat.idx_bytes == before.idx_bytes)
+            break;
+        CHECK(starts < STARTS_MAX);
+        before = stat;
         volume = open_volume(os);
         CHECK(volume);
-        volume_stat(volume, &again);
-        CHECK(again.live_count == stat.live_count && again.max_key >= stat.max_key);
-        CHECK(again.dat_bytes == stat.dat_bytes);
-        volume_close(volume);
     }
     disk_os_destroy(disk);
     return 0;
