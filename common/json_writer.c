@@ -102,13 +102,23 @@ static const char *escape_of(unsigned char c, char scratch[7])
     }
 }
 
+/* How many bytes from here stand for themselves. */
+static size_t plain_length(const unsigned char *s, size_t size)
+{
+    size_t n = 0;
+    while (n < size && s[n] >= 0x20 && s[n] < 0x80 && s[n] != '"' && s[n] != '\\' && s[n] != '<' &&
+           s[n] != '>' && s[n] != '&')
+        n++;
+    return n;
+}
+
 void json_append_string(struct buffer *out, struct slice text)
 {
     const unsigned char *s = (const unsigned char *)text.ptr;
     size_t start = 0, i = 0;
     char scratch[7];
     buffer_append_char(out, '"');
-    while (i < text.len) {
+    while ((i += plain_length(s + i, text.len - i)) < text.len) {
         const char *escape;
         size_t n = 1;
         if (s[i] < 0x80) {
@@ -169,7 +179,12 @@ void json_writer_int(struct json_writer *w, int64_t value)
 void json_writer_uint(struct json_writer *w, uint64_t value)
 {
     separate(w);
-    buffer_printf(w->out, "%llu", (unsigned long long)value);
+    char digits[20];
+    size_t n = sizeof(digits);
+    do
+        digits[--n] = (char)('0' + value % 10);
+    while ((value /= 10) != 0);
+    buffer_append(w->out, digits + n, sizeof(digits) - n);
 }
 
 /* From `text`, the shortest "d.ddde+XX" that reads back. Plain as long as the exponent is moderate,

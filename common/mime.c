@@ -58,7 +58,7 @@ static const struct extension_row extension_rows[] = {
 /* Whether a blank-separated list holds the word. */
 static bool list_holds(const char *list, struct slice word)
 {
-    while (*list) {
+    while (word.len > 0 && *list) {
         size_t n = strcspn(list, " ");
         if (n == word.len && strncasecmp(list, word.ptr, n) == 0)
             return true;
@@ -263,7 +263,9 @@ bool mime_is_compressible(struct slice type, struct slice name, struct slice dat
     if (slice_starts(type, SLICE("text/")))
         return true;
     /* The peer compares the whole base name where it means the extension, so these hardly ever
-     * fire; kept, because what is stored has to be the same on both. */
+     * fire; kept, because what is stored has to be the same on both. All begin with a dot. */
+    if (!slice_starts(name, SLICE(".")))
+        name = (struct slice){0};
     if (list_holds(".svg .bmp .wav", name))
         return true;
     if (slice_starts(type, SLICE("image/")))
