@@ -9,7 +9,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from lib.cluster import Cluster, http  # noqa: E402
+from lib.cluster import Cluster, http, wait_until  # noqa: E402
 
 BLOB_SIZE = 1024
 KINDS = ('kelp', 'weed')
@@ -42,12 +42,13 @@ def assign_on_all_volumes(cluster, collection, total):
     a master takes 1 MiB for each, and the volumes for full."""
     wanted = int(VOLUMES['WEED_MASTER_VOLUME_GROWTH_COPY_1'])
     found = {}
-    for _ in range(100 * wanted):
+
+    def has_all():
         fid = cluster.assign(collection=collection, count=total // wanted, dataSize=BLOB_SIZE)['fid']
         found.setdefault(fid.split(',')[0], fid)
-        if len(found) == wanted:
-            return {fid: total // wanted for fid in found.values()}
-    raise RuntimeError(f'the master assigns on {len(found)} volumes of {wanted} alone')
+        return len(found) == wanted
+    wait_until(has_all, f'{wanted} volumes of {collection}', pause=0.005)
+    return {fid: total // wanted for fid in found.values()}
 
 
 def drop_collection(cluster, collection):
