@@ -251,6 +251,14 @@ bool disk_location_probe(struct disk_location *location)
     return is_low != was_low || was_unavailable;
 }
 
+bool disk_location_has_filled(const struct disk_location *location)
+{
+    struct os_space space;
+    return !atomic_load(&location->is_low) &&
+           os_space(location->os, location->directory, &space) >= 0 &&
+           space.free_bytes < atomic_load(&location->reserve_bytes);
+}
+
 void disk_location_space(const struct disk_location *location, struct disk_space *ret)
 {
     ret->total_bytes = atomic_load(&location->total_bytes);

@@ -48,5 +48,8 @@ struct disk_space {
 };
 /* Looks at the file system; blocks. Returns whether is_low or is_unavailable changed. */
 bool disk_location_probe(struct disk_location *location);
+/* Whether a probe would find now that the disk has become low. Blocks; an answer that does not come
+ * counts as no. */
+bool disk_location_has_filled(const struct disk_location *location);
 /* As of the last probe. */
 void disk_location_space(const struct disk_location *location, struct disk_space *ret);

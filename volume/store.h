@@ -33,7 +33,8 @@ struct store_config {
     uint8_t offset_bytes;              /* of new volumes: 4 or 5 */
     uint64_t compaction_bytes_per_second; /* 0: no limit */
     unsigned load_threads;             /* volumes loaded at the same time; 0: 10 or the cores */
-    uint32_t probe_interval_ms;        /* of free space; 0: a minute */
+    /* Of free space; 0: a minute. That a disk has become low is found within half a second. */
+    uint32_t probe_interval_ms;
     /* What the heartbeat has to tell at once. On the thread of the change; must not block or
      * call back. Not called for what store_open finds. */
     void (*on_volume_added)(void *ctx, const struct disk_location *location, struct volume *volume);

@@ -1,6 +1,9 @@
 /* Free space: a thread that looks at each disk once a minute (statfs may hang on a sick disk, so
  * nobody else waits for it), and how many volumes a location can take. Source:
- * spec/storage-format.md 20. */
+ * spec/storage-format.md 20.
+ *
+ * A minute of fast uploads is more than most reserves, and what is kept free for tombstones and for a
+ * vacuum must not be written full: so in between it glances at whether a disk has become low. */
 #include "volume/store_internal.h"
 
 #include "common/check.h"
@@ -9,7 +12,8 @@
 #include <errno.h>
 #include <time.h>
 
-#define PROBE_INTERVAL_MS 60000u
+#define PROBE_INTERVAL_MS  60000u
+#define GLANCE_INTERVAL_MS 500u
 
 /* Also those that were mounted while the probe ran: they took the flag of before. */
 static void tell_volumes(struct store *store)
@@ -48,24 +52,44 @@ void store_probe(struct store *store)
     tell_volumes(store);
 }
 
+static bool has_any_filled(struct store *store)
+{
+    bool has_filled = false;
+    for (size_t i = 0; i < store->disk_count; i++)
+        has_filled |= disk_location_has_filled(store->disks[i].location);
+    return has_filled;
+}
+
+/* probe_lock held. */
+static void wait_or_close(struct store *store, uint32_t ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += (long)(ms % 1000) * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    int rc = 0;
+    while (!store->is_closing && rc != ETIMEDOUT)
+        rc = pthread_cond_timedwait(&store->probe_wake, &store->probe_lock, &until);
+}
+
 static void *probe_main(void *arg)
 {
     struct store *store = arg;
+    uint32_t left_ms = store->probe_interval_ms;
     pthread_mutex_lock(&store->probe_lock);
     while (!store->is_closing) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += store->probe_interval_ms / 1000;
-        until.tv_nsec += (long)(store->probe_interval_ms % 1000) * 1000000;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-        int rc = 0;
-        while (!store->is_closing && rc != ETIMEDOUT)
-            rc = pthread_cond_timedwait(&store->probe_wake, &store->probe_lock, &until);
+        uint32_t pause_ms = left_ms < GLANCE_INTERVAL_MS ? left_ms : GLANCE_INTERVAL_MS;
+        wait_or_close(store, pause_ms);
         if (store->is_closing)
             break;
         pthread_mutex_unlock(&store->probe_lock);
-        store_probe(store);
+        left_ms -= pause_ms;
+        if (left_ms == 0 || has_any_filled(store)) {
+            store_probe(store);
+            left_ms = store->probe_interval_ms;
+        }
         pthread_mutex_lock(&store->probe_lock);
     }
     pthread_mutex_unlock(&store->probe_lock);

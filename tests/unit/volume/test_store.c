@@ -271,6 +271,45 @@ static void a_disk_low_on_space_takes_no_volume_and_writes_stop(void **state)
     assert_int_equal(store_location_max(f->store, store_location(f->store, 1)), 0);
 }
 
+static atomic_uint_fast64_t free_bytes;
+
+static int shown_space(struct os *os, const char *path, struct os_space *ret)
+{
+    *ret = (struct os_space){.total_bytes = 1 << 30, .free_bytes = atomic_load(&free_bytes)};
+    return 0;
+}
+
+/* The probe comes once an hour here: uploads must not have filled the disk up by then. */
+static void a_disk_that_fills_up_is_noticed_before_the_next_probe(void **state)
+{
+    struct store_fixture *f = *state;
+    struct os_ops ops = *os_real()->ops;
+    struct os os = {&ops};
+    ops.space = shown_space;
+    atomic_store(&free_bytes, 1 << 20);
+    f->config.os = &os;
+    f->locations[0].min_free_bytes = f->locations[1].min_free_bytes = 1 << 16;
+    store_fixture_open(f);
+    assert_int_equal(store_fixture_allocate(f, 1, "", NULL), 0);
+    struct volume *volume = store_acquire(f->store, 1);
+    struct volume_stat stat;
+    volume_stat(volume, &stat);
+    assert_int_equal(stat.read_only, 0);
+    atomic_store(&free_bytes, (1 << 16) - 1);
+    int64_t deadline = os_monotonic_ns(os_real()) + 10000000000;
+    do {
+        volume_stat(volume, &stat);
+        usleep(1000);
+    } while (stat.read_only == 0 && os_monotonic_ns(os_real()) < deadline);
+    assert_int_equal(stat.read_only, VOLUME_RO_LOW_SPACE);
+    atomic_store(&free_bytes, 1 << 20);
+    store_probe(f->store);
+    volume_stat(volume, &stat);
+    assert_int_equal(stat.read_only, 0);
+    store_release(f->store, volume);
+    store_fixture_close(f);
+}
+
 static void a_disk_that_does_not_answer_becomes_unavailable_and_comes_back(void **state)
 {
     struct store_fixture *f = *state;
@@ -518,6 +557,7 @@ int main(void)
         TEST(new_volumes_go_where_there_are_fewest),
         TEST(allocate_refuses_what_it_must),
         TEST(a_disk_low_on_space_takes_no_volume_and_writes_stop),
+        TEST(a_disk_that_fills_up_is_noticed_before_the_next_probe),
         TEST(a_disk_that_does_not_answer_becomes_unavailable_and_comes_back),
         TEST(an_automatic_maximum_follows_free_space_and_limit),
         TEST(unmounted_volumes_can_be_mounted_again),
