@@ -110,7 +110,11 @@ static int make_missing_index(struct loading *loading, struct error *err)
     if (fd < 0)
         return error_set_errno(err, -fd, "create %s", path);
     os_close(os, fd);
-    return 0;
+    /* A row that is synced later is as safe as its file's name. */
+    int code = os_sync_directory(os, loading->volume->files.index_dir, err);
+    if (code != 0)
+        os_unlink(os, path);
+    return code;
 }
 
 static int open_files(struct loading *loading, struct error *err)

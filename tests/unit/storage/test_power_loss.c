@@ -164,9 +164,26 @@ static void what_was_durable_outlives_plain_writes_over_it(void **state)
     }
 }
 
+/* What an empty blob is, only its row tells. */
+static void empty_blob_outlives_it_in_an_index_that_was_lost_before(void **state)
+{
+    begin(1);
+    put(1, true);
+    volume_close(volume);
+    assert_int_equal(os_unlink(disk_os_get(disk), "/d/1.idx"), 0);
+    assert_int_equal(os_sync_directory(disk_os_get(disk), "/d", NULL), 0);
+    assert_int_equal(volume_open(&volume, &place, NULL, NULL), 0);
+    struct needle needle = fixture_needle(77, 7, "", 0);
+    assert_int_equal(fixture_put(queue, volume, &needle, true).code, 0);
+    lose_and_check(DISK_DROP_ALL, 1);
+    assert_true(fixture_has(volume, 77, "", 0));
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(empty_blob_outlives_it_in_an_index_that_was_lost_before),
         cmocka_unit_test(what_was_durable_outlives_plain_writes_over_it),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
