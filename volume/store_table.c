@@ -139,6 +139,7 @@ bool store_table_leave(struct store *store, struct store_entry *entry)
     bool is_first = !entry->is_leaving;
     if (is_first) {
         struct store_entry *head = find_copies(store, entry->id);
+        CHECK(head);
         if (head == entry) {
             HASH_DEL(store->table, head);
             struct store_entry *next = entry->next_copy;

@@ -139,6 +139,7 @@ static int add_record(struct record_writer *writer, const struct needle *needle,
 {
     /* The tail is encoded where it stays if the data is small and copied in front of it. */
     bool is_copied = needle->data.len <= COPY_BELOW;
+    CHECK(needle->data.ptr || needle->data.len == 0);
     uint8_t *head = writer->scratch + writer->scratch_used;
     uint8_t *tail = head + NEEDLE_HEAD_MAX + (is_copied ? needle->data.len : 0);
     int code = needle_encode(needle, writer->generation->version, head, tail, ret, err);
@@ -146,8 +147,8 @@ static int add_record(struct record_writer *writer, const struct needle *needle,
         return code;
     size_t gap = NEEDLE_HEAD_MAX - ret->head_size;
     if (is_copied) {
-        if (ret->data_size > 0)
-            memcpy(head + ret->head_size, needle->data.ptr, ret->data_size);
+        if (needle->data.len > 0)
+            memcpy(head + ret->head_size, needle->data.ptr, needle->data.len);
         if (gap > 0)
             memmove(tail - gap, tail, ret->tail_size);
         add_piece(writer, head, ret->head_size + ret->data_size + ret->tail_size);

@@ -194,10 +194,9 @@ int volume_sync(struct volume *volume, struct error *err)
 
 /* ---- the end ---- */
 
-void volume_close(struct volume *volume)
+/* All of volume_close but giving the volume's own share of its memory back. */
+static void shut(struct volume *volume)
 {
-    if (!volume)
-        return;
     pthread_mutex_lock(&volume->vacuum_lock);
     struct volume_vacuum *vacuum = volume->vacuum;
     pthread_mutex_unlock(&volume->vacuum_lock);
@@ -214,6 +213,13 @@ void volume_close(struct volume *volume)
     if (generation && generation->is_writable)
         volume_generation_sync(generation, NULL);
     volume_generation_unref(generation);
+}
+
+void volume_close(struct volume *volume)
+{
+    if (!volume)
+        return;
+    shut(volume);
     volume_release(volume);
 }
 
@@ -225,8 +231,7 @@ int volume_delete_files(struct volume *volume, struct error *err)
     if (is_busy)
         return error_set(err, KELP_E_BUSY, "volume %u is being compacted: try again later",
                          volume->id);
-    volume_retain(volume); /* for its file names */
-    volume_close(volume);
+    shut(volume);
     int code = volume_files_remove(&volume->files, volume->os, err);
     volume_release(volume);
     return code;

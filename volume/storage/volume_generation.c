@@ -7,12 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int allocate(struct volume_generation **ret, struct os *os, const char *dat_path,
-                    const char *idx_path, struct error *err)
+/* NULL, and err says so, when memory is gone. */
+static struct volume_generation *allocate(struct os *os, const char *dat_path, const char *idx_path,
+                                          struct error *err)
 {
     struct volume_generation *generation = calloc(1, sizeof(*generation));
-    if (!generation)
-        return error_set(err, KELP_E_NO_MEMORY, "no memory to open %s", dat_path);
+    if (!generation) {
+        error_set(err, KELP_E_NO_MEMORY, "no memory to open %s", dat_path);
+        return NULL;
+    }
     atomic_init(&generation->references, 1);
     generation->os = os;
     generation->dat_fd = -1;
@@ -21,8 +24,7 @@ static int allocate(struct volume_generation **ret, struct os *os, const char *d
     generation->owned_paths[1] = must(strdup(idx_path));
     atomic_init(&generation->dat_path, generation->owned_paths[0]);
     generation->idx.path = generation->owned_paths[1];
-    *ret = generation;
-    return 0;
+    return generation;
 }
 
 static void close_generation(struct volume_generation *generation)
@@ -56,10 +58,10 @@ int volume_generation_create(struct volume_generation **ret, struct os *os, cons
                              const char *idx_path, const struct super_block *super_block,
                              uint8_t offset_bytes, uint64_t expected, struct error *err)
 {
-    struct volume_generation *generation = NULL;
-    int code = allocate(&generation, os, dat_path, idx_path, err);
-    if (code != 0)
-        return code;
+    struct volume_generation *generation = allocate(os, dat_path, idx_path, err);
+    if (!generation)
+        return KELP_E_NO_MEMORY;
+    int code;
     generation->super_block = *super_block;
     generation->super_block.extra_size = 0; /* nobody writes one, and the peer cannot read it */
     generation->version = super_block->version;
@@ -124,10 +126,10 @@ int volume_generation_open(struct volume_generation **ret, struct os *os, const 
                            const char *idx_path, bool is_writable, uint8_t offset_bytes,
                            struct error *err)
 {
-    struct volume_generation *generation = NULL;
-    int code = allocate(&generation, os, dat_path, idx_path, err);
-    if (code != 0)
-        return code;
+    struct volume_generation *generation = allocate(os, dat_path, idx_path, err);
+    if (!generation)
+        return KELP_E_NO_MEMORY;
+    int code;
     int access = is_writable ? O_RDWR : O_RDONLY;
     generation->offset_bytes = offset_bytes;
     generation->is_writable = is_writable;

@@ -111,11 +111,14 @@ static void stop(struct volume *volume)
     pthread_mutex_unlock(&volume->vacuum_lock);
 }
 
-static int attach(struct volume *volume, struct vacuum **ret, struct error *err)
+/* NULL, and err says so, when memory is gone. */
+static struct vacuum *attach(struct volume *volume, struct error *err)
 {
     struct vacuum *v = calloc(1, sizeof(*v));
-    if (!v)
-        return error_set(err, KELP_E_NO_MEMORY, "no memory for a vacuum");
+    if (!v) {
+        error_set(err, KELP_E_NO_MEMORY, "no memory for a vacuum");
+        return NULL;
+    }
     v->base.stop = stop;
     v->volume = volume;
     pthread_cond_init(&v->moved, NULL);
@@ -127,11 +130,10 @@ static int attach(struct volume *volume, struct vacuum **ret, struct error *err)
         code = error_set(err, KELP_E_NO_MEMORY, "no memory for a vacuum");
     if (code != 0) {
         free_vacuum(v);
-        return code;
+        return NULL;
     }
     volume->vacuum = &v->base;
-    *ret = v;
-    return 0;
+    return v;
 }
 
 static int refuse_state(const struct volume *volume, struct error *err)
@@ -196,15 +198,18 @@ static int begin_copy(struct volume *volume, struct vacuum **ret, struct error *
     if (v && is_working(v))
         return error_set(err, KELP_E_BUSY, "volume %u is being vacuumed already", volume->id);
     int code = refuse_state(volume, err);
-    if (code == 0 && !v)
-        code = attach(volume, &v, err);
-    if (code == 0 && v->is_swap_pending)
+    if (code != 0)
+        return code;
+    if (!v)
+        v = attach(volume, err);
+    if (!v)
+        return KELP_E_NO_MEMORY;
+    if (v->is_swap_pending)
         code = vacuum_finish_swap(v, err);
     if (code == 0)
         code = clear_marker(volume, err);
     if (code != 0)
         return code;
-    CHECK(v);
     if (v->state == VACUUM_COPIED)
         vacuum_drop_job(v, false);
     atomic_store(&v->is_cancelled, false);
