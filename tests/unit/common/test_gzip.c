@@ -2,6 +2,7 @@
 #include "tests/unit/cmocka_all.h"
 
 #include "common/base64.h"
+#include "common/check.h"
 #include "common/gzip.h"
 #include "common/md5.h"
 
@@ -11,7 +12,7 @@ static void gives_back_what_it_compressed(void **state)
 {
     static const size_t sizes[] = {0, 1, 5, 4096, 100000, 3000000};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-        char *data = malloc(sizes[i] + 1), *packed, *plain;
+        char *data = must(malloc(sizes[i] + 1)), *packed, *plain;
         size_t packed_size, plain_size;
         uint64_t measured;
         for (size_t k = 0; k < sizes[i]; k++)

@@ -1,5 +1,6 @@
 /* The vacuum runner and its tasks: volume servers that answer when the test says so, a clock that
  * the test moves, a disk in memory. */
+#include "common/check.h"
 #include "master/vacuum_runner.h"
 
 #include "master/volume_layout.h"
@@ -77,7 +78,7 @@ static void make_runner(struct fixture *f, struct vacuum_runner_config config)
 
 static int setup(void **ret)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
+    struct fixture *f = must(calloc(1, sizeof(*f)));
     disk_os_create(&f->disk, UINT64_C(1) << 24);
     struct os *os = disk_os_get(f->disk);
     disk_os_advance(f->disk, 1700000000 * SECOND);

@@ -4,6 +4,7 @@
 
 #include "tests/unit/cmocka_all.h"
 
+#include "common/check.h"
 #include "master/topology.h"
 #include "master/volume_layout.h"
 #include "master/volume_pick.h"
@@ -39,7 +40,7 @@ static inline uint64_t fixture_random(void *ctx) /* splitmix64 */
 
 static inline struct fixture *fixture_create_with(const struct topology_options *options)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
+    struct fixture *f = must(calloc(1, sizeof(*f)));
     f->now_ns = 1700000000 * SECOND;
     f->seed = 7;
     f->t = topology_create(options, (struct topology_env){fixture_now, fixture_random, f});

@@ -1,4 +1,5 @@
 /* Records byte for byte, lengths, and what a damaged record says. */
+#include "common/check.h"
 #include "volume/storage/needle.h"
 
 #include "common/crc32c.h"
@@ -234,7 +235,7 @@ static void garbage_never_reads_past_the_record(void **state)
         size_t body = (size_t)(x % 60);
         for (uint8_t version = 1; version <= 3; version++) {
             size_t size = needle_record_size(version, (int32_t)body);
-            uint8_t *record = malloc(size);
+            uint8_t *record = must(malloc(size));
             struct needle read;
             for (size_t i = 0; i < size; i++) {
                 x ^= x << 13;

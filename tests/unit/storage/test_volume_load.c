@@ -1,4 +1,5 @@
 /* Opening volumes whose files were cut, garbled or lost: what a crash can leave, and worse. */
+#include "common/check.h"
 #include "tests/fixtures/disk_os.h"
 #include "tests/fixtures/fault_os.h"
 #include "tests/fixtures/volume_fixture.h"
@@ -248,7 +249,7 @@ static void every_row_garbled_in_every_field(void **state)
         for (size_t field = 0; field < 5; field++) {
             /* the key; the offset, far off, past the end, nearby; the size */
             static const size_t positions[] = {7, 10, 12, 11, 15};
-            char *garbled = malloc(idx_size);
+            char *garbled = must(malloc(idx_size));
             memcpy(garbled, idx, idx_size);
             garbled[row * 17 + positions[field]] ^= 0x15;
             lay_out(dat, dat_size, garbled, idx_size);
@@ -269,7 +270,7 @@ static void every_row_garbled_in_every_field(void **state)
 static void every_single_row_dropped(void **state)
 {
     for (size_t row = 0; row < KEYS + 3; row++) {
-        char *less = malloc(idx_size);
+        char *less = must(malloc(idx_size));
         memcpy(less, idx, row * 17);
         memcpy(less + row * 17, idx + (row + 1) * 17, idx_size - (row + 1) * 17);
         lay_out(dat, dat_size, less, idx_size - 17);
@@ -283,7 +284,7 @@ static void every_single_row_dropped(void **state)
 
 static void rows_of_another_volume_are_replaced(void **state)
 {
-    char *noise = malloc(idx_size);
+    char *noise = must(malloc(idx_size));
     fixture_fill(noise, idx_size, 99);
     lay_out(dat, dat_size, noise, idx_size);
     free(noise);
@@ -330,7 +331,7 @@ static void zeros_after_the_rows_are_cut(void **state)
 static void zeros_among_the_rows_delete_nothing(void **state)
 {
     for (size_t torn_at = 0; torn_at <= 17; torn_at++) {
-        char *holed = malloc(idx_size);
+        char *holed = must(malloc(idx_size));
         memcpy(holed, idx, idx_size);
         memset(holed + 5 * 17 + torn_at, 0, 20 * 17);
         lay_out(dat, dat_size, holed, idx_size);
@@ -347,7 +348,7 @@ static void records_behind_a_torn_one_are_kept(void **state)
 {
     /* The last five rows are lost, and of their records the first is zeros: written out of order. */
     uint64_t from = record_end[KEYS - 3], to = record_end[KEYS - 2];
-    char *torn = malloc(dat_size);
+    char *torn = must(malloc(dat_size));
     memcpy(torn, dat, dat_size);
     memset(torn + from, 0, to - from);
     lay_out(torn, dat_size, idx, idx_size - 5 * 17);
@@ -402,7 +403,7 @@ static void empty_blob_without_a_row_counts_as_deleted(void **state)
 static void damaged_record_is_reported_not_dropped(void **state)
 {
     /* The header of key 11 is garbled, and a lost row makes the index be built anew. */
-    char *bad = malloc(dat_size), *less = malloc(idx_size);
+    char *bad = must(malloc(dat_size)), *less = must(malloc(idx_size));
     memcpy(bad, dat, dat_size);
     memcpy(less, idx, idx_size);
     memset(bad + record_end[9], 0xee, 16);
@@ -424,7 +425,7 @@ static void key_of_a_record_and_of_its_row_disagree(void **state)
 {
     /* The last record's header says another key: one that nobody has, or key 2, whose cookie differs. */
     for (uint64_t other = 2; other <= 900; other += 898) {
-        char *bad = malloc(dat_size);
+        char *bad = must(malloc(dat_size));
         memcpy(bad, dat, dat_size);
         store_be64(bad + record_end[KEYS + 1] + 4, other);
         if (other == 2)
@@ -445,7 +446,7 @@ static void key_of_a_record_and_of_its_row_disagree(void **state)
 static void settled_keys_stay_settled_in_a_rebuild(void **state)
 {
     /* As above with a key that nobody has; then a lost row makes the index be built anew. */
-    char *bad = malloc(dat_size);
+    char *bad = must(malloc(dat_size));
     memcpy(bad, dat, dat_size);
     store_be64(bad + record_end[KEYS + 1] + 4, 900);
     lay_out(bad, dat_size, idx, idx_size);
@@ -527,7 +528,7 @@ static void failed_repair_serves_read_only(void **state)
     /* Rows lost at the end, and in the middle; each change of the repair fails in turn. */
     for (int middle = 0; middle < 2; middle++)
         for (uint64_t nth = 1;; nth++) {
-            char *less = malloc(idx_size);
+            char *less = must(malloc(idx_size));
             memcpy(less, idx, idx_size);
             if (middle)
                 memmove(less + 170, less + 187, idx_size - 187);

@@ -1,6 +1,7 @@
 /* Which volumes a beat names, and the digest over them. */
 #include "tests/unit/cmocka_all.h"
 
+#include "common/check.h"
 #include "volume/heartbeat_report.h"
 
 #include <stdlib.h>
@@ -27,7 +28,7 @@ struct fixture {
 
 static int setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
+    struct fixture *f = must(calloc(1, sizeof(*f)));
     f->memory = heartbeat_memory_create();
     arena_init(&f->arena);
     *state = f;

@@ -1,6 +1,7 @@
 /* Maintenance mode and its version: durable, guarded against lost updates. */
 #include "tests/unit/cmocka_all.h"
 
+#include "common/check.h"
 #include "tests/fixtures/fault_os.h"
 #include "volume/server_state.h"
 
@@ -105,7 +106,7 @@ static void a_failed_write_changes_nothing(void **state)
 static void a_garbled_file_stops_the_start_and_says_what_to_do(void **state)
 {
     struct fixture *f = *state;
-    FILE *file = fopen(f->path, "w");
+    FILE *file = must(fopen(f->path, "w"));
     fputs("\xff\xff\xff", file);
     fclose(file);
     struct server_state *s;

@@ -1,5 +1,6 @@
 /* The data port from the outside: the worked examples of spec/volume-http.md 21, the errors of
  * its section 20, and what happens to data that is big, damaged or somewhere else. */
+#include "common/check.h"
 #include "data_port.h"
 
 #include <arpa/inet.h>
@@ -433,7 +434,7 @@ static void requests_are_counted(void **state)
 
 static char *put_big(void)
 {
-    char *data = malloc(BIG);
+    char *data = must(malloc(BIG));
     uint32_t x = 7;
     for (size_t i = 0; i < BIG; i++) {
         x = x * 1664525 + 1013904223;
@@ -513,7 +514,7 @@ static void a_damaged_big_blob_is_cut_short(void **state)
 static void big_compressed_uploads_take_the_pool_and_come_back(void **state)
 {
     size_t size = 2u << 20;
-    char *text = malloc(size + 1);
+    char *text = must(malloc(size + 1));
     for (size_t i = 0; i < size; i++)
         text[i] = "lorem ipsum dolor\n"[i % 18];
     text[size] = 0;
