@@ -21,7 +21,15 @@ struct grower {
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t changed;
     size_t pending; /* requests that wait or run */
+    struct grow_task *running;
+    struct held_collection *held;
     bool is_stopping;
+};
+
+/* A collection that is being deleted: it is not grown. */
+struct held_collection {
+    struct held_collection *next;
+    char name[];
 };
 
 struct grow_task {
@@ -29,6 +37,7 @@ struct grow_task {
     struct grower *grower;
     struct grow_request request;
     char *texts[5];
+    struct grow_task *next_running;
 };
 
 /* What is needed of a chosen node once the lock is gone. */
@@ -107,8 +116,8 @@ static void end_growth(struct grow_task *task)
     task->request.is_begun = false;
 }
 
-/* True when the grower is being stopped. */
-static bool wait_for_warm_up(struct grower *grower)
+/* Returns early when the grower is being stopped. */
+static void wait_for_warm_up(struct grower *grower)
 {
     struct cluster *cluster = grower->config.cluster;
     for (;;) {
@@ -128,7 +137,7 @@ static bool wait_for_warm_up(struct grower *grower)
         bool is_ending = grower->is_stopping;
         pthread_mutex_unlock(&grower->lock);
         if (is_ending || left_ns <= 0)
-            return is_ending;
+            return;
     }
 }
 
@@ -257,12 +266,27 @@ static int grow_one(struct grow_task *task, uint32_t *ret_locations, struct erro
     return 0;
 }
 
-static bool is_stopping(struct grower *grower)
+/* With the lock. */
+static bool is_held(const struct grower *grower, const char *collection)
 {
+    const struct held_collection *held = grower->held;
+    while (held && strcmp(held->name, collection) != 0)
+        held = held->next;
+    return held != NULL;
+}
+
+/* Why this task must not make another volume. */
+static int check_going(struct grow_task *task, struct error *err)
+{
+    struct grower *grower = task->grower;
     pthread_mutex_lock(&grower->lock);
-    bool is_it = grower->is_stopping;
+    const char *reason = NULL;
+    if (grower->is_stopping)
+        reason = "the master is stopping";
+    else if (is_held(grower, task->request.option.collection))
+        reason = "the collection is being deleted";
     pthread_mutex_unlock(&grower->lock);
-    return is_it;
+    return reason ? error_set(err, KELP_E_CANCELLED, "%s", reason) : 0;
 }
 
 static bool is_still_wanted(struct grow_task *task)
@@ -280,11 +304,11 @@ static void grow(struct grow_task *task, struct grow_result *result)
 {
     struct grower *grower = task->grower;
     for (uint32_t i = 0; i < task->request.count && !result->code; i++) {
-        if (is_stopping(grower) || wait_for_warm_up(grower)) {
-            result->code = error_set(&result->err, KELP_E_CANCELLED, "the master is stopping");
-            return;
-        }
         uint32_t locations = 0;
+        wait_for_warm_up(grower);
+        result->code = check_going(task, &result->err);
+        if (result->code)
+            return;
         result->code = grow_one(task, &locations, &result->err);
         master_metrics_count_growth(grower->config.cluster->metrics, !result->code);
         if (result->code)
@@ -295,13 +319,69 @@ static void grow(struct grow_task *task, struct grow_result *result)
     }
 }
 
+static void begin_running(struct grow_task *task)
+{
+    struct grower *grower = task->grower;
+    pthread_mutex_lock(&grower->lock);
+    task->next_running = grower->running;
+    grower->running = task;
+    pthread_mutex_unlock(&grower->lock);
+}
+
+static void end_running(struct grow_task *task)
+{
+    struct grower *grower = task->grower;
+    pthread_mutex_lock(&grower->lock);
+    struct grow_task **link = &grower->running;
+    while (*link != task)
+        link = &(*link)->next_running;
+    *link = task->next_running;
+    pthread_cond_broadcast(&grower->changed);
+    pthread_mutex_unlock(&grower->lock);
+}
+
+static bool is_growing(const struct grower *grower, const char *collection)
+{
+    const struct grow_task *task = grower->running;
+    while (task && strcmp(task->request.option.collection, collection) != 0)
+        task = task->next_running;
+    return task != NULL;
+}
+
+void grower_hold_collection(struct grower *grower, const char *collection)
+{
+    size_t size = strlen(collection) + 1;
+    struct held_collection *held = must(malloc(sizeof(*held) + size));
+    memcpy(held->name, collection, size);
+    pthread_mutex_lock(&grower->lock);
+    held->next = grower->held;
+    grower->held = held;
+    while (is_growing(grower, collection))
+        pthread_cond_wait(&grower->changed, &grower->lock);
+    pthread_mutex_unlock(&grower->lock);
+}
+
+void grower_release_collection(struct grower *grower, const char *collection)
+{
+    pthread_mutex_lock(&grower->lock);
+    struct held_collection **link = &grower->held;
+    while (strcmp((*link)->name, collection) != 0)
+        link = &(*link)->next;
+    struct held_collection *held = *link;
+    *link = held->next;
+    pthread_mutex_unlock(&grower->lock);
+    free(held);
+}
+
 static void run_grow(struct worker_task *base)
 {
     struct grow_task *task = (struct grow_task *)base;
     struct grower *grower = task->grower;
     struct grow_result result = {.code = 0};
+    begin_running(task);
     if (is_still_wanted(task))
         grow(task, &result);
+    end_running(task);
     if (result.code)
         log_warning("volume growth failed", "reason=\"%s\" created=%u error=\"%s\"",
                     task->request.reason, result.created, result.err.message);

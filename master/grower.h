@@ -58,3 +58,8 @@ void grower_destroy(struct grower *grower);
 /* Any thread, without the topology's lock. KELP_E_LIMIT when the queue is full, or the grower
  * stops: `done` is not called and a begun growth is ended. */
 int grower_submit(struct grower *grower, const struct grow_request *request, struct error *err);
+
+/* Ends the growth of this collection after the volume in work, waits for that, and grows it no more
+ * until grower_release_collection: so that deleting a collection leaves none behind. Blocks. */
+void grower_hold_collection(struct grower *grower, const char *collection);
+void grower_release_collection(struct grower *grower, const char *collection);

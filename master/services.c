@@ -46,6 +46,7 @@ int services_delete_collection(struct services *s, const char *name, bool with_e
     struct cluster *cluster = s->cluster;
     size_t count;
     int code = 0;
+    grower_hold_collection(s->grower, name);
     cluster_lock(cluster);
     struct data_node **nodes =
         topology_collection_holders(cluster->topology, name, true, with_ec, &count);
@@ -68,5 +69,6 @@ int services_delete_collection(struct services *s, const char *name, bool with_e
     cluster_unlock(cluster);
     location_updates_fini(&updates);
     free(nodes);
+    grower_release_collection(s->grower, name);
     return code;
 }

@@ -149,13 +149,16 @@ def test_a_server_that_dies_in_a_vacuum_harms_nothing(cluster):
 
 
 def test_collections_come_and_go(cluster):
-    cluster.kelp_master(env={'WEED_MASTER_VOLUME_GROWTH_COPY_1': '1'})
-    server = cluster.kelp_volume()
+    cluster.kelp_master()
+    server = cluster.kelp_volume('-max=100')
     fid, _ = cluster.put(b'picture', collection='my_pictures')
     assert [p.name for p in server.data.glob('my_pictures_*.dat')]
     assert 'my_pictures' in cluster.kelp_shell('collection.list').stdout
     assert 'would be deleted' in cluster.kelp_shell('collection.delete -collection=my_pictures').stdout
     assert cluster.get(fid).body == b'picture'
+    cluster.put(b'x', collection='my_other')  # grows seven volumes; the deletion ends that
+    cluster.kelp_shell('collection.delete -collection=my_other -apply')
+    wait_until(lambda: not list(server.data.glob('my_other_*')), 'the files are gone')
     cluster.kelp_shell('collection.delete -collection=my_pictures -apply')
     wait_until(lambda: not list(server.data.glob('my_pictures_*')), 'the files are gone')
     assert http('GET', f'{server.address}/{fid}').status == 404
