@@ -82,8 +82,10 @@ static void set_shards(struct ec_holder *h, uint32_t bits, const struct ec_recor
     int64_t before = __builtin_popcount(h->record.shard_bits);
     int64_t *sizes = count ? must(malloc(count * sizeof(*sizes))) : NULL;
     for (unsigned shard = 0; shard < EC_SHARD_IDS; shard++)
-        if (bits >> shard & 1)
+        if (bits >> shard & 1) {
+            CHECK(at < count && sizes);
             sizes[at++] = shard_size(fresh->shard_bits >> shard & 1 ? fresh : &h->record, shard);
+        }
     free((void *)h->record.shard_sizes);
     h->record.shard_sizes = sizes;
     h->record.size_count = count;

@@ -142,6 +142,7 @@ static void volume_destroy(struct layout_volume *v)
     struct topology *t = v->layout->topology;
     volume_unlist(v);
     struct layout_volume *head = layout_volume_find(t, v->id);
+    CHECK(head);
     if (head == v) {
         HASH_DEL(t->volumes, v);
         if (v->same_id)
