@@ -7,44 +7,15 @@
  *
  * Runs on: the loop's thread for asynchronous calls, the caller's thread for blocking ones; a lock
  * keeps blocking callers apart. */
-#include "common/http_client.h"
+#include "common/http_client_internal.h"
 
-#include "common/arena.h"
-#include "common/buffer.h"
 #include "common/check.h"
 
-#include <curl/curl.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
-#define DEFAULT_CONNECT_TIMEOUT_MS 10000u
-#define DEFAULT_RESPONSE_TIMEOUT_MS 30000u
-#define DEFAULT_RESPONSE_LIMIT (16ull << 20)
 #define STALL_CHECK_MS 100u
-#define HEADER_COUNT_LIMIT 1000u
 #define IDLE_CONNECTIONS_MAX 64L
-
-struct call {
-    struct call *prev, *next; /* of the client's running calls */
-    struct http_client *client;
-    CURL *easy;
-    struct curl_slist *header_lines;
-    struct slice body;
-    size_t body_sent;
-    struct arena arena; /* response headers */
-    struct buffer response_body;
-    uint64_t response_limit;
-    struct http_client_header *headers;
-    size_t header_count, header_capacity;
-    uint64_t moved_ms; /* when a byte last moved */
-    unsigned stall_limit_ms;
-    int failure; /* set by a callback that has stopped the transfer */
-    CURLcode result;
-    char reason[CURL_ERROR_SIZE];
-    http_client_done *done;
-    void *done_ctx;
-};
 
 struct socket_watch {
     uv_poll_t poll;
@@ -56,7 +27,7 @@ struct http_client {
     struct loop *loop;
     CURLM *multi; /* asynchronous; NULL without a loop */
     uv_timer_t timer, stall_timer;
-    struct call *calls; /* loop thread */
+    struct http_call *calls; /* loop thread */
     unsigned handle_count;
     bool is_closing;
 
@@ -68,221 +39,10 @@ static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 
 static void init_curl(void) { CHECK(curl_global_init(CURL_GLOBAL_ALL) == CURLE_OK); }
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-/* --- one call -----------------------------------------------------------------------------------
- */
-
-static size_t on_upload(char *to, size_t size, size_t count, void *ctx)
-{
-    struct call *call = ctx;
-    size_t left = call->body.len - call->body_sent, room = size * count;
-    size_t n = left < room ? left : room;
-    if (n)
-        memcpy(to, call->body.ptr + call->body_sent, n);
-    call->body_sent += n;
-    call->moved_ms = now_ms();
-    return n;
-}
-
-/* When a kept connection turns out to be dead, curl sends again on a new one. */
-static int on_rewind(void *ctx, curl_off_t offset, int origin)
-{
-    struct call *call = ctx;
-    if (origin != SEEK_SET || offset < 0 || (size_t)offset > call->body.len)
-        return CURL_SEEKFUNC_CANTSEEK;
-    call->body_sent = (size_t)offset;
-    return CURL_SEEKFUNC_OK;
-}
-
-static size_t on_download(char *data, size_t size, size_t count, void *ctx)
-{
-    struct call *call = ctx;
-    size_t n = size * count;
-    call->moved_ms = now_ms();
-    if (call->response_body.length + n > call->response_limit)
-        call->failure = KELP_E_TOO_LARGE;
-    else if (buffer_reserve(&call->response_body, n + 1) < 0)
-        call->failure = KELP_E_NO_MEMORY;
-    if (call->failure)
-        return 0;
-    buffer_append(&call->response_body, data, n);
-    return n;
-}
-
-static struct slice trim(struct slice s)
-{
-    while (s.len > 0 && (s.ptr[0] == ' ' || s.ptr[0] == '\t'))
-        s = slice_from(s, 1);
-    while (s.len > 0 && strchr(" \t\r\n", s.ptr[s.len - 1]))
-        s.len--;
-    return s;
-}
-
-static size_t on_header(char *data, size_t size, size_t count, void *ctx)
-{
-    struct call *call = ctx;
-    struct slice line = slice_of(data, size * count);
-    call->moved_ms = now_ms();
-    if (slice_starts(line, SLICE("HTTP/"))) {
-        call->header_count = 0; /* what came before belonged to a 100 Continue */
-        return line.len;
-    }
-    ptrdiff_t colon = slice_find(line, ':');
-    if (colon <= 0)
-        return line.len;
-    if (call->header_count == HEADER_COUNT_LIMIT) {
-        call->failure = KELP_E_TOO_LARGE;
-        return 0;
-    }
-    if (call->header_count == call->header_capacity) {
-        size_t capacity = call->header_capacity ? call->header_capacity * 2 : 16;
-        call->headers = must(realloc(call->headers, capacity * sizeof(*call->headers)));
-        call->header_capacity = capacity;
-    }
-    struct slice name = slice_until(line, (size_t)colon);
-    struct slice value = trim(slice_from(line, (size_t)colon + 1));
-    call->headers[call->header_count++] =
-        (struct http_client_header){arena_strndup(&call->arena, name.ptr, name.len),
-                                    arena_strndup(&call->arena, value.ptr, value.len)};
-    return line.len;
-}
-
-static void call_free(struct call *call)
-{
-    curl_easy_cleanup(call->easy);
-    curl_slist_free_all(call->header_lines);
-    arena_fini(&call->arena);
-    buffer_fini(&call->response_body);
-    free(call->headers);
-    free(call);
-}
-
-static void add_header_line(struct call *call, const char *name, const char *value)
-{
-    /* curl takes "Name;" for a header with no value; "Name:" would remove it. */
-    const char *line = *value ? arena_printf(&call->arena, "%s: %s", name, value)
-                              : arena_printf(&call->arena, "%s;", name);
-    call->header_lines = must(curl_slist_append(call->header_lines, line));
-}
-
-static void set_method(struct call *call, const struct http_client_request *request)
-{
-    CURL *easy = call->easy;
-    bool may_have_body =
-        strcmp(request->method, "POST") == 0 || strcmp(request->method, "PUT") == 0;
-    if (strcmp(request->method, "HEAD") == 0) {
-        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
-    } else if (request->body.ptr || may_have_body) {
-        curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
-        curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)request->body.len);
-        curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_upload);
-        curl_easy_setopt(easy, CURLOPT_READDATA, call);
-        curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_rewind);
-        curl_easy_setopt(easy, CURLOPT_SEEKDATA, call);
-        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
-    } else if (strcmp(request->method, "GET") != 0) {
-        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
-    }
-}
-
-static struct call *call_create(struct http_client *client,
-                                const struct http_client_request *request)
-{
-    struct call *call = must(calloc(1, sizeof(*call)));
-    call->client = client;
-    call->body = request->body;
-    call->response_limit =
-        request->response_limit_bytes ? request->response_limit_bytes : DEFAULT_RESPONSE_LIMIT;
-    call->stall_limit_ms =
-        request->response_timeout_ms ? request->response_timeout_ms : DEFAULT_RESPONSE_TIMEOUT_MS;
-    call->moved_ms = now_ms();
-    arena_init(&call->arena);
-    CURL *easy = call->easy = must(curl_easy_init());
-    unsigned connect_ms =
-        request->connect_timeout_ms ? request->connect_timeout_ms : DEFAULT_CONNECT_TIMEOUT_MS;
-    curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
-    curl_easy_setopt(easy, CURLOPT_URL, request->url);
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(easy, CURLOPT_PROXY, "");
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->reason);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_download);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
-    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
-    /* Without these curl waits for "100 Continue", and adds headers of its own. */
-    call->header_lines = must(curl_slist_append(NULL, "Expect:"));
-    call->header_lines = must(curl_slist_append(call->header_lines, "Accept:"));
-    for (size_t i = 0; i < request->header_count; i++)
-        add_header_line(call, request->headers[i].name, request->headers[i].value);
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->header_lines);
-    set_method(call, request);
-    return call;
-}
-
-static bool is_stalled(const struct call *call, uint64_t now)
-{
-    return now - call->moved_ms >= call->stall_limit_ms;
-}
-
-static int code_of(const struct call *call)
-{
-    if (call->failure)
-        return call->failure;
-    switch (call->result) {
-    case CURLE_OK:
-        return 0;
-    case CURLE_OPERATION_TIMEDOUT:
-        return KELP_E_TIMEOUT;
-    case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
-        return KELP_E_INVALID;
-    case CURLE_OUT_OF_MEMORY:
-        return KELP_E_NO_MEMORY;
-    case CURLE_WEIRD_SERVER_REPLY:
-    case CURLE_PARTIAL_FILE:
-        return KELP_E_PROTOCOL;
-    default:
-        return KELP_E_UNAVAILABLE;
-    }
-}
-
-/* The outcome of an ended call; on success moves the response out of it. */
-static int take_outcome(struct call *call, struct http_client_response *ret, struct error *err)
-{
-    int code = code_of(call);
-    if (code < 0) {
-        char *url = NULL;
-        curl_easy_getinfo(call->easy, CURLINFO_EFFECTIVE_URL, &url);
-        const char *reason = call->failure ? error_text(code)
-                             : *call->reason ? call->reason
-                                             : curl_easy_strerror(call->result);
-        return error_set(err, code, "%s: %s", url ? url : "?", reason);
-    }
-    long status = 0;
-    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
-    ret->status = (int)status;
-    buffer_cstr(&call->response_body);
-    ret->body = call->response_body.data;
-    ret->body_size = call->response_body.length;
-    ret->headers = call->headers;
-    ret->header_count = call->header_count;
-    return 0;
-}
-
 /* --- asynchronous -------------------------------------------------------------------------------
  */
 
-static void unlink_call(struct call *call)
+static void unlink_call(struct http_call *call)
 {
     struct http_client *client = call->client;
     if (call->prev)
@@ -295,15 +55,15 @@ static void unlink_call(struct call *call)
         uv_timer_stop(&client->stall_timer);
 }
 
-static void end_call(struct call *call)
+static void end_call(struct http_call *call)
 {
     struct http_client_response response = {0};
     struct error err;
     unlink_call(call);
     curl_multi_remove_handle(call->client->multi, call->easy);
-    int code = take_outcome(call, &response, &err);
+    int code = http_call_take_outcome(call, &response, &err);
     call->done(call->done_ctx, code, code == 0 ? &response : NULL, code == 0 ? NULL : &err);
-    call_free(call);
+    http_call_free(call);
 }
 
 static void end_finished(struct http_client *client)
@@ -313,7 +73,7 @@ static void end_finished(struct http_client *client)
     while (!client->is_closing && (message = curl_multi_info_read(client->multi, &left))) {
         if (message->msg != CURLMSG_DONE)
             continue;
-        struct call *call = NULL;
+        struct http_call *call = NULL;
         CURLcode result = message->data.result; /* the message dies with the handle */
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&call);
         call->result = result;
@@ -343,10 +103,10 @@ static void on_timer(uv_timer_t *timer)
 static void on_stall_check(uv_timer_t *timer)
 {
     struct http_client *client = timer->data;
-    uint64_t now = now_ms();
-    struct call *call = client->calls;
+    uint64_t now = http_call_now_ms();
+    struct http_call *call = client->calls;
     while (call && !client->is_closing) {
-        if (!is_stalled(call, now)) {
+        if (!http_call_is_stalled(call, now)) {
             call = call->next;
             continue;
         }
@@ -467,7 +227,8 @@ void http_client_destroy(struct http_client *client)
 void http_client_send(struct http_client *client, const struct http_client_request *request,
                       http_client_done *done, void *ctx)
 {
-    struct call *call = call_create(client, request);
+    struct http_call *call = http_call_create(request);
+    call->client = client;
     call->done = done;
     call->done_ctx = ctx;
     call->next = client->calls;
@@ -482,7 +243,7 @@ void http_client_send(struct http_client *client, const struct http_client_reque
 /* --- blocking -----------------------------------------------------------------------------------
  */
 
-static void drive(CURLM *multi, struct call *call, const struct http_client_request *request)
+static void drive(CURLM *multi, struct http_call *call, const struct http_client_request *request)
 {
     for (;;) {
         int running, left;
@@ -492,7 +253,7 @@ static void drive(CURLM *multi, struct call *call, const struct http_client_requ
             call->result = message->data.result;
             return;
         }
-        if (is_stalled(call, now_ms())) {
+        if (http_call_is_stalled(call, http_call_now_ms())) {
             call->failure = KELP_E_TIMEOUT;
             return;
         }
@@ -507,15 +268,16 @@ static void drive(CURLM *multi, struct call *call, const struct http_client_requ
 int http_client_fetch(struct http_client *client, const struct http_client_request *request,
                       struct http_client_response *ret, struct error *err)
 {
-    struct call *call = call_create(client, request);
+    struct http_call *call = http_call_create(request);
+    call->client = client;
     struct http_client_response response = {0};
     pthread_mutex_lock(&client->lock);
     if (!client->blocking_multi)
         client->blocking_multi = must(curl_multi_init());
     CHECK(curl_multi_add_handle(client->blocking_multi, call->easy) == CURLM_OK);
-    call->moved_ms = now_ms(); /* waiting for the lock does not count */
+    call->moved_ms = http_call_now_ms(); /* waiting for the lock does not count */
     drive(client->blocking_multi, call, request);
-    int code = take_outcome(call, &response, err);
+    int code = http_call_take_outcome(call, &response, err);
     curl_multi_remove_handle(client->blocking_multi, call->easy);
     pthread_mutex_unlock(&client->lock);
     if (code == 0) {
@@ -528,7 +290,7 @@ int http_client_fetch(struct http_client *client, const struct http_client_reque
             ret->headers[i].value = must(strdup(ret->headers[i].value));
         }
     }
-    call_free(call);
+    http_call_free(call);
     return code;
 }
 
