@@ -230,6 +230,7 @@ int volume_vacuum_compact(struct volume *volume, const struct vacuum_options *op
     int code = begin_copy(volume, &v, err);
     pthread_mutex_unlock(&volume->vacuum_lock);
     if (code == 0) {
+        CHECK(v);
         code = vacuum_copy(v, options, err);
         pthread_mutex_lock(&volume->vacuum_lock);
         if (code == 0)
