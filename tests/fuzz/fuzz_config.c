@@ -36,7 +36,8 @@ static void check_address(struct slice text)
 {
     struct address address, again;
     char formatted[ADDRESS_TEXT_SIZE];
-    if (memchr(text.ptr, 0, text.len) || address_parse(text, &address, NULL) != 0)
+    if (memchr(text.ptr, 0, text.len) || address_parse(text, &address, NULL) != 0 ||
+        strlen(address.host) + 2 >= sizeof(address.host)) /* no room for brackets */
         return;
     address_format(&address, formatted);
     CHECK(address_parse(slice_cstr(formatted), &again, NULL) == 0);
