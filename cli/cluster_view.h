@@ -1,7 +1,7 @@
 /* The topology as the master tells it, whole, for the commands that look at it. */
 #pragma once
 
-#include "cli/shell.h"
+#include "cli/shell_session.h"
 #include "proto/master.pb-c.h"
 
 /* Reads VolumeListStream and puts its batches into the disks of the header, so that the result is what

@@ -2,6 +2,7 @@
  * takes commands from a pipe, or from -c. The exit status is 1 when a command fails. */
 #include "cli/command.h"
 #include "cli/shell.h"
+#include "cli/shell_lock.h"
 #include "common/check.h"
 
 #include <histedit.h>
@@ -164,6 +165,7 @@ static int run(int argc, char **argv)
     } else {
         status = run_pipe(&shell);
     }
+    shell_lock_release(&shell);
     shell_fini(&shell);
     return status;
 }

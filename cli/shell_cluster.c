@@ -1,5 +1,6 @@
 /* cluster.check, cluster.ps: who is there, and whether all reach each other. */
 #include "cli/cluster_view.h"
+#include "cli/shell_commands.h"
 #include "common/check.h"
 #include "proto/volume_server.pb-c.h"
 

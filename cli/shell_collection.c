@@ -1,5 +1,6 @@
 /* collection.list, collection.delete */
 #include "cli/cluster_view.h"
+#include "cli/shell_commands.h"
 #include "common/check.h"
 
 #include <inttypes.h>

@@ -1,7 +1,8 @@
 /* lock, unlock: the cluster's admin lock, leased from the leader and renewed every four seconds by a
  * thread of its own, so that two operators do not change a cluster at the same time. */
-#include "cli/shell.h"
+#include "cli/shell_lock.h"
 
+#include "cli/shell_commands.h"
 #include "common/check.h"
 #include "proto/master.pb-c.h"
 
@@ -37,6 +38,14 @@ static int lease(struct shell *shell, int64_t token, int64_t time_ns, int64_t *r
     *ret_time = response->lock_ts_ns;
     shell_free_message(answer);
     return 0;
+}
+
+bool shell_lock_is_held(struct shell *shell)
+{
+    pthread_mutex_lock(&shell->lock_mutex);
+    bool is_held = shell->is_locked;
+    pthread_mutex_unlock(&shell->lock_mutex);
+    return is_held;
 }
 
 static void *renew(void *arg)
@@ -75,7 +84,7 @@ static void join_renewer(struct shell *shell)
 int shell_lock_acquire(struct shell *shell, struct error *err)
 {
     int64_t token = 0, time_ns = 0;
-    if (shell->is_locked)
+    if (shell_lock_is_held(shell))
         return 0;
     join_renewer(shell); /* of a lock that was lost */
     for (int second = 0;; second++) {

@@ -3,7 +3,7 @@
  * VacuumVolume answers when all is done; a thread waits for it, while this one follows the master's list
  * of jobs (/kelp/vacuum/jobs) and shows how far they are. At the end each job that ran for us is told in
  * one line. A master of the peer has no such list: then only the end is told. */
-#include "cli/shell.h"
+#include "cli/shell_commands.h"
 
 #include "cli/flag_values.h"
 #include "common/check.h"

@@ -1,5 +1,6 @@
 /* volume.grow, volume.delete, volume.mark, volume.mount, volume.unmount */
 #include "cli/cluster_view.h"
+#include "cli/shell_commands.h"
 #include "common/check.h"
 #include "proto/volume_server.pb-c.h"
 

@@ -1,5 +1,6 @@
 /* volume.list: the topology as a tree, in the peer's words, so that scripts that read it go on. */
 #include "cli/cluster_view.h"
+#include "cli/shell_commands.h"
 #include "common/replica_placement.h"
 #include "common/ttl.h"
 

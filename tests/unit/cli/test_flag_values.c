@@ -1,0 +1,60 @@
+/* Checks on flag values: ports, lists, settings from the environment. */
+#include "tests/unit/cmocka_all.h"
+
+#include "cli/flag_values.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void numbers_out_of_range_are_named(void **state)
+{
+    uint16_t port = 7;
+    uint32_t number = 7;
+    struct error err = {0};
+    assert_int_equal(flag_port("-port", 65535, &port, &err), 0);
+    assert_int_equal(port, 65535);
+    assert_int_equal(flag_port("-port", 65536, &port, &err), KELP_E_INVALID);
+    assert_non_null(strstr(err.message, "-port 65536"));
+    assert_int_equal(flag_u32("-x", -1, &number, &err), KELP_E_INVALID);
+    assert_int_equal(flag_u32("-x", INT64_C(1) << 32, &number, &err), KELP_E_INVALID);
+    assert_int_equal(number, 7);
+}
+
+static void one_item_goes_for_all(void **state)
+{
+    struct flag_list list;
+    flag_list_init(&list, "8");
+    assert_string_equal(flag_list_at(&list, 2, 3), "8");
+    flag_list_fini(&list);
+    flag_list_init(&list, " /a , /b,");
+    assert_int_equal(list.count, 3);
+    assert_string_equal(list.items[0], "/a");
+    assert_string_equal(list.items[1], "/b");
+    assert_string_equal(list.items[2], "");
+    assert_null(flag_list_at(&list, 0, 2));
+    flag_list_fini(&list);
+}
+
+static void settings_come_from_the_environment(void **state)
+{
+    unsigned value = 0;
+    struct error err = {0};
+    assert_int_equal(flag_setting("kelp.test.copy_1", 7, &value, &err), 0);
+    assert_int_equal(value, 7);
+    setenv("WEED_KELP_TEST_COPY_1", "3", 1);
+    assert_int_equal(flag_setting("kelp.test.copy_1", 7, &value, &err), 0);
+    assert_int_equal(value, 3);
+    setenv("WEED_KELP_TEST_COPY_1", "x", 1);
+    assert_int_equal(flag_setting("kelp.test.copy_1", 7, &value, &err), KELP_E_INVALID);
+    assert_non_null(strstr(err.message, "WEED_KELP_TEST_COPY_1"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(numbers_out_of_range_are_named),
+        cmocka_unit_test(one_item_goes_for_all),
+        cmocka_unit_test(settings_come_from_the_environment),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
