@@ -17,7 +17,7 @@ struct parked {
     bool (*is_abandoned)(void *ctx);
     void *ctx;
     int64_t deadline_ns;
-    bool is_initiator; /* set growth off */
+    bool waits_for_growth; /* which it, or another one, has set off */
     struct parked *next;
 };
 
@@ -59,6 +59,7 @@ struct attempt {
     struct assign_result result;
     bool must_wait;
     bool sets_off_growth; /* volume_growth_begin said yes: hand the request to the grower */
+    bool joins_growth;    /* another one's */
     struct buffer message;
     struct assign_location *locations;
 };
@@ -153,7 +154,7 @@ static bool lacks_capacity(struct attempt *a, const struct topology *t,
 
 /* Nothing is writable: whether to grow, wait or give up. */
 static void seek_growth(struct attempt *a, struct topology *t, const struct assign_query *query,
-                        const char *pick_text, bool was_initiator)
+                        const char *pick_text, bool has_waited)
 {
     char option_text[VOLUME_OPTION_TEXT_SIZE];
     volume_option_format(&query->option, option_text);
@@ -163,7 +164,7 @@ static void seek_growth(struct attempt *a, struct topology *t, const struct assi
     bool is_disabled = topology_options(t)->growth_disabled;
     bool is_pending = volume_growth_is_pending(t, option);
     if (topology_free_slots(t, option->disk_type) <= 0) {
-        if (is_disabled || is_pending || was_initiator)
+        if (is_disabled || is_pending || has_waited)
             refuse(a, ASSIGN_NO_VOLUME, "%s", pick_text);
         else
             refuse(a, ASSIGN_NO_VOLUME, "%s and no free volumes left for %s", pick_text,
@@ -176,12 +177,13 @@ static void seek_growth(struct attempt *a, struct topology *t, const struct assi
         return;
     }
     refuse(a, ASSIGN_GROWING, "no writable volumes for %s, volume growth in progress", option_text);
-    if (was_initiator) {
+    if (has_waited) {
         a->must_wait = is_pending;
         return;
     }
     a->sets_off_growth = volume_growth_begin(t, option);
-    a->must_wait = a->sets_off_growth;
+    a->joins_growth = !a->sets_off_growth && is_pending;
+    a->must_wait = a->sets_off_growth || a->joins_growth;
     bool is_impatient =
         !query->is_http && (!is_empty(option->data_center) || !is_empty(option->rack));
     if (is_impatient) {
@@ -192,7 +194,7 @@ static void seek_growth(struct attempt *a, struct topology *t, const struct assi
 
 /* Keys first, because the pick counts what is going to be written against its volume. */
 static void pick_and_hand_out(struct attempt *a, struct cluster *cluster,
-                              const struct assign_query *query, bool was_initiator,
+                              const struct assign_query *query, bool has_waited,
                               int64_t warm_up_ns)
 {
     struct topology *t = cluster->topology;
@@ -219,7 +221,7 @@ static void pick_and_hand_out(struct attempt *a, struct cluster *cluster,
         a->result.retry_after_ns = warm_up_ns;
     } else if (code == KELP_E_NOT_FOUND) {
         metric_add(cluster->metrics->pick_errors, 1);
-        seek_growth(a, t, query, err.message, was_initiator);
+        seek_growth(a, t, query, err.message, has_waited);
     } else {
         refuse(a, ASSIGN_NO_VOLUME, "%s", err.message);
     }
@@ -227,7 +229,7 @@ static void pick_and_hand_out(struct attempt *a, struct cluster *cluster,
 
 /* Takes the topology's lock. */
 static void try_assign(struct assigner *assigner, const struct assign_query *query,
-                       bool was_initiator, struct attempt *a)
+                       bool has_waited, struct attempt *a)
 {
     struct cluster *cluster = assigner->cluster;
     cluster_lock(cluster);
@@ -241,7 +243,7 @@ static void try_assign(struct assigner *assigner, const struct assign_query *que
     } else {
         if (!query->is_http && query->writable_volume_count > 0)
             volume_growth_set_target(t, &query->option, query->writable_volume_count);
-        pick_and_hand_out(a, cluster, query, was_initiator, warm_up_ns);
+        pick_and_hand_out(a, cluster, query, has_waited, warm_up_ns);
     }
     cluster_unlock(cluster);
 }
@@ -328,7 +330,7 @@ static void advance(struct assigner *assigner, const struct assign_query *query,
 {
     struct attempt a = {.message = BUFFER_INIT};
     int64_t now_ns = cluster_now_ns(assigner->cluster);
-    try_assign(assigner, query, parked && parked->is_initiator, &a);
+    try_assign(assigner, query, parked && parked->waits_for_growth, &a);
     bool sets_off_growth = a.sets_off_growth;
     bool waits = a.must_wait && (!parked || now_ns < parked->deadline_ns);
     if (waits) {
@@ -337,9 +339,10 @@ static void advance(struct assigner *assigner, const struct assign_query *query,
             parked->done = done;
             parked->is_abandoned = is_abandoned;
             parked->ctx = ctx;
-            parked->deadline_ns = now_ns + ASSIGN_BUDGET_NS;
+            parked->deadline_ns =
+                now_ns + (a.joins_growth ? ASSIGN_JOIN_BUDGET_NS : ASSIGN_BUDGET_NS);
         }
-        parked->is_initiator |= sets_off_growth;
+        parked->waits_for_growth |= sets_off_growth || a.joins_growth;
     }
     /* Parked first, so that growth that ends at once finds it. */
     struct assign_query grow_query = *query;

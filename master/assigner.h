@@ -1,17 +1,19 @@
 /* Assign: a writable volume is picked and keys are handed out, or growth is set off and waited for.
  *
- * Nobody blocks: an assign that has to wait (for its own growth, or for the next block of keys) is
- * parked and tried again when something changed, at the latest every 200 ms, for 10 s. Only the
- * request that set growth off waits for it; others are told to come back, as the peer does. Source:
- * spec/master-rpc.md 7, spec/master-http.md 2. */
+ * Nobody blocks: an assign that has to wait (for growth, or for the next block of keys) is parked and
+ * tried again when something changed, at the latest every 200 ms, for 10 s. The peer sends all but
+ * the one that set growth off away at once; here they wait as well, but not as long, since clients
+ * give up after 10 s and growth that takes seconds may take long. Source: spec/master-rpc.md 7,
+ * spec/master-http.md 2. */
 #pragma once
 
 #include "master/cluster.h"
 #include "master/grower.h"
 #include "common/file_id.h"
 
-#define ASSIGN_BUDGET_NS   INT64_C(10000000000)
-#define ASSIGNS_PARKED_MAX 10000u
+#define ASSIGN_BUDGET_NS      INT64_C(10000000000)
+#define ASSIGN_JOIN_BUDGET_NS INT64_C(5000000000)
+#define ASSIGNS_PARKED_MAX    10000u
 
 struct assigner;
 

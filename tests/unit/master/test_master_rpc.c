@@ -197,6 +197,38 @@ static void failed_growth_is_rolled_back(void **state)
     assert_int_equal(f->a.allocations, f->a.deletions);
 }
 
+struct answers {
+    atomic_uint good, bad;
+};
+
+static void on_one_assigned(void *ctx, const ProtobufCMessage *response, enum rpc_status status,
+                            const struct error *err)
+{
+    (void)status;
+    (void)err;
+    struct answers *answers = ctx;
+    atomic_fetch_add(response ? &answers->good : &answers->bad, 1);
+}
+
+static void all_who_come_during_the_first_growth_are_served(void **state)
+{
+    struct fixture *f = *state;
+    struct answers answers = {0};
+    fake_server_register(&f->a, "dc", "r", 10, NULL, 0);
+    MasterPb__AssignRequest request = MASTER_PB__ASSIGN_REQUEST__INIT;
+    for (int i = 0; i < 64; i++)
+        rpc_client_send(f->client, f->grpc, "/master_pb.Seaweed/Assign", &request.base,
+                        &master_pb__assign_response__descriptor, WAIT_MS, on_one_assigned,
+                        &answers);
+    int64_t deadline_ns = os_monotonic_ns(os_real()) + WAIT_MS * INT64_C(1000000);
+    while (answers.good + answers.bad < 64) {
+        assert_true(os_monotonic_ns(os_real()) < deadline_ns);
+        expect_http(f, "/cluster/status", 200, NULL);
+    }
+    assert_int_equal(answers.good, 64);
+    assert_true(f->a.allocations <= 7);
+}
+
 static void absurd_counts_leave_the_volumes_writable(void **state)
 {
     struct fixture *f = *state;
@@ -562,6 +594,7 @@ int main(void)
         TEST(first_assign_grows_volumes_and_needs_no_wait),
         TEST(assign_says_why_it_cannot),
         TEST(failed_growth_is_rolled_back),
+        TEST(all_who_come_during_the_first_growth_are_served),
         TEST(absurd_counts_leave_the_volumes_writable),
         TEST(ids_that_servers_report_outlive_a_kill),
         TEST(stop_does_not_wait_for_a_hung_server),
