@@ -2,56 +2,19 @@
  * ports) and taken down the other way round: first nobody new comes in, then what waits is
  * answered, then what is in flight is awaited. master_stop takes a half-made one, so a failed start
  * ends there too. */
-#include "master/master.h"
+#include "master/master_internal.h"
 
-#include "common/address.h"
 #include "common/check.h"
-#include "common/http_server.h"
-#include "common/loop.h"
-#include "master/master_http.h"
-#include "master/master_rpc.h"
-#include "master/periodic.h"
-#include "master/vacuum_rpc.h"
 
 #include <errno.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
-#define HTTP_LOOPS_MAX     4u
 #define POOL_THREADS       8u
 #define PATIENT_THREADS    32u
 #define POOL_QUEUE         1000u
 #define STOP_WORK_MS       2000u
-#define BUFFERED_BODIES    (UINT64_C(1) << 30)
 #define GRPC_PORT_OFFSET   10000u
-#define FREE_PORT_TRIES    10u
-
-struct master {
-    struct master_config config; /* strings owned, see texts */
-    char *texts[16];
-    size_t text_count;
-    bool has_free_port, has_free_grpc_port; /* asked for any */
-    char address[ADDRESS_TEXT_SIZE], http_address[ADDRESS_TEXT_SIZE];
-    struct os *os;
-    struct master_state *state;
-    struct master_metrics *metrics;
-    struct cluster *cluster;
-    struct client_registry *clients;
-    struct client_registry_ops client_ops;
-    struct loop *control;
-    struct loop_task wake_task;
-    atomic_bool is_wake_posted;
-    struct rpc_client *rpc;
-    struct vacuum_ops vacuum_ops;
-    struct services services;
-    struct periodic *periodic;
-    struct rpc_service rpc_service;
-    struct rpc_server *rpc_server;
-    struct loop *loops[HTTP_LOOPS_MAX];
-    unsigned loop_count;
-    struct http_handler http_handler, metrics_handler;
-    struct http_server *http, *http_localhost, *http_metrics;
-};
 
 void master_config_init(struct master_config *config)
 {
@@ -284,133 +247,7 @@ static void fill_services(struct master *m)
     s->start_ns = os_now_ns(m->os);
 }
 
-/* ---- Ports ----------------------------------------------------------------------------------- */
-
-/* Whether the peer's rule asks for a second listener on localhost. */
-static bool wants_localhost(const char *bind)
-{
-    static const char *const enough[] = {"",        "localhost", "127.0.0.1", "0.0.0.0",
-                                         "[::]",    "[::1]",     "::",        "::1"};
-    for (size_t i = 0; i < sizeof(enough) / sizeof(enough[0]); i++)
-        if (strcmp(bind, enough[i]) == 0)
-            return false;
-    return true;
-}
-
-static int open_http(struct master *m, const char *bind, uint16_t port,
-                     const struct http_handler *handler, struct http_server **ret,
-                     struct error *err)
-{
-    struct http_server_config config = {
-        .bind_address = bind,
-        .port = port,
-        .loops = m->loops,
-        .loop_count = m->loop_count,
-        .handler = handler,
-        .body_limit_bytes = (uint64_t)m->config.file_size_limit_mb << 20,
-        .buffered_limit_bytes = BUFFERED_BODIES,
-    };
-    return http_server_create(ret, &config, err);
-}
-
-static int open_grpc(struct master *m, uint16_t port, struct error *err)
-{
-    struct rpc_server_config config = {
-        .bind_address = m->config.bind_address,
-        .also_bind_address = wants_localhost(m->config.bind_address) ? "127.0.0.1" : NULL,
-        .port = port,
-        .services = &m->rpc_service,
-        .service_count = 1,
-    };
-    return rpc_server_create(&m->rpc_server, &config, err);
-}
-
-/* A port nobody uses now. A master has to know its own address, which it tells clients, before the
- * first of them can come; so the number is found first and listened on later. */
-static int find_free_port(const char *bind_address, uint16_t *ret, struct error *err)
-{
-    struct sockaddr_storage address = {0};
-    socklen_t size = sizeof(struct sockaddr_in);
-    if (uv_ip4_addr(bind_address, 0, (struct sockaddr_in *)&address)) {
-        size = sizeof(struct sockaddr_in6);
-        if (uv_ip6_addr(bind_address, 0, (struct sockaddr_in6 *)&address))
-            return error_set(err, KELP_E_INVALID,
-                             "to find a free port, %s must be an IP address; give -port",
-                             bind_address);
-    }
-    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int rc = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&address, size);
-    if (rc == 0)
-        rc = getsockname(fd, (struct sockaddr *)&address, &size);
-    int errnum = errno;
-    if (fd >= 0)
-        close(fd);
-    if (rc)
-        return error_set_errno(err, errnum, "a free port on %s", bind_address);
-    *ret = ntohs(size == sizeof(struct sockaddr_in)
-                     ? ((struct sockaddr_in *)&address)->sin_port
-                     : ((struct sockaddr_in6 *)&address)->sin6_port);
-    return 0;
-}
-
-static int settle_address(struct master *m, struct error *err)
-{
-    struct master_config *c = &m->config;
-    struct address address;
-    int code = 0;
-    if (m->has_free_port)
-        code = find_free_port(c->bind_address, &c->port, err);
-    if (!code && m->has_free_grpc_port)
-        code = find_free_port(c->bind_address, &c->grpc_port, err);
-    if (!code)
-        code = address_init(&address, c->ip, c->port, c->grpc_port);
-    if (code)
-        return code;
-    address_format(&address, m->address);
-    address_format_http(&address, m->http_address);
-    return 0;
-}
-
-static int open_ports(struct master *m, struct error *err)
-{
-    const struct master_config *c = &m->config;
-    master_http_handler(&m->services, &m->http_handler);
-    master_http_metrics_handler(&m->services, &m->metrics_handler);
-    master_rpc_service(&m->services, &m->rpc_service);
-    int code = open_http(m, c->bind_address, c->port, &m->http_handler, &m->http, err);
-    if (!code && wants_localhost(c->bind_address))
-        open_http(m, "127.0.0.1", c->port, &m->http_handler, &m->http_localhost, NULL);
-    if (!code && c->metrics_port > 0)
-        code = open_http(m, c->metrics_ip, c->metrics_port, &m->metrics_handler, &m->http_metrics,
-                         err);
-    if (!code)
-        code = open_grpc(m, c->grpc_port, err);
-    return code;
-}
-
-static void close_ports(struct master *m, unsigned grace_ms)
-{
-    rpc_server_destroy(m->rpc_server, grace_ms);
-    http_server_destroy(m->http, grace_ms);
-    http_server_destroy(m->http_localhost, grace_ms);
-    http_server_destroy(m->http_metrics, grace_ms);
-    m->rpc_server = NULL;
-    m->http = m->http_localhost = m->http_metrics = NULL;
-}
-
-/* A port that was free when it was looked for may be taken when it is listened on. */
-static int open_ports_somewhere(struct master *m, struct error *err)
-{
-    int code = open_ports(m, err);
-    bool may_move = m->has_free_port || m->has_free_grpc_port;
-    for (unsigned i = 0; code == KELP_E_UNAVAILABLE && may_move && i < FREE_PORT_TRIES; i++) {
-        close_ports(m, 0);
-        code = settle_address(m, err);
-        if (!code)
-            code = open_ports(m, err);
-    }
-    return code;
-}
+/* ---- Start and stop -------------------------------------------------------------------------- */
 
 static int make_loops(struct master *m, struct error *err)
 {
@@ -418,8 +255,8 @@ static int make_loops(struct master *m, struct error *err)
     unsigned count = m->config.http_threads;
     if (count == 0)
         count = cores > 0 ? (unsigned)cores : 1;
-    if (count > HTTP_LOOPS_MAX)
-        count = HTTP_LOOPS_MAX;
+    if (count > MASTER_HTTP_LOOPS_MAX)
+        count = MASTER_HTTP_LOOPS_MAX;
     int code = loop_create(&m->control, "master-control", err);
     while (!code && m->loop_count < count) {
         code = loop_create(&m->loops[m->loop_count], "master-http", err);
@@ -438,7 +275,7 @@ static int start(struct master *m, struct error *err)
     if (!code)
         code = make_loops(m, err);
     if (!code)
-        code = settle_address(m, err);
+        code = master_settle_address(m, err);
     if (code)
         return code;
     m->metrics = master_metrics_create(m->config.version, (double)os_now_ns(m->os) / 1e9);
@@ -450,7 +287,7 @@ static int start(struct master *m, struct error *err)
     fill_services(m);
     code = periodic_create(&m->periodic, &m->services, err);
     if (!code)
-        code = open_ports_somewhere(m, err);
+        code = master_open_ports(m, err);
     return code;
 }
 
@@ -485,7 +322,7 @@ static void stop_serving(struct master *m, unsigned grace_ms)
     /* Whoever still waits for a volume server waits for one that hangs. */
     if (m->rpc)
         rpc_client_close(m->rpc);
-    close_ports(m, grace_ms);
+    master_close_ports(m, grace_ms);
 }
 
 void master_stop(struct master *m, unsigned grace_ms)
