@@ -104,9 +104,10 @@ static struct slice decide_type(struct arena *arena, struct slice name, struct s
 {
     static const struct slice octets = {"application/octet-stream", 24};
     struct slice guess = guess_type(arena, name);
-    if (given.len > 0 && !slice_equals(given, octets) && !slice_equals(given, guess))
+    bool has_guess = guess.len > 0;
+    if (given.len > 0 && !slice_equals(given, octets) && !(has_guess && slice_equals(given, guess)))
         return given;
-    if (guess.len > 0 && !slice_equals(guess, octets) && initial.len == 0)
+    if (has_guess && !slice_equals(guess, octets) && initial.len == 0)
         return guess;
     return initial;
 }
