@@ -1,325 +1,201 @@
-/* The append queue: one writer thread, batches by volume, deliveries by sink.
+/* The append queue: one writer thread, helpers for what has to be synced, deliveries by sink.
  *
- * The thread takes all that waits, sorts it by volume (keeping the order), and works through one volume
- * after the other under that volume's append lock: each request is checked against the index, encoded
- * into the record writer, and the batch flushed when it is full, or when a key comes up a second time
- * (its second request has to see the first one published). Readers share no lock with it beyond the
- * needle index's own.
+ * The writer thread takes all that waits and sorts it by volume, keeping the order. Volumes of which
+ * nothing has to be durable it carries out itself, one after the other: a few microseconds each. One that
+ * must be synced goes to a helper, so that a sync holds up nobody else, and those of several volumes
+ * go to the disk together. While a helper has a volume, what comes for it waits with it: no two threads
+ * work on one volume.
  *
  * Requests are the callers' memory and are linked through `next` all the way; nothing is allocated per
- * request. */
+ * request. Helpers are started when they are first needed. */
 #include "volume/storage/append_queue.h"
 
 #include "common/check.h"
-#include "volume/storage/append_rules.h"
-#include "volume/storage/record_writer.h"
+#include "volume/storage/append_worker.h"
 #include "volume/storage/volume_internal.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
-#define SINKS 64u /* of one round of deliveries; one more makes an early round */
+#define SYNCERS 4u /* helpers; more syncs at a time gain little */
 
-struct request_list {
-    struct append_request *first, *last;
+struct syncer {
+    pthread_t thread;
+    struct append_queue *queue;
+    struct append_worker *worker;
 };
 
 struct append_queue {
     pthread_t thread;
     char name[16];
-    pthread_mutex_t lock; /* all up to is_ending */
+    struct append_worker *worker; /* the writer thread's own */
+
+    pthread_mutex_t lock; /* all that follows */
     pthread_cond_t arrived;
     struct request_list waiting;
     uint64_t bytes; /* of what waits or is being carried out */
     bool is_ending;
 
-    /* The writer thread's own. */
-    struct record_writer *writer;
-    uint8_t *scratch;
-    struct request_list batch; /* added to the record writer, not flushed */
-    bool is_batch_durable;
-    struct request_list done; /* of the volume in work: to be delivered */
-    struct {
-        struct append_sink *sink;
-        struct request_list list;
-    } sinks[SINKS];
-    size_t sink_count;
-    uint64_t done_bytes;
+    pthread_cond_t sync_arrived;
+    struct volume *sync_first, *sync_last; /* for the helpers, linked by batch_next */
+    unsigned idle_syncers, syncer_count;
+    bool no_more_syncs;
+    struct syncer syncers[SYNCERS];
 };
 
-static void list_append(struct request_list *list, struct append_request *request)
+/* ---- what workers ask ---- */
+
+static void on_delivered(void *ctx, uint64_t bytes)
 {
-    request->next = NULL;
-    if (list->last)
-        list->last->next = request;
-    else
-        list->first = request;
-    list->last = request;
+    struct append_queue *queue = ctx;
+    pthread_mutex_lock(&queue->lock);
+    queue->bytes -= bytes;
+    pthread_mutex_unlock(&queue->lock);
 }
 
-static void list_join(struct request_list *list, struct request_list *more)
+/* queue->lock held. */
+static struct request_list take_late(struct volume *volume)
 {
-    if (!more->first)
-        return;
-    if (list->last)
-        list->last->next = more->first;
-    else
-        list->first = more->first;
-    list->last = more->last;
-    *more = (struct request_list){0};
+    struct request_list late = {volume->late_first, volume->late_last};
+    volume->late_first = volume->late_last = NULL;
+    return late;
 }
 
-/* What a request counts for against APPEND_QUEUE_BYTES: it must not change while it is queued. */
-static uint64_t request_bytes(const struct append_request *request)
+static struct request_list on_more(void *ctx, struct volume *volume)
 {
-    return sizeof(*request) + request->needle.data.len + request->needle.name.len +
-           request->needle.mime.len + request->needle.pairs.len;
+    struct append_queue *queue = ctx;
+    pthread_mutex_lock(&queue->lock);
+    struct request_list late = take_late(volume);
+    volume->is_syncing = late.first != NULL;
+    pthread_mutex_unlock(&queue->lock);
+    return late;
 }
 
-/* ---- deliveries ---- */
-
-static void deliver(struct append_queue *queue)
+static int create_worker(struct append_queue *queue, struct append_worker **ret, struct error *err)
 {
-    if (queue->done_bytes > 0) {
-        pthread_mutex_lock(&queue->lock);
-        queue->bytes -= queue->done_bytes;
+    struct append_worker_owner owner = {on_delivered, on_more, queue};
+    return append_worker_create(ret, &owner, err);
+}
+
+/* ---- helpers ---- */
+
+static void *run_syncer(void *arg)
+{
+    struct syncer *syncer = arg;
+    struct append_queue *queue = syncer->queue;
+    pthread_setname_np(pthread_self(), queue->name);
+    pthread_mutex_lock(&queue->lock);
+    for (;;) {
+        queue->idle_syncers++;
+        while (!queue->sync_first && !queue->no_more_syncs)
+            pthread_cond_wait(&queue->sync_arrived, &queue->lock);
+        queue->idle_syncers--;
+        struct volume *volume = queue->sync_first;
+        if (!volume)
+            break;
+        queue->sync_first = volume->batch_next;
+        struct request_list list = take_late(volume);
         pthread_mutex_unlock(&queue->lock);
-        queue->done_bytes = 0;
+        append_worker_run(syncer->worker, volume, list);
+        append_worker_deliver(syncer->worker);
+        pthread_mutex_lock(&queue->lock);
     }
-    for (size_t i = 0; i < queue->sink_count; i++)
-        queue->sinks[i].sink->deliver(queue->sinks[i].sink, queue->sinks[i].list.first);
-    queue->sink_count = 0;
+    pthread_mutex_unlock(&queue->lock);
+    return NULL;
 }
 
-static void collect_delivery(struct append_queue *queue, struct append_request *request)
+/* Writer thread only. Whether there is a helper at all. */
+static bool start_syncer(struct append_queue *queue)
 {
-    size_t i = queue->sink_count;
-    while (i > 0 && queue->sinks[i - 1].sink != request->sink)
-        i--;
-    if (i == 0) {
-        if (queue->sink_count == SINKS)
-            deliver(queue);
-        queue->sinks[queue->sink_count].sink = request->sink;
-        queue->sinks[queue->sink_count].list = (struct request_list){0};
-        i = ++queue->sink_count;
+    unsigned count = queue->syncer_count;
+    struct syncer *syncer = &queue->syncers[count];
+    if (count == SYNCERS)
+        return true;
+    syncer->queue = queue;
+    if (create_worker(queue, &syncer->worker, NULL) == 0 &&
+        pthread_create(&syncer->thread, NULL, run_syncer, syncer) == 0) {
+        queue->syncer_count = count + 1;
+        return true;
     }
-    queue->done_bytes += request_bytes(request);
-    list_append(&queue->sinks[i - 1].list, request);
+    append_worker_destroy(syncer->worker);
+    syncer->worker = NULL;
+    return count > 0;
 }
 
-/* ---- one volume's requests, under its append lock ---- */
-
-static void finish(struct append_queue *queue, struct append_request *request, int code)
+/* Gives the volume and its list away; false: nobody can take it. */
+static bool hand_to_syncer(struct append_queue *queue, struct volume *volume,
+                           struct request_list list)
 {
-    request->code = code;
-    list_append(&queue->done, request);
-}
-
-static void flush(struct append_queue *queue, struct volume *volume)
-{
-    bool is_lost;
-    struct error err = {0};
-    bool is_empty = record_writer_count(queue->writer) == 0;
-    int code = record_writer_flush(queue->writer, queue->is_batch_durable, NEEDLE_INDEX_RUNTIME,
-                                   &is_lost, &err);
-    if (is_lost)
-        volume_quarantine(volume);
-    if (!is_empty)
-        volume_note_io(volume, code);
-    for (struct append_request *r = queue->batch.first; r; r = r->next) {
-        r->code = code;
-        if (code != 0) {
-            r->err = err;
-            error_prefix(&r->err, "volume %u", volume->id);
-        } else if (r->kind == APPEND_PUT) {
-            uint64_t old = atomic_load_explicit(&volume->modified_at_second, memory_order_relaxed);
-            if (r->needle.last_modified > old)
-                atomic_store_explicit(&volume->modified_at_second, r->needle.last_modified,
-                                      memory_order_relaxed);
-        }
-    }
-    list_join(&queue->done, &queue->batch);
-    queue->is_batch_durable = false;
-}
-
-/* Nothing was written for it, but what it relies on may not be safe yet. */
-static int sync_now(struct volume *volume, struct append_request *request)
-{
-    struct volume_generation *generation = volume->generation;
-    int result = os_fdatasync(volume->os, generation->dat_fd);
-    if (result >= 0)
-        return 0;
-    volume_quarantine(volume);
-    return error_set_errno(&request->err, -result, "volume %u: fdatasync %s", volume->id,
-                           atomic_load(&generation->dat_path));
-}
-
-static int check_writable(struct volume *volume, unsigned blocking, struct append_request *request)
-{
-    static const struct {
-        unsigned bit;
-        const char *text;
-    } reasons[] = {
-        {VOLUME_RO_OPERATOR, "marked by the operator"},
-        {VOLUME_RO_OPERATOR_CAN_DELETE, "marked by the operator, deletes are allowed"},
-        {VOLUME_RO_LOW_SPACE, "its disk is low on space"},
-        {VOLUME_RO_IO_ERROR, "its disk failed: check the disk, then mark it writable"},
-        {VOLUME_RO_CORRUPT, "it could not be repaired: fetch it from a replica"},
-        {VOLUME_RO_FILE_MODE, "its files are not writable"},
-        {VOLUME_RO_TIERED, "its data is in remote storage"},
-    };
-    unsigned read_only = atomic_load_explicit(&volume->read_only, memory_order_relaxed) & blocking;
-    if (read_only == 0)
-        return 0;
-    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
-        if (read_only & reasons[i].bit)
-            return error_set(&request->err, KELP_E_READ_ONLY, "volume %u is read only: %s",
-                             volume->id, reasons[i].text);
-    return error_set(&request->err, KELP_E_READ_ONLY, "volume %u is read only", volume->id);
-}
-
-/* Adds the record to the batch, or finishes the request. The batch has room, and not this key. */
-static void prepare_put(struct append_queue *queue, struct volume *volume,
-                        struct append_request *request)
-{
-    struct volume_generation *generation = volume->generation;
-    struct needle *needle = &request->needle;
-    struct needle_entry old, entry;
-    bool is_unchanged = false;
-    int code = check_writable(volume, ~0u, request);
-    if (code == 0 && needle_index_get(generation->index, needle->key, &old)) {
-        code = append_check_put(generation, &old, needle, request->check_cookie,
-                                !ttl_is_set(volume->ttl), os_now_ns(volume->os), queue->scratch,
-                                &is_unchanged, &request->err);
-        if (code != KELP_E_COOKIE)
-            volume_note_io(volume, code);
-    }
-    if (code == 0 && is_unchanged) {
-        request->is_unchanged = true;
-        request->body_size = old.size;
-        finish(queue, request, request->is_durable ? sync_now(volume, request) : 0);
-        return;
-    }
-    if (code == 0) {
-        needle->append_at_ns = volume_next_append_at_ns(volume);
-        code = record_writer_put(queue->writer, needle, &entry, &request->err);
-    }
-    if (code != 0) {
-        finish(queue, request, code);
-        return;
-    }
-    request->body_size = entry.size;
-    queue->is_batch_durable = queue->is_batch_durable || request->is_durable;
-    list_append(&queue->batch, request);
-}
-
-static void prepare_delete(struct append_queue *queue, struct volume *volume,
-                           struct append_request *request)
-{
-    struct needle_entry old;
-    int code = check_writable(volume, VOLUME_BLOCKS_DELETE_MASK, request);
-    if (code != 0) {
-        finish(queue, request, code);
-        return;
-    }
-    if (!needle_index_get(volume->generation->index, request->needle.key, &old) || old.size < 0) {
-        finish(queue, request, request->is_durable ? sync_now(volume, request) : 0);
-        return;
-    }
-    bool is_tiered = (atomic_load(&volume->read_only) & VOLUME_RO_TIERED) != 0;
-    request->needle.append_at_ns = volume_next_append_at_ns(volume);
-    code = record_writer_delete(queue->writer, &request->needle, is_tiered, &request->err);
-    if (code != 0) {
-        finish(queue, request, code);
-        return;
-    }
-    request->body_size = old.size;
-    queue->is_batch_durable = queue->is_batch_durable || request->is_durable;
-    list_append(&queue->batch, request);
-}
-
-/* The parts that a record cannot hold are refused before they can size anything; a volume's TTL is
- * inherited. */
-static int prepare_needle(struct volume *volume, struct append_request *request)
-{
-    struct needle *needle = &request->needle;
-    int32_t body_size;
-    if (ttl_is_set(volume->ttl) && !((needle->flags & NEEDLE_HAS_TTL) && ttl_is_set(needle->ttl))) {
-        needle->flags |= NEEDLE_HAS_TTL;
-        needle->ttl = volume->ttl;
-    }
-    return needle_body_size(needle, volume->generation->version, &body_size, &request->err);
-}
-
-static void run_volume(struct append_queue *queue, struct volume *volume)
-{
-    size_t count = 0;
-    bool has_synced = false;
-    volume_lock_appends(volume);
-    CHECK(volume->generation);
-    record_writer_begin(queue->writer, volume->generation);
-    struct append_request *next = volume->batch_first;
-    volume->batch_first = volume->batch_last = NULL;
-    for (struct append_request *request = next; request; request = next) {
-        next = request->next;
-        count++;
-        request->code = 0;
-        request->is_unchanged = false;
-        request->body_size = 0;
-        has_synced = has_synced || request->is_durable;
-        int code = request->kind == APPEND_PUT ? prepare_needle(volume, request) : 0;
-        if (code != 0) {
-            finish(queue, request, code);
-            continue;
-        }
-        size_t tail_size = request->kind == APPEND_PUT
-                               ? needle_tail_size(&request->needle, volume->generation->version)
-                               : NEEDLE_ALIGNMENT * 3;
-        if (!record_writer_has_room(queue->writer, request->needle.key, tail_size))
-            flush(queue, volume);
-        if (request->kind == APPEND_PUT)
-            prepare_put(queue, volume, request);
+    pthread_mutex_lock(&queue->lock);
+    bool is_taken = (queue->idle_syncers > 0 && !queue->sync_first) || start_syncer(queue);
+    if (is_taken) {
+        volume->is_syncing = true;
+        volume->late_first = list.first;
+        volume->late_last = list.last;
+        volume->batch_next = NULL;
+        if (queue->sync_first)
+            queue->sync_last->batch_next = volume;
         else
-            prepare_delete(queue, volume, request);
+            queue->sync_first = volume;
+        queue->sync_last = volume;
+        pthread_cond_signal(&queue->sync_arrived);
     }
-    flush(queue, volume);
-    /* The last touch of the volume: once nothing is pending it may be closed. */
-    if (atomic_fetch_sub(&volume->pending_appends, count) == count)
-        pthread_cond_broadcast(&volume->append_idle);
-    volume_unlock_appends(volume);
+    pthread_mutex_unlock(&queue->lock);
+    return is_taken;
+}
 
-    for (struct append_request *request = queue->done.first; request; request = next) {
-        next = request->next;
-        collect_delivery(queue, request);
+/* ---- the writer thread ---- */
+
+/* Adds a request to those of its volume; the first one adds the volume to the round. */
+static void add_to_round(struct append_request *request, struct volume ***last)
+{
+    struct volume *volume = request->volume;
+    if (!volume->batch_first) {
+        volume->batch_next = NULL;
+        volume->is_batch_durable = false;
+        **last = volume;
+        *last = &volume->batch_next;
     }
-    queue->done = (struct request_list){0};
-    if (has_synced) /* the next volume's sync need not hold these up */
-        deliver(queue);
+    struct request_list mine = {volume->batch_first, volume->batch_last};
+    request_list_append(&mine, request);
+    volume->batch_first = mine.first;
+    volume->batch_last = mine.last;
+    volume->is_batch_durable = volume->is_batch_durable || request->is_durable;
+}
+
+static struct volume *sort_by_volume(struct append_queue *queue, struct append_request *list)
+{
+    struct volume *volumes = NULL, **last = &volumes;
+    struct append_request *next;
+    pthread_mutex_lock(&queue->lock);
+    for (struct append_request *request = list; request; request = next) {
+        struct volume *volume = request->volume;
+        next = request->next;
+        if (volume->is_syncing) {
+            struct request_list late = {volume->late_first, volume->late_last};
+            request_list_append(&late, request);
+            volume->late_first = late.first;
+            volume->late_last = late.last;
+        } else {
+            add_to_round(request, &last);
+        }
+    }
+    pthread_mutex_unlock(&queue->lock);
+    return volumes;
 }
 
 static void run_all(struct append_queue *queue, struct append_request *list)
 {
-    struct volume *volumes = NULL, **last = &volumes;
-    struct append_request *next;
-    for (struct append_request *request = list; request; request = next) {
-        struct volume *volume = request->volume;
-        next = request->next;
-        if (!volume->batch_first) {
-            volume->batch_next = NULL;
-            *last = volume;
-            last = &volume->batch_next;
-        }
-        struct request_list mine = {volume->batch_first, volume->batch_last};
-        list_append(&mine, request);
-        volume->batch_first = mine.first;
-        volume->batch_last = mine.last;
-    }
-    struct volume *following;
+    struct volume *following, *volumes = sort_by_volume(queue, list);
     for (struct volume *volume = volumes; volume; volume = following) {
         following = volume->batch_next; /* it may be gone after its turn */
-        run_volume(queue, volume);
+        struct request_list mine = {volume->batch_first, volume->batch_last};
+        volume->batch_first = volume->batch_last = NULL;
+        if (!volume->is_batch_durable || !hand_to_syncer(queue, volume, mine))
+            append_worker_run(queue->worker, volume, mine);
     }
-    deliver(queue);
+    append_worker_deliver(queue->worker);
 }
 
 static void *run_writer(void *arg)
@@ -346,10 +222,10 @@ static void *run_writer(void *arg)
 
 static void free_queue(struct append_queue *queue)
 {
-    record_writer_destroy(queue->writer);
-    free(queue->scratch);
+    append_worker_destroy(queue->worker);
     pthread_mutex_destroy(&queue->lock);
     pthread_cond_destroy(&queue->arrived);
+    pthread_cond_destroy(&queue->sync_arrived);
     free(queue);
 }
 
@@ -361,12 +237,8 @@ int append_queue_create(struct append_queue **ret, const char *name, struct erro
     snprintf(queue->name, sizeof(queue->name), "%s", name);
     CHECK(pthread_mutex_init(&queue->lock, NULL) == 0);
     CHECK(pthread_cond_init(&queue->arrived, NULL) == 0);
-    int code = record_writer_create(&queue->writer, err);
-    if (code == 0) {
-        queue->scratch = malloc(APPEND_SCRATCH_SIZE);
-        if (!queue->scratch)
-            code = error_set(err, KELP_E_NO_MEMORY, "no memory for the append queue %s", name);
-    }
+    CHECK(pthread_cond_init(&queue->sync_arrived, NULL) == 0);
+    int code = create_worker(queue, &queue->worker, err);
     if (code == 0) {
         int result = pthread_create(&queue->thread, NULL, run_writer, queue);
         if (result != 0)
@@ -389,6 +261,14 @@ void append_queue_destroy(struct append_queue *queue)
     pthread_cond_signal(&queue->arrived);
     pthread_mutex_unlock(&queue->lock);
     pthread_join(queue->thread, NULL);
+    pthread_mutex_lock(&queue->lock);
+    queue->no_more_syncs = true;
+    pthread_cond_broadcast(&queue->sync_arrived);
+    pthread_mutex_unlock(&queue->lock);
+    for (unsigned i = 0; i < queue->syncer_count; i++) {
+        pthread_join(queue->syncers[i].thread, NULL);
+        append_worker_destroy(queue->syncers[i].worker);
+    }
     free_queue(queue);
 }
 
@@ -397,7 +277,7 @@ int append_queue_submit(struct append_queue *queue, struct append_request *list)
     struct append_request *last = NULL;
     uint64_t bytes = 0;
     for (struct append_request *request = list; request; request = request->next) {
-        bytes += request_bytes(request);
+        bytes += append_request_bytes(request);
         last = request;
     }
     if (!last)
@@ -412,7 +292,7 @@ int append_queue_submit(struct append_queue *queue, struct append_request *list)
     for (struct append_request *request = list; request; request = request->next)
         atomic_fetch_add_explicit(&request->volume->pending_appends, 1, memory_order_relaxed);
     bool was_empty = !queue->waiting.first;
-    list_join(&queue->waiting, &(struct request_list){list, last});
+    request_list_join(&queue->waiting, &(struct request_list){list, last});
     if (was_empty)
         pthread_cond_signal(&queue->arrived);
     pthread_mutex_unlock(&queue->lock);

@@ -2,8 +2,9 @@
  *
  * A loop hands over at the end of a turn all that the turn collected. The writer takes everything that
  * waits for a volume: one pwritev for the records, one for the index rows, one fdatasync if any of them
- * asked for durability (group commit), then one delivery per sink with all its completions. The index is
- * published after the data is safe at the level that was asked for. A short or failed write is cut off
+ * asked for durability (group commit, by a few helper threads: no volume waits for another's sync), then
+ * one delivery per sink with all its completions. The index is published after the data is safe at the
+ * level that was asked for. A short or failed write is cut off
  * again and all its requests fail; a failed fsync quarantines the volume. */
 #pragma once
 
@@ -13,7 +14,7 @@ struct append_queue;
 struct append_request;
 
 /* Where completions go: one call per batch with the list of all requests of this sink, on the writer
- * thread; must not block (a loop posts a task, a waiting thread is woken). */
+ * thread or a helper, maybe on several at once; must not block (a loop posts a task, a waiting thread is woken). */
 struct append_sink {
     void (*deliver)(struct append_sink *sink, struct append_request *list);
 };

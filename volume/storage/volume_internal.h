@@ -62,9 +62,13 @@ struct volume {
     struct volume_vacuum *vacuum; /* NULL: idle */
     atomic_bool is_compacting;    /* set by the vacuum from the start of a copy to its end */
 
-    /* The append queue's own, for sorting what waits by volume; touched by the writer thread only. */
+    /* The append queue's own, for sorting what waits by volume. The writer thread's, while it sorts: */
     struct append_request *batch_first, *batch_last;
-    struct volume *batch_next;
+    struct volume *batch_next; /* of a volume that waits for a helper: under the queue's lock */
+    bool is_batch_durable;
+    /* Under the queue's lock: a helper has the volume, and what came for it since. */
+    bool is_syncing;
+    struct append_request *late_first, *late_last;
 };
 
 /* A reference to the current generation, never NULL between open and close. Any thread; does not wait. */

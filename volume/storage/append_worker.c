@@ -1,0 +1,302 @@
+/* The requests of a volume, carried out under its append lock.
+ *
+ * Each request is checked against the index and encoded into the record writer; the batch is flushed
+ * when it is full, or when a key comes up a second time (its second request has to see the first one
+ * published). Readers share no lock with this beyond the needle index's own. Nothing is allocated per
+ * request. Runs on the threads of append_queue.c. */
+#include "volume/storage/append_worker.h"
+
+#include "common/check.h"
+#include "volume/storage/append_rules.h"
+#include "volume/storage/record_writer.h"
+#include "volume/storage/volume_internal.h"
+
+#include <stdlib.h>
+
+#define SINKS 64u /* of one round of deliveries; one more makes an early round */
+
+struct append_worker {
+    struct append_worker_owner owner;
+    struct record_writer *writer;
+    uint8_t *scratch;
+    struct request_list batch; /* added to the record writer, not flushed */
+    bool is_batch_durable;
+    struct request_list done; /* of the volume in work: to be delivered */
+    struct {
+        struct append_sink *sink;
+        struct request_list list;
+    } sinks[SINKS];
+    size_t sink_count;
+    uint64_t done_bytes;
+};
+
+uint64_t append_request_bytes(const struct append_request *request)
+{
+    return sizeof(*request) + request->needle.data.len + request->needle.name.len +
+           request->needle.mime.len + request->needle.pairs.len;
+}
+
+/* ---- deliveries ---- */
+
+void append_worker_deliver(struct append_worker *worker)
+{
+    if (worker->done_bytes > 0)
+        worker->owner.delivered(worker->owner.ctx, worker->done_bytes);
+    worker->done_bytes = 0;
+    for (size_t i = 0; i < worker->sink_count; i++)
+        worker->sinks[i].sink->deliver(worker->sinks[i].sink, worker->sinks[i].list.first);
+    worker->sink_count = 0;
+}
+
+static void collect_delivery(struct append_worker *worker, struct append_request *request)
+{
+    size_t i = worker->sink_count;
+    while (i > 0 && worker->sinks[i - 1].sink != request->sink)
+        i--;
+    if (i == 0) {
+        if (worker->sink_count == SINKS)
+            append_worker_deliver(worker);
+        worker->sinks[worker->sink_count].sink = request->sink;
+        worker->sinks[worker->sink_count].list = (struct request_list){0};
+        i = ++worker->sink_count;
+    }
+    worker->done_bytes += append_request_bytes(request);
+    request_list_append(&worker->sinks[i - 1].list, request);
+}
+
+/* ---- one volume's requests, under its append lock ---- */
+
+static void finish(struct append_worker *worker, struct append_request *request, int code)
+{
+    request->code = code;
+    request_list_append(&worker->done, request);
+}
+
+static void flush(struct append_worker *worker, struct volume *volume)
+{
+    bool is_lost;
+    struct error err = {0};
+    bool is_empty = record_writer_count(worker->writer) == 0;
+    int code = record_writer_flush(worker->writer, worker->is_batch_durable, NEEDLE_INDEX_RUNTIME,
+                                   &is_lost, &err);
+    if (is_lost)
+        volume_quarantine(volume);
+    if (!is_empty)
+        volume_note_io(volume, code);
+    for (struct append_request *r = worker->batch.first; r; r = r->next) {
+        r->code = code;
+        if (code != 0) {
+            r->err = err;
+            error_prefix(&r->err, "volume %u", volume->id);
+        } else if (r->kind == APPEND_PUT) {
+            uint64_t old = atomic_load_explicit(&volume->modified_at_second, memory_order_relaxed);
+            if (r->needle.last_modified > old)
+                atomic_store_explicit(&volume->modified_at_second, r->needle.last_modified,
+                                      memory_order_relaxed);
+        }
+    }
+    request_list_join(&worker->done, &worker->batch);
+    worker->is_batch_durable = false;
+}
+
+/* Nothing was written for it, but what it relies on may not be safe yet. */
+static int sync_now(struct volume *volume, struct append_request *request)
+{
+    struct volume_generation *generation = volume->generation;
+    int result = os_fdatasync(volume->os, generation->dat_fd);
+    if (result >= 0)
+        return 0;
+    volume_quarantine(volume);
+    return error_set_errno(&request->err, -result, "volume %u: fdatasync %s", volume->id,
+                           atomic_load(&generation->dat_path));
+}
+
+static int check_writable(struct volume *volume, unsigned blocking, struct append_request *request)
+{
+    static const struct {
+        unsigned bit;
+        const char *text;
+    } reasons[] = {
+        {VOLUME_RO_OPERATOR, "marked by the operator"},
+        {VOLUME_RO_OPERATOR_CAN_DELETE, "marked by the operator, deletes are allowed"},
+        {VOLUME_RO_LOW_SPACE, "its disk is low on space"},
+        {VOLUME_RO_IO_ERROR, "its disk failed: check the disk, then mark it writable"},
+        {VOLUME_RO_CORRUPT, "it could not be repaired: fetch it from a replica"},
+        {VOLUME_RO_FILE_MODE, "its files are not writable"},
+        {VOLUME_RO_TIERED, "its data is in remote storage"},
+    };
+    unsigned read_only = atomic_load_explicit(&volume->read_only, memory_order_relaxed) & blocking;
+    if (read_only == 0)
+        return 0;
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+        if (read_only & reasons[i].bit)
+            return error_set(&request->err, KELP_E_READ_ONLY, "volume %u is read only: %s",
+                             volume->id, reasons[i].text);
+    return error_set(&request->err, KELP_E_READ_ONLY, "volume %u is read only", volume->id);
+}
+
+/* Adds the record to the batch, or finishes the request. The batch has room, and not this key. */
+static void prepare_put(struct append_worker *worker, struct volume *volume,
+                        struct append_request *request)
+{
+    struct volume_generation *generation = volume->generation;
+    struct needle *needle = &request->needle;
+    struct needle_entry old, entry;
+    bool is_unchanged = false;
+    int code = check_writable(volume, ~0u, request);
+    if (code == 0 && needle_index_get(generation->index, needle->key, &old)) {
+        code = append_check_put(generation, &old, needle, request->check_cookie,
+                                !ttl_is_set(volume->ttl), os_now_ns(volume->os), worker->scratch,
+                                &is_unchanged, &request->err);
+        if (code != KELP_E_COOKIE)
+            volume_note_io(volume, code);
+    }
+    if (code == 0 && is_unchanged) {
+        request->is_unchanged = true;
+        request->body_size = old.size;
+        finish(worker, request, request->is_durable ? sync_now(volume, request) : 0);
+        return;
+    }
+    if (code == 0) {
+        needle->append_at_ns = volume_next_append_at_ns(volume);
+        code = record_writer_put(worker->writer, needle, &entry, &request->err);
+    }
+    if (code != 0) {
+        finish(worker, request, code);
+        return;
+    }
+    request->body_size = entry.size;
+    worker->is_batch_durable = worker->is_batch_durable || request->is_durable;
+    request_list_append(&worker->batch, request);
+}
+
+static void prepare_delete(struct append_worker *worker, struct volume *volume,
+                           struct append_request *request)
+{
+    struct needle_entry old;
+    int code = check_writable(volume, VOLUME_BLOCKS_DELETE_MASK, request);
+    if (code != 0) {
+        finish(worker, request, code);
+        return;
+    }
+    if (!needle_index_get(volume->generation->index, request->needle.key, &old) || old.size < 0) {
+        finish(worker, request, request->is_durable ? sync_now(volume, request) : 0);
+        return;
+    }
+    bool is_tiered = (atomic_load(&volume->read_only) & VOLUME_RO_TIERED) != 0;
+    request->needle.append_at_ns = volume_next_append_at_ns(volume);
+    code = record_writer_delete(worker->writer, &request->needle, is_tiered, &request->err);
+    if (code != 0) {
+        finish(worker, request, code);
+        return;
+    }
+    request->body_size = old.size;
+    worker->is_batch_durable = worker->is_batch_durable || request->is_durable;
+    request_list_append(&worker->batch, request);
+}
+
+/* The parts that a record cannot hold are refused before they can size anything; a volume's TTL is
+ * inherited. */
+static int prepare_needle(struct volume *volume, struct append_request *request)
+{
+    struct needle *needle = &request->needle;
+    int32_t body_size;
+    if (ttl_is_set(volume->ttl) && !((needle->flags & NEEDLE_HAS_TTL) && ttl_is_set(needle->ttl))) {
+        needle->flags |= NEEDLE_HAS_TTL;
+        needle->ttl = volume->ttl;
+    }
+    return needle_body_size(needle, volume->generation->version, &body_size, &request->err);
+}
+
+static void carry_out(struct append_worker *worker, struct volume *volume,
+                      struct append_request *request)
+{
+    request->code = 0;
+    request->is_unchanged = false;
+    request->body_size = 0;
+    int code = request->kind == APPEND_PUT ? prepare_needle(volume, request) : 0;
+    if (code != 0) {
+        finish(worker, request, code);
+        return;
+    }
+    size_t tail_size = request->kind == APPEND_PUT
+                           ? needle_tail_size(&request->needle, volume->generation->version)
+                           : NEEDLE_ALIGNMENT * 3;
+    if (!record_writer_has_room(worker->writer, request->needle.key, tail_size))
+        flush(worker, volume);
+    if (request->kind == APPEND_PUT)
+        prepare_put(worker, volume, request);
+    else
+        prepare_delete(worker, volume, request);
+}
+
+/* One hold of the append lock. Answers what is to be carried out next. */
+static struct request_list run_list(struct append_worker *worker, struct volume *volume,
+                                    struct request_list list)
+{
+    size_t count = 0;
+    bool has_synced = false;
+    struct append_request *next;
+    volume_lock_appends(volume);
+    CHECK(volume->generation);
+    record_writer_begin(worker->writer, volume->generation);
+    for (struct append_request *request = list.first; request; request = next) {
+        next = request->next;
+        count++;
+        has_synced = has_synced || request->is_durable;
+        carry_out(worker, volume, request);
+    }
+    flush(worker, volume);
+    struct request_list more = worker->owner.more(worker->owner.ctx, volume);
+    /* The last touch of the volume: once nothing is pending it may be closed. */
+    if (atomic_fetch_sub(&volume->pending_appends, count) == count)
+        pthread_cond_broadcast(&volume->append_idle);
+    volume_unlock_appends(volume);
+
+    for (struct append_request *request = worker->done.first; request; request = next) {
+        next = request->next;
+        collect_delivery(worker, request);
+    }
+    worker->done = (struct request_list){0};
+    if (has_synced) /* the next volume's sync need not hold these up */
+        append_worker_deliver(worker);
+    return more;
+}
+
+void append_worker_run(struct append_worker *worker, struct volume *volume, struct request_list list)
+{
+    while (list.first)
+        list = run_list(worker, volume, list);
+}
+
+/* ---- life ---- */
+
+int append_worker_create(struct append_worker **ret, const struct append_worker_owner *owner,
+                         struct error *err)
+{
+    struct append_worker *worker = calloc(1, sizeof(*worker));
+    if (!worker)
+        return error_set(err, KELP_E_NO_MEMORY, "no memory for a writer thread");
+    worker->owner = *owner;
+    int code = record_writer_create(&worker->writer, err);
+    if (code == 0) {
+        worker->scratch = malloc(APPEND_SCRATCH_SIZE);
+        if (!worker->scratch)
+            code = error_set(err, KELP_E_NO_MEMORY, "no memory for a writer thread");
+    }
+    if (code != 0) {
+        append_worker_destroy(worker);
+        return code;
+    }
+    *ret = worker;
+    return 0;
+}
+
+void append_worker_destroy(struct append_worker *worker)
+{
+    if (!worker)
+        return;
+    record_writer_destroy(worker->writer);
+    free(worker->scratch);
+    free(worker);
+}

@@ -1,0 +1,58 @@
+/* Carrying out the appends of one volume after another: what a thread of the append queue does.
+ *
+ * A worker has its own record writer and its own completions; any number of them may work for one
+ * queue, but no two on one volume at a time. Its owner is told what was delivered, and is asked for
+ * more of a volume before the worker lets go of it. */
+#pragma once
+
+#include "volume/storage/append_queue.h"
+
+struct request_list {
+    struct append_request *first, *last;
+};
+
+static inline void request_list_append(struct request_list *list, struct append_request *request)
+{
+    request->next = NULL;
+    if (list->last)
+        list->last->next = request;
+    else
+        list->first = request;
+    list->last = request;
+}
+
+static inline void request_list_join(struct request_list *list, struct request_list *more)
+{
+    if (!more->first)
+        return;
+    if (list->last)
+        list->last->next = more->first;
+    else
+        list->first = more->first;
+    list->last = more->last;
+    *more = (struct request_list){0};
+}
+
+struct append_worker;
+
+struct append_worker_owner {
+    /* So many bytes of requests are about to be delivered. */
+    void (*delivered)(void *ctx, uint64_t bytes);
+    /* What came for the volume meanwhile; none: the worker is done with it. Called with its append
+     * lock held, so it must not wait. */
+    struct request_list (*more)(void *ctx, struct volume *volume);
+    void *ctx;
+};
+
+/* What a request counts for against APPEND_QUEUE_BYTES: it does not change while it is queued. */
+uint64_t append_request_bytes(const struct append_request *request);
+
+int append_worker_create(struct append_worker **ret, const struct append_worker_owner *owner,
+                         struct error *err);
+void append_worker_destroy(struct append_worker *worker);
+
+/* Carries out the list, all of one volume, and what the owner has of it after that. Completions of durable
+ * requests are delivered at once, others at the latest by append_worker_deliver. The volume may be
+ * gone afterwards. */
+void append_worker_run(struct append_worker *worker, struct volume *volume, struct request_list list);
+void append_worker_deliver(struct append_worker *worker);
