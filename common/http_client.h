@@ -11,6 +11,7 @@
 
 struct http_client;
 
+/* Both borrowed in a request, owned by the response in a response. */
 struct http_client_header {
     const char *name, *value;
 };
@@ -39,6 +40,7 @@ struct http_client_response {
     size_t header_count;
 };
 
+/* `code` is 0 with a response, else a code and err tells why. */
 typedef void http_client_done(void *ctx, int code, const struct http_client_response *response,
                               const struct error *err);
 

@@ -15,6 +15,7 @@ struct metric_series;
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
 struct metrics *metrics_create(void);
+/* With all families and series; nobody may hold one any more. NULL is fine. */
 void metrics_destroy(struct metrics *metrics);
 
 /* `labels` is a NULL-terminated list of label names (NULL: none). `bounds` are a histogram's upper
@@ -33,7 +34,8 @@ void metric_observe(struct metric_series *series, double value);
 double metric_value(const struct metric_series *series); /* of a histogram: the count */
 void metric_remove(struct metric_family *family, const char *const *values); /* prints it no more */
 
-/* Called before each print, to set what is only known by looking (disk space, queue lengths). */
+/* Called before each print, on its thread and with no lock held, to set what is only known by
+ * looking (disk space, queue lengths). Set before the first print. */
 void metrics_set_collector(struct metrics *metrics, void (*collect)(void *ctx), void *ctx);
 
 /* The page, text format 0.0.4. */

@@ -1,5 +1,7 @@
 /* Calls that go out, between the client (rpc_client.c), which owns channels and knows all running
- * calls, and the kinds of calls (rpc_unary.c, rpc_stream.c). Private to those. */
+ * calls, and the kinds of calls (rpc_unary.c, rpc_stream.c, rpc_reader.c). Private to those.
+ *
+ * begin and end are for any thread; a verdict belongs to its call. */
 #pragma once
 
 #include "common/rpc_client.h"

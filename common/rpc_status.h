@@ -1,4 +1,4 @@
-/* The gRPC status codes, as client and server name them. */
+/* The gRPC status codes, as client and server name them. Pure; any thread. */
 #pragma once
 
 enum rpc_status { /* the gRPC codes */

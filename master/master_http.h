@@ -1,5 +1,6 @@
 /* The master's HTTP interface: one table of routes. Source: spec/master-http.md; ours under
- * /kelp/. */
+ * /kelp/. Handlers run on the HTTP loops; what waits or writes to the disk goes to the services'
+ * pools. Both fill *ret and keep `services`, which has to outlive the server. */
 #pragma once
 
 #include "common/http_server.h"

@@ -1,5 +1,5 @@
 /* The gRPC service master_pb.Seaweed: one table of methods; what is not in it answers
- * UNIMPLEMENTED. Source: spec/master-rpc.md. */
+ * UNIMPLEMENTED. Source: spec/master-rpc.md. Each method names where its handler runs. */
 #pragma once
 
 #include "master/services.h"

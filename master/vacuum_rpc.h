@@ -1,4 +1,5 @@
-/* The vacuum rpcs to volume servers, as the job's table of calls. */
+/* The vacuum rpcs to volume servers, as the job's table of calls. Calls are made from any thread and
+ * never wait; answers come on the client's queue threads. */
 #pragma once
 
 #include "common/rpc_client.h"

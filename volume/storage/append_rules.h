@@ -1,5 +1,5 @@
 /* What decides whether a put is written: the cookie rule and the detection of unchanged blobs.
- * Source: spec/storage-format.md 12, steps 3 and 4. */
+ * Source: spec/storage-format.md 12, steps 3 and 4. Called by the holder of the append lock. */
 #pragma once
 
 #include "volume/storage/volume_generation.h"
@@ -9,7 +9,7 @@
 /* Compares a put with the entry that its key has (a deleted one too). Adopts the old cookie when the
  * needle has none and !check_cookie. KELP_E_COOKIE when they differ. *ret_is_unchanged: the same blob is
  * there, whole and readable, and has not run out: nothing needs to be written; only looked for with
- * `detect_unchanged`. Reads from the disk. `scratch` has APPEND_SCRATCH_SIZE bytes. */
+ * `detect_unchanged`. Reads from the disk: may block. `scratch` has APPEND_SCRATCH_SIZE bytes. */
 int append_check_put(struct volume_generation *generation, const struct needle_entry *old,
                      struct needle *needle, bool check_cookie, bool detect_unchanged, int64_t now_ns,
                      uint8_t *scratch, bool *ret_is_unchanged, struct error *err);
