@@ -8,37 +8,9 @@
  * again and all its requests fail; a failed fsync quarantines the volume. */
 #pragma once
 
-#include "volume/storage/volume.h"
+#include "volume/storage/append_request.h"
 
 struct append_queue;
-struct append_request;
-
-/* Where completions go: one call per batch with the list of all requests of this sink, on the writer
- * thread or a helper, maybe on several at once; must not block (a loop posts a task, a waiting thread is woken). */
-struct append_sink {
-    void (*deliver)(struct append_sink *sink, struct append_request *list);
-};
-
-enum append_kind {
-    APPEND_PUT,
-    APPEND_DELETE,   /* of needle.key; writes nothing when the key is not there */
-};
-
-/* Caller's memory, untouched by the caller from submit until delivery; likewise what needle points to. */
-struct append_request {
-    struct append_request *next;
-    struct append_sink *sink;
-    struct volume *volume;
-    enum append_kind kind;
-    struct needle needle; /* checksum is computed by the caller (crc32c of data) */
-    bool check_cookie;    /* false: adopt the stored cookie when ours is 0 */
-    bool is_durable;      /* fdatasync before the completion */
-    /* results */
-    int code; /* 0 or an error; then err says why */
-    struct error err;
-    bool is_unchanged;  /* put: same cookie, checksum and data were there already, nothing written */
-    int32_t body_size;  /* put: as stored; delete: of the deleted entry, 0 when there was none */
-};
 
 int append_queue_create(struct append_queue **ret, const char *name, struct error *err);
 /* Carries out what waits, then ends the thread. NULL is fine. */

@@ -5,33 +5,7 @@
  * more of a volume before the worker lets go of it. */
 #pragma once
 
-#include "volume/storage/append_queue.h"
-
-struct request_list {
-    struct append_request *first, *last;
-};
-
-static inline void request_list_append(struct request_list *list, struct append_request *request)
-{
-    request->next = NULL;
-    if (list->last)
-        list->last->next = request;
-    else
-        list->first = request;
-    list->last = request;
-}
-
-static inline void request_list_join(struct request_list *list, struct request_list *more)
-{
-    if (!more->first)
-        return;
-    if (list->last)
-        list->last->next = more->first;
-    else
-        list->first = more->first;
-    list->last = more->last;
-    *more = (struct request_list){0};
-}
+#include "volume/storage/append_request.h"
 
 struct append_worker;
 
