@@ -56,8 +56,9 @@ static void run(const uint8_t *data, size_t size)
 
 static void load(const char *path)
 {
-    FILE *file = must(fopen(path, "rb"));
     struct input input = {must(malloc(INPUT_MAX)), 0};
+    FILE *file = fopen(path, "rb");
+    CHECK(file);
     input.size = fread(input.data, 1, INPUT_MAX, file);
     fclose(file);
     CHECK(corpus_count < CORPUS_MAX);

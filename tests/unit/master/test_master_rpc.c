@@ -1,5 +1,6 @@
 /* A master as its clients see it: started on free ports, with fake volume servers, over gRPC and
  * HTTP. */
+#include "common/check.h"
 #include "common/http_client.h"
 #include "common/os.h"
 #include "master/master.h"
@@ -36,7 +37,7 @@ static void start_master(struct fixture *f)
 
 static int setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
+    struct fixture *f = must(calloc(1, sizeof(*f)));
     strcpy(f->directory, "/tmp/kelp-master-XXXXXX");
     assert_non_null(mkdtemp(f->directory));
     master_config_init(&f->config);

@@ -1,4 +1,5 @@
 /* Writing and deleting through the queue: rules, durability, faults, many threads. */
+#include "common/check.h"
 #include "tests/fixtures/disk_os.h"
 #include "tests/fixtures/fault_os.h"
 #include "tests/fixtures/volume_fixture.h"
@@ -365,7 +366,7 @@ static void same_key_in_one_batch_keeps_the_order(void **state)
 static void large_batches_are_written_in_parts(void **state)
 {
     enum { COUNT = 1300 };
-    struct append_request *requests = calloc(COUNT, sizeof(*requests));
+    struct append_request *requests = must(calloc(COUNT, sizeof(*requests)));
     struct batch_sink batch;
     fault_os_clear(fault);
     submit_batch(&batch, requests, COUNT, 1, COUNT, false);
