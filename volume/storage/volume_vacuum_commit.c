@@ -1,17 +1,14 @@
 /* The commit: the rest of the replay, the decision, the swap.
  *
- *   without a lock   replay in rounds until little is left, fsync .cpd and .cpx, and again for what
- * came
+ *   without a lock   replay in rounds until little is left, fsync .cpd and .cpx, and again for what came
  *                    in meanwhile
- *   append lock      replay the last rows, fsync, compare with the old generation, write .cpc and
- * fsync
- *                    it and the directory: decided; swap the pointer
+ *   append lock      replay the last rows, fsync, compare with the old generation, write .cpc, fsync it
+ *                    and the directory: decided; swap the pointer
  *   without a lock   rename .cpd and .cpx, fsync the directories, remove .cpc, fsync
  *
- * Readers never wait; writers wait for the middle part only. The marker makes the rest certain:
- * appends after the swap go to files that recovery will give their names. A failure before the
- * marker leaves the old generation as it was. A failed fsync is not tried again: the volume is
- * quarantined.
+ * Readers never wait; writers wait for the middle part only. The marker makes the rest certain: appends
+ * after the swap go to files that recovery will give their names. A failure before the marker leaves the
+ * old generation as it was. A failed fsync is not tried again: the volume is quarantined.
  *
  * Runs on the worker. */
 #include "common/check.h"
