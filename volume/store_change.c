@@ -10,34 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-void store_begin_change(struct store *store, struct store_change *change, uint32_t id)
-{
-    change->id = id;
-    pthread_mutex_lock(&store->change_lock);
-    for (struct store_change *other = store->changes; other;) {
-        if (other->id == id) {
-            pthread_cond_wait(&store->change_ended, &store->change_lock);
-            other = store->changes;
-        } else {
-            other = other->next;
-        }
-    }
-    change->next = store->changes;
-    store->changes = change;
-    pthread_mutex_unlock(&store->change_lock);
-}
-
-void store_end_change(struct store *store, struct store_change *change)
-{
-    pthread_mutex_lock(&store->change_lock);
-    struct store_change **link = &store->changes;
-    while (*link != change)
-        link = &(*link)->next;
-    *link = change->next;
-    pthread_cond_broadcast(&store->change_ended);
-    pthread_mutex_unlock(&store->change_lock);
-}
-
 /* ---- allocate ---- */
 
 static int count_untiered(void *ctx, struct disk_location *location, struct volume *volume)

@@ -248,3 +248,33 @@ size_t store_location_volume_count(struct store *store, const struct disk_locati
     pthread_rwlock_unlock(&store->table_lock);
     return count;
 }
+
+/* ---- one change a volume at a time ---- */
+
+void store_begin_change(struct store *store, struct store_change *change, uint32_t id)
+{
+    change->id = id;
+    pthread_mutex_lock(&store->change_lock);
+    for (struct store_change *other = store->changes; other;) {
+        if (other->id == id) {
+            pthread_cond_wait(&store->change_ended, &store->change_lock);
+            other = store->changes;
+        } else {
+            other = other->next;
+        }
+    }
+    change->next = store->changes;
+    store->changes = change;
+    pthread_mutex_unlock(&store->change_lock);
+}
+
+void store_end_change(struct store *store, struct store_change *change)
+{
+    pthread_mutex_lock(&store->change_lock);
+    struct store_change **link = &store->changes;
+    while (*link != change)
+        link = &(*link)->next;
+    *link = change->next;
+    pthread_cond_broadcast(&store->change_ended);
+    pthread_mutex_unlock(&store->change_lock);
+}
