@@ -233,10 +233,11 @@ static int walk_down(struct walk *w, struct error *err)
     size_t center_count, rack_count, node_count;
     int code = draw_tier(w, &w->t->root, p.other_data_centers + 1u, data_center_fits, &centers,
                          &center_count, err);
-    CHECK(code || centers);
-    if (!code)
+    if (!code) {
+        CHECK(centers);
         code = draw_tier(w, centers[0].place, p.other_racks + 1u, rack_fits, &racks, &rack_count,
                          err);
+    }
     if (!code)
         code = draw_tier(w, racks[0].place, p.same_rack + 1u, node_fits, &nodes, &node_count, err);
     if (!code)

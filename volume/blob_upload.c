@@ -90,7 +90,7 @@ static struct slice guess_type(struct arena *arena, struct slice name)
 {
     ptrdiff_t dot = slice_find_last(name, '.');
     if (dot <= 0)
-        return (struct slice){0};
+        return SLICE("");
     struct slice extension = slice_from(name, (size_t)dot);
     char *lower = arena_strndup(arena, extension.ptr, extension.len);
     for (size_t i = 0; i < extension.len; i++)
