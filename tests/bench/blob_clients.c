@@ -1,12 +1,15 @@
-/* Clients of a volume server for tests/bench/run: plain blocking sockets, one request at a time each.
+/* Clients of a volume server for tests/bench/run: plain blocking sockets, one request at a time
+ * each.
  *
  *   blob_clients send METHOD PORT FID FIRST STEP COUNT
- *     Stores (PUT, 1 KiB) or deletes (DELETE) COUNT blobs FIRST, FIRST + STEP, ... counted from FID, by
- *     16 clients at once. Ends with 1 if any answer is not a success.
+ *     Stores (PUT, 1 KiB) or deletes (DELETE) COUNT blobs FIRST, FIRST + STEP, ... from FID,
+ *     by 16 clients at once. Ends with 1 if any answer is not a success.
  *   blob_clients watch PORT FID FIRST STEP COUNT FOLDER
- *     Two clients until its input ends: one reads blobs of that series at random, one stores new ones far
- *     above it. FOLDER/read and FOLDER/write get each request's start and duration (two 64-bit ns, of the
- *     monotonic clock): C, because a pause of a garbage collector here would pass for one of the server. */
+ *     Two clients until its input ends: one reads blobs of that series at random, one stores new
+ *     ones far above it. FOLDER/read and FOLDER/write get each request's start and duration (two
+ *     64-bit ns, of the monotonic clock).
+ *
+ * In C, because a pause of a garbage collector here would pass for one of the server. */
 #include <arpa/inet.h>
 #include <inttypes.h>
 #include <netinet/in.h>

@@ -1,13 +1,13 @@
 /* The append queue: one writer thread, helpers for what has to be synced, deliveries by sink.
  *
- * The writer thread takes all that waits and sorts it by volume, keeping the order. Volumes of which
- * nothing has to be durable it carries out itself, one after the other: a few microseconds each. One that
- * must be synced goes to a helper, so that a sync holds up nobody else, and those of several volumes
- * go to the disk together. While a helper has a volume, what comes for it waits with it: no two threads
- * work on one volume.
+ * The writer thread takes all that waits and sorts it by volume, keeping the order. Volumes of
+ * which nothing has to be durable it carries out itself, one after the other: a few microseconds
+ * each. One that must be synced goes to a helper, so that a sync holds up nobody else, and those
+ * of several volumes go to the disk together. While a helper has a volume, what comes for it
+ * waits with it: no two threads work on one volume.
  *
- * Requests are the callers' memory and are linked through `next` all the way; nothing is allocated per
- * request. Helpers are started when they are first needed. */
+ * Requests are the callers' memory and are linked through `next` all the way; nothing is
+ * allocated per request. Helpers are started when they are first needed. */
 #include "volume/storage/append_queue.h"
 
 #include "common/check.h"

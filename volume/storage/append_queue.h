@@ -1,11 +1,11 @@
 /* The append queue: a writer thread per disk carries out all writes and deletes, in batches.
  *
- * A loop hands over at the end of a turn all that the turn collected. The writer takes everything that
- * waits for a volume: one pwritev for the records, one for the index rows, one fdatasync if any of them
- * asked for durability (group commit, by a few helper threads: no volume waits for another's sync), then
- * one delivery per sink with all its completions. The index is published after the data is safe at the
- * level that was asked for. A short or failed write is cut off
- * again and all its requests fail; a failed fsync quarantines the volume. */
+ * A loop hands over at the end of a turn all that the turn collected. The writer takes
+ * everything that waits for a volume: one pwritev for the records, one for the index rows, one
+ * fdatasync if any of them asked for durability (group commit, by a few helper threads: no
+ * volume waits for another's sync), then one delivery per sink with all its completions. The
+ * index is published after the data is safe at the level that was asked for. A short or failed
+ * write is cut off again and all its requests fail; a failed fsync quarantines the volume. */
 #pragma once
 
 #include "volume/storage/append_request.h"
@@ -16,8 +16,9 @@ int append_queue_create(struct append_queue **ret, const char *name, struct erro
 /* Carries out what waits, then ends the thread. NULL is fine. */
 void append_queue_destroy(struct append_queue *queue);
 
-/* Any thread. A list linked by `next`; requests of one volume are carried out in this order. All volumes
- * of one disk use the same queue. KELP_E_LIMIT beyond APPEND_QUEUE_BYTES waiting: nothing is taken. */
+/* Any thread. A list linked by `next`; requests of one volume are carried out in this order. All
+ * volumes of one disk use the same queue. KELP_E_LIMIT beyond APPEND_QUEUE_BYTES waiting:
+ * nothing is taken. */
 #define APPEND_QUEUE_BYTES (512u << 20)
 int append_queue_submit(struct append_queue *queue, struct append_request *list);
 

@@ -1,14 +1,14 @@
-/* One write or delete on its way through the append queue, and lists of them. What a caller fills in,
- * and what comes back. */
+/* One write or delete on its way through the append queue, and lists of them. What a caller
+ * fills in, and what comes back. */
 #pragma once
 
 #include "volume/storage/volume.h"
 
 struct append_request;
 
-/* Where completions go: one call per batch with the list of all requests of this sink, on the writer
- * thread or a helper, maybe on several at once; must not block (a loop posts a task, a waiting thread is
- * woken). */
+/* Where completions go: one call per batch with the list of all requests of this sink, on the
+ * writer thread or a helper, maybe on several at once; must not block (a loop posts a task, a
+ * waiting thread is woken). */
 struct append_sink {
     void (*deliver)(struct append_sink *sink, struct append_request *list);
 };
@@ -18,7 +18,8 @@ enum append_kind {
     APPEND_DELETE,   /* of needle.key; writes nothing when the key is not there */
 };
 
-/* Caller's memory, untouched by the caller from submit until delivery; likewise what needle points to. */
+/* Caller's memory, untouched by the caller from submit until delivery; likewise what needle
+ * points to. */
 struct append_request {
     struct append_request *next;
     struct append_sink *sink;
@@ -30,7 +31,7 @@ struct append_request {
     /* results */
     int code; /* 0 or an error; then err says why */
     struct error err;
-    bool is_unchanged;  /* put: same cookie, checksum and data were there already, nothing written */
+    bool is_unchanged;  /* put: same cookie, checksum and data were there already: not written */
     int32_t body_size;  /* put: as stored; delete: of the deleted entry, 0 when there was none */
 };
 

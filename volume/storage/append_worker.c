@@ -1,9 +1,9 @@
 /* The requests of a volume, carried out under its append lock.
  *
- * Each request is checked against the index and encoded into the record writer; the batch is flushed
- * when it is full, or when a key comes up a second time (its second request has to see the first one
- * published). Readers share no lock with this beyond the needle index's own. Nothing is allocated per
- * request. Runs on the threads of append_queue.c. */
+ * Each request is checked against the index and encoded into the record writer; the batch is
+ * flushed when it is full, or when a key comes up a second time (its second request has to see
+ * the first one published). Readers share no lock with this beyond the needle index's own.
+ * Nothing is allocated per request. Runs on the threads of append_queue.c. */
 #include "volume/storage/append_worker.h"
 
 #include "common/check.h"
@@ -263,7 +263,8 @@ static struct request_list run_list(struct append_worker *worker, struct volume 
     return more;
 }
 
-void append_worker_run(struct append_worker *worker, struct volume *volume, struct request_list list)
+void append_worker_run(struct append_worker *worker, struct volume *volume,
+                       struct request_list list)
 {
     while (list.first)
         list = run_list(worker, volume, list);

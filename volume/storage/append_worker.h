@@ -25,8 +25,9 @@ int append_worker_create(struct append_worker **ret, const struct append_worker_
                          struct error *err);
 void append_worker_destroy(struct append_worker *worker);
 
-/* Carries out the list, all of one volume, and what the owner has of it after that. Completions of durable
- * requests are delivered at once, others at the latest by append_worker_deliver. The volume may be
- * gone afterwards. */
-void append_worker_run(struct append_worker *worker, struct volume *volume, struct request_list list);
+/* Carries out the list, all of one volume, and what the owner has of it after that. Completions
+ * of durable requests are delivered at once, others at the latest by append_worker_deliver. The
+ * volume may be gone afterwards. */
+void append_worker_run(struct append_worker *worker, struct volume *volume,
+                       struct request_list list);
 void append_worker_deliver(struct append_worker *worker);

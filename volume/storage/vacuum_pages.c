@@ -1,13 +1,14 @@
-/* What a copy does to the page cache: it reads ahead of itself, and drops behind itself what it alone
- * brought in.
+/* What a copy does to the page cache: it reads ahead of itself, and drops behind itself what it
+ * alone brought in.
  *
- * The old generation goes on serving while it is copied. Pages that readers had in the cache must stay
- * there, or every hot blob costs a disk read, at the very time when the disk writes the copy. Pages that
- * only the copy wanted must not stay, or the vacuum of a cold volume pushes out the hot blobs of others.
- * So the cache is asked, a chunk at a time, before the chunk is read ahead.
+ * The old generation goes on serving while it is copied. Pages that readers had in the cache
+ * must stay there, or every hot blob costs a disk read, at the very time when the disk writes
+ * the copy. Pages that only the copy wanted must not stay, or the vacuum of a cold volume pushes
+ * out the hot blobs of others. So the cache is asked, a chunk at a time, before the chunk is
+ * read ahead.
  *
- * All of it is advice: where the system cannot tell what is cached, nothing is dropped. Runs on the
- * worker. */
+ * All of it is advice: where the system cannot tell what is cached, nothing is dropped. Runs on
+ * the worker. */
 #include "common/check.h"
 #include "volume/storage/vacuum_internal.h"
 

@@ -1,4 +1,5 @@
-/* What a copy leaves in the page cache: the advice that it gives, against a cache that is made up. */
+/* What a copy leaves in the page cache: the advice that it gives, against a cache that is made
+ * up. */
 #include "tests/unit/cmocka_all.h"
 #include "volume/storage/vacuum_internal.h"
 
