@@ -313,15 +313,30 @@ static int parse_line(const struct config_command *command, char *line, bool *is
     return set_value(&command->flags[found], value, err);
 }
 
+/* Values point into the files they were read from. */
+struct kept_file {
+    struct kept_file *next;
+    char *data;
+};
+static struct kept_file *kept_files;
+
+static char *keep_file(char *data)
+{
+    struct kept_file *kept = must(malloc(sizeof(*kept)));
+    *kept = (struct kept_file){kept_files, data};
+    kept_files = kept;
+    return data;
+}
+
 static int parse_options_file(const struct config_command *command, const char *path, bool *is_set,
                               struct error *err)
 {
-    char *data; /* flags point into it: kept for the life of the process */
+    char *data;
     size_t size;
     int code = os_read_file(os_real(), path, OPTIONS_FILE_LIMIT, &data, &size, err);
     if (code != 0)
         return error_prefix(err, "-options");
-    char *rest = data;
+    char *rest = keep_file(data);
     for (int number = 1; code == 0 && rest; number++) {
         char *line = strsep(&rest, "\n");
         code = parse_line(command, line, is_set, err);
