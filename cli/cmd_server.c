@@ -3,6 +3,7 @@
 #include "cli/master_flags.h"
 #include "cli/process.h"
 #include "cli/volume_flags.h"
+#include "cli/volume_process.h"
 #include "common/address.h"
 #include "common/log.h"
 
@@ -46,16 +47,6 @@ static const struct config_command config = {
     .flag_count = sizeof(flags) / sizeof(flags[0]),
 };
 
-static void on_serving(void *ctx) { log_info("volume server serves", "ip=%s", volume_flags.ip); }
-
-static void on_failed(void *ctx, const struct error *err)
-{
-    log_error("volume server cannot go on", "error=\"%s\"", err->message);
-    process_fail();
-}
-
-static void hurry(void *ctx) { volume_server_hurry(ctx); }
-
 /* What the two share, and what follows from one for the other. */
 static int join_flags(struct master_config *master_config, struct volume_server_config *volume_config,
                       struct error *err)
@@ -85,9 +76,7 @@ static int start_volume_server(struct volume_server **ret, struct master *master
         return error_set(err, KELP_E_INVALID, "-ip %s is too long", volume_flags.ip);
     address_format(&address, master_text);
     volume_config->masters = master_text;
-    volume_config->on_serving = on_serving;
-    volume_config->on_failed = on_failed;
-    return volume_server_start(ret, volume_config, err);
+    return volume_process_start(ret, volume_config, err);
 }
 
 static int run(int argc, char **argv)
@@ -111,11 +100,7 @@ static int run(int argc, char **argv)
         master_stop(master, 0);
         return command_fail(&config, &err);
     }
-    while (process_wait() != PROCESS_STOP)
-        volume_server_rescan(server);
-    log_info("server stops", "reason=signal");
-    process_hurry_on_signal(hurry, server);
-    volume_server_stop(server, STOP_GRACE_MS);
+    volume_process_run(server, STOP_GRACE_MS);
     master_stop(master, STOP_GRACE_MS);
     return process_exit_status();
 }

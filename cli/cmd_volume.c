@@ -2,7 +2,7 @@
 #include "cli/command.h"
 #include "cli/process.h"
 #include "cli/volume_flags.h"
-#include "common/log.h"
+#include "cli/volume_process.h"
 
 #define STOP_GRACE_MS 30000
 
@@ -39,16 +39,6 @@ static const struct config_command config = {
     .flag_count = sizeof(flags) / sizeof(flags[0]),
 };
 
-static void on_serving(void *ctx) { log_info("volume server serves", "ip=%s", volume_flags.ip); }
-
-static void on_failed(void *ctx, const struct error *err)
-{
-    log_error("volume server cannot go on", "error=\"%s\"", err->message);
-    process_fail();
-}
-
-static void hurry(void *ctx) { volume_server_hurry(ctx); }
-
 static int run(int argc, char **argv)
 {
     int rest, status;
@@ -62,15 +52,9 @@ static int run(int argc, char **argv)
     process_block_signals();
     if (volume_flags_apply(&server_config, &err) != 0)
         return command_fail(&config, &err) + 1;
-    server_config.on_serving = on_serving;
-    server_config.on_failed = on_failed;
-    if (volume_server_start(&server, &server_config, &err) != 0)
+    if (volume_process_start(&server, &server_config, &err) != 0)
         return command_fail(&config, &err);
-    while (process_wait() != PROCESS_STOP)
-        volume_server_rescan(server);
-    log_info("volume server stops", "reason=signal");
-    process_hurry_on_signal(hurry, server);
-    volume_server_stop(server, STOP_GRACE_MS);
+    volume_process_run(server, STOP_GRACE_MS);
     return process_exit_status();
 }
 
