@@ -10,7 +10,7 @@
 #include "master/grower.h"
 #include "master/stream_list.h"
 #include "master/vacuum_runner.h"
-#include "master/white_list.h"
+#include "common/white_list.h"
 
 #include <stdatomic.h>
 

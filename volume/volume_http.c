@@ -147,10 +147,10 @@ static void on_admin_headers(struct http_request *request, void *ctx)
     bool is_write = kind == BLOB_CALL_POST || kind == BLOB_CALL_PUT;
     if (!is_write && kind != BLOB_CALL_DELETE)
         return;
-    if (!guard_is_open(http->config.guard)) {
+    if (http->config.white_list) {
         char ip[INET6_ADDRSTRLEN];
         http_request_peer_ip(request, ip);
-        if (!guard_allows(http->config.guard, ip)) {
+        if (!white_list_admits(http->config.white_list, ip)) {
             blob_call_reply_empty(blob_call_begin(http, request, kind, false), 401);
             return;
         }

@@ -77,13 +77,13 @@ void rpc_fail_unknown(struct rpc_call *call, const struct error *err)
 static bool refuse_stranger(struct volume_rpc *rpc, struct rpc_call *call)
 {
     const char *ip = rpc_call_peer_ip(call);
-    if (!rpc->config.guard || guard_is_open(rpc->config.guard))
+    if (!rpc->config.white_list)
         return false;
     if (!ip || !*ip) {
         rpc_call_fail(call, RPC_PERMISSION_DENIED, "no peer info");
         return true;
     }
-    if (guard_allows(rpc->config.guard, ip))
+    if (white_list_admits(rpc->config.white_list, ip))
         return false;
     rpc_call_fail(call, RPC_PERMISSION_DENIED, "not authorized: %s", ip);
     return true;

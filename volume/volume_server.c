@@ -181,7 +181,7 @@ static void create_rpc(struct volume_server *server)
         .state = server->state,
         .heartbeat = atomic_load(&server->heartbeat),
         .client = server->client,
-        .guard = server->guard,
+        .white_list = server->white_list,
         .identity = &server->identity,
         .masters = server->masters,
         .master_count = server->master_count,
@@ -189,16 +189,6 @@ static void create_rpc(struct volume_server *server)
         .metrics = server->metrics,
     };
     volume_rpc_create(&server->rpc, &config);
-}
-
-static int create_guard(struct volume_server *server, struct error *err)
-{
-    size_t skipped = 0;
-    int code = guard_create(&server->guard, server->config.white_list, &skipped, err);
-    if (!code && skipped > 0)
-        log_warning("white list", "skipped=%zu why=\"not an address block\" list=\"%s\"", skipped,
-                    server->config.white_list);
-    return code;
 }
 
 /* ---- starting ---- */
@@ -307,7 +297,7 @@ static void destroy(struct volume_server *server)
     server_state_close(server->state);
     metrics_destroy(server->registry);
     volume_metrics_destroy(server->metrics);
-    guard_destroy(server->guard);
+    white_list_destroy(server->white_list);
     pthread_cond_destroy(&server->wake);
     pthread_mutex_destroy(&server->wake_lock);
     arena_fini(&server->arena);
@@ -334,7 +324,7 @@ int volume_server_start(struct volume_server **ret, const struct volume_server_c
     struct volume_server *server = create_bare(config);
     int code = parse_masters(server, err);
     if (!code)
-        code = create_guard(server, err);
+        code = white_list_create(&server->white_list, server->config.white_list, err);
     if (!code)
         code = rpc_client_create(&server->client, err);
     if (!code)

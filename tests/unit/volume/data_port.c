@@ -116,7 +116,7 @@ void data_port_start(struct data_port *port, const struct data_port_options *opt
     uv_sem_init(&port->read_released, 0);
     open_store(port, options);
     assert_int_equal(loop_create(&port->loop, "http", &err), 0);
-    assert_int_equal(guard_create(&port->guard, options->white_list, NULL, &err), 0);
+    assert_int_equal(white_list_create(&port->white_list, options->white_list, &err), 0);
     port->metrics = metrics_create();
     assert_int_equal(volume_lookup_create(&port->lookup,
                                           &(struct volume_lookup_source){ask_table, port}, &err),
@@ -138,7 +138,7 @@ void data_port_start(struct data_port *port, const struct data_port_options *opt
         .download_wait_ms = options->wait_ms ? options->wait_ms : 1,
         .reader_threads = 2,
         .reader_queue = options->reader_queue,
-        .guard = port->guard,
+        .white_list = port->white_list,
         .metrics = port->metrics,
         .is_healthy = is_healthy,
         .ctx = port,
@@ -168,7 +168,7 @@ void data_port_stop(struct data_port *port)
     loop_destroy(port->loop);
     volume_lookup_destroy(port->lookup);
     store_close(port->store);
-    guard_destroy(port->guard);
+    white_list_destroy(port->white_list);
     metrics_destroy(port->metrics);
     os_real()->ops->list(os_real(), port->directory, remove_file, port->directory);
     rmdir(port->directory);

@@ -35,7 +35,7 @@ struct data_port {
     struct loop *loop;
     struct store *store;
     struct metrics *metrics;
-    struct guard *guard;
+    struct white_list *white_list;
     struct volume_lookup *lookup;
     struct volume_http *http;
     struct http_server *server, *public_server;

@@ -1,5 +1,5 @@
 /* The white list: addresses and blocks. */
-#include "master/white_list.h"
+#include "common/white_list.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* Entries are compared as 16 address bytes and a prefix length; IPv4 takes the mapped form. */
-#include "master/white_list.h"
+#include "common/white_list.h"
 
 #include "common/bytes.h"
 #include "common/check.h"
@@ -54,7 +54,7 @@ static bool parse_entry(struct slice text, struct white_entry *ret)
 int white_list_create(struct white_list **ret, const char *text, struct error *err)
 {
     struct white_list *list = NULL;
-    struct slice rest = slice_cstr(text), entry;
+    struct slice rest = slice_cstr(text ? text : ""), entry;
     while (slice_take_item(&rest, &entry)) {
         if (!list)
             list = must(calloc(1, sizeof(*list)));
