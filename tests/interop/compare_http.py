@@ -1,6 +1,6 @@
 """The data port beside that of the released peer: the same requests to both, answers compared header by header.
 
-KELP_WEED names the peer's binary, KELP_DATA_PORT the program tests/bench/data_port_bench of this build. Where
+KELP_WEED names the peer's binary (scripts/install-weed provides it), KELP_DATA_PORT the program tests/bench/data_port_bench of this build. Where
 an answer may differ, the case says why (`differs`), and what is compared is then the status alone.
 """
 import gzip
@@ -8,16 +8,16 @@ import http.client
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import time
 import urllib.request
 
 import pytest
+from lib.cluster import weed_binary
 
-WEED = os.environ.get("KELP_WEED") or shutil.which("weed")
-DATA_PORT = os.environ.get("KELP_DATA_PORT")
+WEED = weed_binary()
+DATA_PORT = os.environ["KELP_DATA_PORT"]
 COOKIE = "637037d6"
 
 TEXT = b"The quick brown fox jumps over the lazy dog.\n" * 100
@@ -289,10 +289,6 @@ def start_ours(folder):
 
 @pytest.fixture(scope="module")
 def sides(tmp_path_factory):
-    if not WEED or not os.path.exists(WEED):
-        pytest.skip("KELP_WEED names no weed binary: the data port was NOT compared with the peer")
-    if not DATA_PORT:
-        pytest.skip("KELP_DATA_PORT is not set: the data port was NOT compared with the peer")
     root = tmp_path_factory.mktemp("compare")
     peer, ours = start_weed(root / "peer"), start_ours(root / "ours")
     yield peer, ours
