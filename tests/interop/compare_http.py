@@ -1,7 +1,8 @@
 """The data port beside that of the released peer: the same requests to both, answers compared header by header.
 
-KELP_WEED names the peer's binary (scripts/install-weed provides it), KELP_DATA_PORT the program tests/bench/data_port_bench of this build. Where
-an answer may differ, the case says why (`differs`), and what is compared is then the status alone.
+KELP_WEED names the peer's binary (scripts/install-weed provides it), KELP_DATA_PORT the program
+tests/bench/data_port_bench of this build. Where an answer may differ, the case says why (`differs`), and what is
+compared is then the status alone.
 """
 import gzip
 import http.client
