@@ -18,8 +18,11 @@ def test_a_quick_run_yields_every_figure(tmp_path):
     for name in (('vacuum alone', 'MB/s live'), ('longest write in commit', 'ms'), ('RSS empty', 'MB')):
         assert name in names
     for row in rows:
+        assert row['name'] in done.stdout
+        if row['name'].endswith(('in copy', 'in commit')):
+            continue  # so little is vacuumed here that it may be over before a client's next request
         assert len(row['kelp']) == len(row['weed']) == 1, row
-        assert row['median']['kelp'] >= 0 and row['name'] in done.stdout
+        assert row['median']['kelp'] >= 0
     assert all(row['median'][kind] > 0 for row in rows for kind in ('kelp', 'weed')
                if row['unit'] in ('requests/s', 'MB', 'MB/s live'))
     assert os.listdir(tmp_path) == ['figures.json']  # nothing stays behind
