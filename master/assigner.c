@@ -163,8 +163,9 @@ static void seek_growth(struct attempt *a, struct topology *t, const struct assi
         return;
     bool is_disabled = topology_options(t)->growth_disabled;
     bool is_pending = volume_growth_is_pending(t, option);
-    if (topology_free_slots(t, option->disk_type) <= 0) {
-        if (is_disabled || is_pending || has_waited)
+    /* The last slot may be the one that growth under way has taken: then it is worth waiting. */
+    if (!is_pending && topology_free_slots(t, option->disk_type) <= 0) {
+        if (is_disabled || has_waited)
             refuse(a, ASSIGN_NO_VOLUME, "%s", pick_text);
         else
             refuse(a, ASSIGN_NO_VOLUME, "%s and no free volumes left for %s", pick_text,

@@ -1,4 +1,5 @@
 """A cluster of kelp alone: one master, volume servers, clients over HTTP, and what happens when they die."""
+import concurrent.futures
 import hashlib
 import os
 import re
@@ -146,6 +147,15 @@ def test_a_server_that_dies_in_a_vacuum_harms_nothing(cluster):
     data = os.urandom(100)
     fid, _ = cluster.put(data)
     assert cluster.get(fid).body == data
+
+
+def test_many_clients_at_once_get_the_last_slot(cluster):
+    cluster.kelp_master()
+    cluster.kelp_volume('-max=1')
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        replies = list(pool.map(lambda _: http('GET', f'{cluster.master}/dir/assign'), range(64)))
+    assert {r.status for r in replies} == {200}, {r.body for r in replies if r.status != 200}
+    assert len({r.json['fid'] for r in replies}) == 64
 
 
 def test_collections_come_and_go(cluster):
