@@ -21,10 +21,15 @@ static int setup(void **state)
     return 0;
 }
 
+static bool knows_the_first_beats(struct fake_master *m, void *ctx) { return m->beat_count >= 2; }
+
+/* What happens from here on is told as a change, and not with the first list. */
 static int setup_started(void **state)
 {
     setup(state);
-    server_fixture_start(*state);
+    struct server_fixture *f = *state;
+    server_fixture_start(f);
+    fake_master_wait(&f->master, knows_the_first_beats, NULL, "the first beats were told");
     return 0;
 }
 
