@@ -12,24 +12,13 @@
 
 /* ---- allocate ---- */
 
-static int count_untiered(void *ctx, struct disk_location *location, struct volume *volume)
-{
-    size_t *counts = ctx;
-    struct volume_stat stat;
-    volume_stat(volume, &stat);
-    if (!(stat.read_only & VOLUME_RO_TIERED))
-        counts[disk_location_id(location)]++;
-    return 0;
-}
-
 /* Spec volume-rpc.md 0.5: the eligible disk with the fewest volumes of its own, the first on a
  * tie. The slot is promised to the caller. */
 static struct store_disk *choose_disk(struct store *store, const char *disk_type)
 {
     char type[32];
     disk_type_normalize(disk_type, type);
-    size_t *counts = must(calloc(store->disk_count, sizeof(*counts)));
-    store_for_each(store, count_untiered, counts);
+    size_t *counts = store_count_untiered(store);
     struct store_disk *best = NULL;
     size_t best_count = 0;
     pthread_mutex_lock(&store->change_lock);

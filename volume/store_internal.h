@@ -92,8 +92,6 @@ struct volume *store_table_forget(struct store *store, struct store_entry *entry
 /* All entries, each used by the caller, by disk, then id. */
 struct store_entry **store_table_snapshot(struct store *store, size_t *ret_count);
 
-/* ---- store_change.c ---- */
-
 void store_begin_change(struct store *store, struct store_change *change, uint32_t id);
 void store_end_change(struct store *store, struct store_change *change);
 
@@ -112,3 +110,5 @@ int store_sweep_volume(struct store *store, struct store_disk *disk, const char 
 
 int store_start_probing(struct store *store, uint32_t interval_ms, struct error *err);
 void store_stop_probing(struct store *store);
+/* How many volumes of its own, not in remote storage, each disk holds; free it. */
+size_t *store_count_untiered(struct store *store);

@@ -181,7 +181,7 @@ bool store_set_limits(struct store *store, uint64_t volume_size_limit, bool is_p
 
 void store_resize_automatic(struct store *store) { resize_automatic(store); }
 
-static int count_untiered_here(void *ctx, struct disk_location *location, struct volume *volume)
+static int count_untiered(void *ctx, struct disk_location *location, struct volume *volume)
 {
     size_t *counts = ctx;
     struct volume_stat stat;
@@ -189,6 +189,13 @@ static int count_untiered_here(void *ctx, struct disk_location *location, struct
     if (!(stat.read_only & VOLUME_RO_TIERED))
         counts[disk_location_id(location)]++;
     return 0;
+}
+
+size_t *store_count_untiered(struct store *store)
+{
+    size_t *counts = must(calloc(store->disk_count, sizeof(*counts)));
+    store_for_each(store, count_untiered, counts);
+    return counts;
 }
 
 uint32_t store_location_max(struct store *store, const struct disk_location *location)
@@ -200,8 +207,7 @@ uint32_t store_location_max(struct store *store, const struct disk_location *loc
         return 0;
     if (space.is_low) {
         /* Only what is there: the master must not place anything more. */
-        size_t *counts = must(calloc(store->disk_count, sizeof(*counts)));
-        store_for_each(store, count_untiered_here, counts);
+        size_t *counts = store_count_untiered(store);
         uint32_t held = (uint32_t)counts[disk_location_id(location)];
         free(counts);
         return held;
