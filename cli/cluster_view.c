@@ -3,6 +3,7 @@
 
 #include "common/check.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #define DISKS_MAX (sizeof(((struct cluster_disks *)0)->items) / sizeof(void *))
@@ -146,4 +147,23 @@ struct cluster_disks cluster_disks_of_node(const MasterPb__DataNodeInfo *node) {
 const char *cluster_disk_type(const MasterPb__DiskInfo *disk)
 {
     return *disk->type ? disk->type : "hdd";
+}
+
+void cluster_disks_print(FILE *out, const struct cluster_disks *disks)
+{
+    for (size_t i = 0; i < disks->count; i++) {
+        const MasterPb__DiskInfo *d = disks->items[i];
+        fprintf(out, " %s(volume:%" PRId64 "/%" PRId64 " active:%" PRId64 " free:%" PRId64
+                     " remote:%" PRId64 ")",
+                cluster_disk_type(d), d->volume_count, d->max_volume_count, d->active_volume_count,
+                d->free_volume_count, d->remote_volume_count);
+    }
+}
+
+void cluster_view_print_head(FILE *out, const MasterPb__VolumeListResponse *view)
+{
+    struct cluster_disks disks = cluster_disks_of_topology(view->topology_info);
+    fprintf(out, "Topology volumeSizeLimit:%" PRIu64 " MB", view->volume_size_limit_mb);
+    cluster_disks_print(out, &disks);
+    fprintf(out, "\n");
 }

@@ -28,3 +28,8 @@ struct cluster_disks cluster_disks_of_data_center(const MasterPb__DataCenterInfo
 struct cluster_disks cluster_disks_of_rack(const MasterPb__RackInfo *rack);
 struct cluster_disks cluster_disks_of_node(const MasterPb__DataNodeInfo *node);
 const char *cluster_disk_type(const MasterPb__DiskInfo *disk); /* "hdd" for "" */
+
+/* The peer's words: " hdd(volume:1/8 active:1 free:7 remote:0)" for each. */
+void cluster_disks_print(FILE *out, const struct cluster_disks *disks);
+/* The first line of volume.list and cluster.check: the size limit and all disks. */
+void cluster_view_print_head(FILE *out, const MasterPb__VolumeListResponse *view);

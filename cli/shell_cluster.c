@@ -154,18 +154,8 @@ static int run_check(struct shell *shell, struct error *err)
     if (code != 0)
         return code;
     struct cluster_disks disks = cluster_disks_of_topology(view->topology_info);
-    if (!shell->is_json) {
-        fprintf(shell->out, "Topology volumeSizeLimit:%llu MB",
-                (unsigned long long)view->volume_size_limit_mb);
-        for (size_t i = 0; i < disks.count; i++)
-            fprintf(shell->out, " %s(volume:%lld/%lld active:%lld free:%lld remote:%lld)",
-                    cluster_disk_type(disks.items[i]), (long long)disks.items[i]->volume_count,
-                    (long long)disks.items[i]->max_volume_count,
-                    (long long)disks.items[i]->active_volume_count,
-                    (long long)disks.items[i]->free_volume_count,
-                    (long long)disks.items[i]->remote_volume_count);
-        fprintf(shell->out, "\n");
-    }
+    if (!shell->is_json)
+        cluster_view_print_head(shell->out, view);
     if (disks.count == 0)
         code = error_set(err, KELP_E_UNAVAILABLE,
                          "no volume server is connected; start one with \"kelp volume -master=...\"");

@@ -49,22 +49,11 @@ static bool is_volume_wanted(const MasterPb__VolumeInformationMessage *volume)
            (!read_only_only || volume->read_only) && (!writable_only || !volume->read_only);
 }
 
-static void print_disks(FILE *out, const struct cluster_disks *disks)
-{
-    for (size_t i = 0; i < disks->count; i++) {
-        const MasterPb__DiskInfo *d = disks->items[i];
-        fprintf(out, " %s(volume:%" PRId64 "/%" PRId64 " active:%" PRId64 " free:%" PRId64
-                     " remote:%" PRId64 ")",
-                cluster_disk_type(d), d->volume_count, d->max_volume_count, d->active_volume_count,
-                d->free_volume_count, d->remote_volume_count);
-    }
-}
-
 static void print_level(FILE *out, int depth, const char *level, const char *id,
                         struct cluster_disks disks)
 {
     fprintf(out, "%*s%s %s", depth * 2, "", level, id);
-    print_disks(out, &disks);
+    cluster_disks_print(out, &disks);
     fprintf(out, "\n");
 }
 
@@ -115,7 +104,7 @@ static struct totals print_disk(FILE *out, const MasterPb__DiskInfo *disk)
     struct totals totals = {0};
     struct cluster_disks one = {1, {disk}};
     fprintf(out, "        Disk");
-    print_disks(out, &one);
+    cluster_disks_print(out, &one);
     fprintf(out, " id:%u\n", disk->disk_id);
     for (size_t i = 0; i < disk->n_volume_infos; i++) {
         const MasterPb__VolumeInformationMessage *v = disk->volume_infos[i];
@@ -186,11 +175,8 @@ static struct totals print_data_center(FILE *out, const MasterPb__DataCenterInfo
 static void print_tree(FILE *out, const MasterPb__VolumeListResponse *view)
 {
     const MasterPb__TopologyInfo *topology = view->topology_info;
-    struct cluster_disks disks = cluster_disks_of_topology(topology);
     struct totals totals = {0};
-    fprintf(out, "Topology volumeSizeLimit:%" PRIu64 " MB", view->volume_size_limit_mb);
-    print_disks(out, &disks);
-    fprintf(out, "\n");
+    cluster_view_print_head(out, view);
     for (size_t i = 0; i < topology->n_data_center_infos; i++) {
         if (!is_wanted(wanted_center, topology->data_center_infos[i]->id))
             continue;
