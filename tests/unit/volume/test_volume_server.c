@@ -62,6 +62,12 @@ static bool is_volume_beat(const MasterPb__Heartbeat *beat)
     return beat->_volume_digest_case == MASTER_PB__HEARTBEAT___VOLUME_DIGEST_VOLUME_DIGEST;
 }
 
+static bool last_is_farewell(struct fake_master *m, void *ctx)
+{
+    const MasterPb__Heartbeat *last = m->beats[m->beat_count - 1];
+    return last->has_no_volumes && !is_volume_beat(last);
+}
+
 struct search {
     size_t from;
     uint32_t id;
@@ -388,8 +394,7 @@ static void stopping_says_farewell(void **state)
     size_t two = 2;
     fake_master_wait(&f->master, has_beats, &two, "two beats came");
     server_fixture_stop(f);
-    const MasterPb__Heartbeat *last = f->master.beats[f->master.beat_count - 1];
-    assert_true(last->has_no_volumes && !is_volume_beat(last));
+    fake_master_wait(&f->master, last_is_farewell, NULL, "the farewell came");
 }
 
 static void hurrying_ends_the_wait_before_the_ports_close(void **state)
