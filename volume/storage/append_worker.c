@@ -144,7 +144,11 @@ static void prepare_put(struct append_worker *worker, struct volume *volume,
     struct needle_entry old, entry;
     bool is_unchanged = false;
     int code = check_writable(volume, ~0u, request);
-    if (code == 0 && needle_index_get(generation->index, needle->key, &old)) {
+    if (code == 0)
+        code = needle_index_get(generation->index, needle->key, &old, &request->err);
+    if (code == KELP_E_NOT_FOUND) {
+        code = 0;
+    } else if (code == 0) {
         code = append_check_put(generation, &old, needle, request->check_cookie,
                                 !ttl_is_set(volume->ttl), os_now_ns(volume->os), worker->scratch,
                                 &is_unchanged, &request->err);
@@ -175,11 +179,13 @@ static void prepare_delete(struct append_worker *worker, struct volume *volume,
 {
     struct needle_entry old;
     int code = check_writable(volume, VOLUME_BLOCKS_DELETE_MASK, request);
-    if (code != 0) {
+    if (code == 0)
+        code = needle_index_get(volume->generation->index, request->needle.key, &old, &request->err);
+    if (code != 0 && code != KELP_E_NOT_FOUND) {
         finish(worker, request, code);
         return;
     }
-    if (!needle_index_get(volume->generation->index, request->needle.key, &old) || old.size < 0) {
+    if (code == KELP_E_NOT_FOUND || old.size < 0) {
         finish(worker, request, request->is_durable ? sync_now(volume, request) : 0);
         return;
     }

@@ -185,8 +185,7 @@ int index_load(struct volume_generation *generation, struct index_verdict *ret, 
     };
     loader.is_wrapped = loader.dat_end > index_row_limit(generation->offset_bytes);
     loader.verdict.records_end = loader.first;
-    int code = needle_index_memory_create(&generation->index, generation->version,
-                                          os_random(generation->os), end / row_size, err);
+    int code = volume_generation_make_index(generation, end / row_size, &generation->index, err);
     if (code == 0 && !loader.is_wrapped)
         code = check_tail(&loader, &end);
     if (code == 0)

@@ -263,7 +263,7 @@ static enum who_is_right judge_keys(struct rebuild *rebuild, const struct dat_it
     struct needle_entry other;
     struct needle_header header;
     uint8_t bytes[NEEDLE_HEADER_SIZE];
-    if (own_row || !needle_index_get(rebuild->old_index, item->header.key, &other))
+    if (own_row || needle_index_get(rebuild->old_index, item->header.key, &other, NULL) != 0)
         return has_other_place(&rebuild->old, row) ? RECORD_IS : BOTH_MAY_BE;
     if (volume_generation_pread(rebuild->generation, bytes, sizeof(bytes), other.offset, false,
                                 NULL) != 0)
@@ -341,7 +341,7 @@ static int rebuild_rows(struct rebuild *rebuild, struct error *err)
     for (size_t i = 0; code == 0 && i < rebuild->old.cut_count; i++) {
         struct needle_entry now;
         uint64_t key = rebuild->old.cut_deletes[i].key;
-        if (!needle_index_get(rebuild->old_index, key, &now) || now.size < 0)
+        if (needle_index_get(rebuild->old_index, key, &now, NULL) != 0 || now.size < 0)
             code = sink_add(rebuild->sink, &rebuild->old.cut_deletes[i], err);
         rebuild->rows_kept++;
     }
@@ -385,8 +385,7 @@ int index_repair_rebuild(struct volume_generation *generation, bool is_writable,
     rebuild.sink = must(calloc(1, sizeof(*rebuild.sink)));
     int code = load_old_rows(generation, &rebuild.old, err);
     if (code == 0)
-        code = needle_index_memory_create(&fresh, generation->version, os_random(generation->os),
-                                          rebuild.old.count, err);
+        code = volume_generation_make_index(generation, rebuild.old.count, &fresh, err);
     if (code == 0 && is_writable)
         code = index_file_open(&made, generation->os, temporary, O_RDWR | O_CREAT | O_TRUNC,
                                generation->offset_bytes, err);

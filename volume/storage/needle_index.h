@@ -35,8 +35,9 @@ struct needle_cursor;
 
 struct needle_index_ops {
     const char *kind;
+    bool may_block; /* get may wait for a disk: not for an event loop */
     void (*destroy)(struct needle_index *);
-    bool (*get)(struct needle_index *, uint64_t key, struct needle_entry *ret);
+    int (*get)(struct needle_index *, uint64_t key, struct needle_entry *ret, struct error *err);
     int (*reserve)(struct needle_index *, uint64_t key, struct error *err);
     void (*unreserve)(struct needle_index *, uint64_t key);
     int (*put)(struct needle_index *, const struct needle_entry *, enum needle_index_event,
@@ -56,25 +57,41 @@ struct needle_cursor_ops {
 struct needle_index {
     const struct needle_index_ops *ops;
 };
+
+/* Where the indexes of a disk's volumes are kept (index_store.h); NULL: in memory. */
+struct index_store;
+
+struct needle_index_config {
+    struct index_store *store;
+    uint32_t volume_id;
+    uint16_t compact_revision;
+    uint8_t version;   /* of the records: sizes them for the live counters */
+    uint64_t seed;     /* os_random: keeps chosen keys from piling up */
+    uint64_t expected; /* that many needles are made room for */
+};
 struct needle_cursor {
     const struct needle_cursor_ops *ops;
 };
 
-/* The kind "memory": a hash table, 22 to 24 bytes a needle. `version` sizes the records for the live
- * counters; `seed` (os_random) keeps chosen keys from piling up; `expected` needles are made room for. */
-int needle_index_memory_create(struct needle_index **ret, uint8_t version, uint64_t seed,
-                               uint64_t expected, struct error *err);
+/* An empty index of the kind "memory", whatever config->store says. */
+int needle_index_memory_create(struct needle_index **ret, const struct needle_index_config *config,
+                               struct error *err);
 
 static inline void needle_index_destroy(struct needle_index *index)
 {
     if (index)
         index->ops->destroy(index);
 }
-/* False when the key was never put. Deleted: size < 0. */
-static inline bool needle_index_get(struct needle_index *index, uint64_t key,
-                                    struct needle_entry *ret)
+/* KELP_E_NOT_FOUND (err is left as it is) when the key was never put; deleted: size < 0. Any other error:
+ * it could not be looked up. A kind that may not block knows no other error. */
+static inline int needle_index_get(struct needle_index *index, uint64_t key,
+                                   struct needle_entry *ret, struct error *err)
 {
-    return index->ops->get(index, key, ret);
+    return index->ops->get(index, key, ret, err);
+}
+static inline bool needle_index_may_block(const struct needle_index *index)
+{
+    return index->ops->may_block;
 }
 /* Makes room for one put of this key, so that the put, which comes after its record is on disk, cannot
  * fail for want of memory. Each reserve is followed by one put or one unreserve of the same key. */

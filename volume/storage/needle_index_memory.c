@@ -66,23 +66,24 @@ static uint64_t get_counter(_Atomic uint64_t *counter)
 
 static int32_t deleted_size(int32_t size) { return size > 0 ? -size : -1; }
 
-static bool memory_get(struct needle_index *base, uint64_t key, struct needle_entry *ret)
+static int memory_get(struct needle_index *base, uint64_t key, struct needle_entry *ret,
+                      struct error *err)
 {
     struct memory_index *index = of(base);
     uint64_t hash = hash_key(index, key);
     struct memory_shard *shard = shard_of(index, hash);
-    bool is_found = false;
+    int code = KELP_E_NOT_FOUND;
     pthread_mutex_lock(&shard->lock);
     if (shard->capacity > 0) {
         const struct memory_slot *slot = probe(shard->slots, shard->capacity, hash, key);
         uint64_t units = memory_slot_units(slot);
         if (units != 0) {
             *ret = (struct needle_entry){key, units * NEEDLE_ALIGNMENT, slot->size};
-            is_found = true;
+            code = 0;
         }
     }
     pthread_mutex_unlock(&shard->lock);
-    return is_found;
+    return code;
 }
 
 static bool needs_growth(const struct memory_shard *shard, uint32_t more)
@@ -256,8 +257,8 @@ static int memory_cursor_open(struct needle_index *base, enum needle_index_order
     return memory_cursor_create(ret, of(base)->shards, order, offset_limit, err);
 }
 
-int needle_index_memory_create(struct needle_index **ret, uint8_t version, uint64_t seed,
-                               uint64_t expected, struct error *err)
+int needle_index_memory_create(struct needle_index **ret, const struct needle_index_config *config,
+                               struct error *err)
 {
     static const struct needle_index_ops ops = {
         .kind = "memory",
@@ -275,12 +276,12 @@ int needle_index_memory_create(struct needle_index **ret, uint8_t version, uint6
         return error_set(err, KELP_E_NO_MEMORY, "no memory for a needle index");
     memset(index, 0, sizeof(*index));
     index->base.ops = &ops;
-    index->seed = seed;
-    index->version = version;
+    index->seed = config->seed;
+    index->version = config->version;
     for (size_t i = 0; i < MEMORY_INDEX_SHARDS; i++)
         CHECK(pthread_mutex_init(&index->shards[i].lock, NULL) == 0);
     /* A shard gets its share and three standard deviations, so that few have to grow again. */
-    uint64_t share = expected / MEMORY_INDEX_SHARDS;
+    uint64_t share = config->expected / MEMORY_INDEX_SHARDS;
     for (size_t i = 0; share > FIRST_CAPACITY && i < MEMORY_INDEX_SHARDS; i++) {
         int code = grow(index, &index->shards[i], share + share / 64, err);
         if (code != 0) {

@@ -43,7 +43,10 @@ static int count_result(struct vacuum *v, const struct needle_entry *entry, uint
                         struct error *err)
 {
     struct needle_entry found;
-    bool is_known = needle_index_get(v->next->index, entry->key, &found);
+    int code = needle_index_get(v->next->index, entry->key, &found, err);
+    if (code != 0 && code != KELP_E_NOT_FOUND)
+        return code;
+    bool is_known = code == 0;
     if (entry->size < 0)
         return is_known && found.size >= 0
                    ? fail_check(v, entry, "is not deleted in the new index", err)
@@ -127,11 +130,12 @@ int vacuum_batch_flush(struct vacuum *v, struct error *err)
 int vacuum_batch_forget(struct vacuum *v, uint64_t key, bool *ret_was_live, struct error *err)
 {
     struct needle_entry entry;
-    *ret_was_live = needle_index_get(v->next->index, key, &entry) && entry.size >= 0;
+    int code = needle_index_get(v->next->index, key, &entry, err);
+    *ret_was_live = code == 0 && entry.size >= 0;
     if (!*ret_was_live)
-        return 0;
+        return code == KELP_E_NOT_FOUND ? 0 : code;
     uint8_t checksum[4];
-    int code = read_back(v, checksum, sizeof(checksum),
+    code = read_back(v, checksum, sizeof(checksum),
                          entry.offset + NEEDLE_HEADER_SIZE + (uint32_t)entry.size, err);
     if (code != 0)
         return code;

@@ -26,6 +26,7 @@ int volume_allocate(struct volume **ret, const struct volume_place *place, struc
     atomic_init(&volume->references, 1);
     volume->os = place->os;
     volume->id = place->id;
+    volume->index_store = place->index_store;
     volume->collection = must(strdup(collection));
     CHECK(pthread_mutex_init(&volume->generation_lock, NULL) == 0);
     CHECK(pthread_mutex_init(&volume->append_lock, NULL) == 0);

@@ -38,6 +38,7 @@ struct volume_place {
     const char *index_dir; /* I of the spec; NULL or equal to data_dir */
     const char *collection;
     uint32_t id;
+    struct index_store *index_store; /* of the disk; must outlive the volume; NULL: index in memory */
 };
 
 struct volume_options {

@@ -97,7 +97,8 @@ static int make_next(struct vacuum *v, const struct vacuum_options *options,
     struct super_block block = v->old->super_block;
     block.replica_placement = v->volume->replica_placement;
     block.compact_revision++;
-    code = volume_generation_create(&v->next, v->volume->os,
+    struct volume_generation_owner owner = {v->volume->id, v->volume->index_store};
+    code = volume_generation_create(&v->next, v->volume->os, &owner,
                                     volume_files_path(files, VOLUME_FILE_CPD),
                                     volume_files_path(files, VOLUME_FILE_CPX), &block,
                                     v->old->offset_bytes, live->live_count, err);
@@ -377,7 +378,11 @@ int vacuum_copy(struct vacuum *v, const struct vacuum_options *options, struct e
     c.now_second = os_now_ns(v->volume->os) / 1000000000;
     int code = make_next(v, options, &live, err);
     if (code == 0 && ttl_is_set(v->volume->ttl))
-        code = needle_index_memory_create(&v->expired, v->old->version, os_random(v->volume->os), 0,
+        code = needle_index_memory_create(&v->expired,
+                                          &(struct needle_index_config){
+                                              .version = v->old->version,
+                                              .seed = os_random(v->volume->os),
+                                          },
                                           err);
     if (code != 0)
         return code;

@@ -40,7 +40,8 @@ static int make_files(struct volume *volume, const struct volume_options *option
         .ttl = options->ttl,
     };
     struct volume_generation *generation;
-    int code = volume_generation_create(&generation, volume->os,
+    struct volume_generation_owner owner = {volume->id, volume->index_store};
+    int code = volume_generation_create(&generation, volume->os, &owner,
                                         volume->files.paths[VOLUME_FILE_DAT],
                                         volume->files.paths[VOLUME_FILE_IDX], &super_block,
                                         options->offset_bytes, 0, err);

@@ -8,7 +8,8 @@
 #include <string.h>
 
 /* NULL, and err says so, when memory is gone. */
-static struct volume_generation *allocate(struct os *os, const char *dat_path, const char *idx_path,
+static struct volume_generation *allocate(struct os *os, const struct volume_generation_owner *owner,
+                                          const char *dat_path, const char *idx_path,
                                           struct error *err)
 {
     struct volume_generation *generation = calloc(1, sizeof(*generation));
@@ -18,6 +19,8 @@ static struct volume_generation *allocate(struct os *os, const char *dat_path, c
     }
     atomic_init(&generation->references, 1);
     generation->os = os;
+    generation->volume_id = owner->volume_id;
+    generation->index_store = owner->index_store;
     generation->dat_fd = -1;
     generation->idx.fd = -1;
     generation->owned_paths[0] = must(strdup(dat_path));
@@ -54,11 +57,26 @@ void volume_generation_unref(struct volume_generation *generation)
         close_generation(generation);
 }
 
-int volume_generation_create(struct volume_generation **ret, struct os *os, const char *dat_path,
+int volume_generation_make_index(const struct volume_generation *generation, uint64_t expected,
+                                 struct needle_index **ret, struct error *err)
+{
+    struct needle_index_config config = {
+        .store = generation->index_store,
+        .volume_id = generation->volume_id,
+        .compact_revision = generation->super_block.compact_revision,
+        .version = generation->version,
+        .seed = os_random(generation->os),
+        .expected = expected,
+    };
+    return needle_index_memory_create(ret, &config, err);
+}
+
+int volume_generation_create(struct volume_generation **ret, struct os *os,
+                             const struct volume_generation_owner *owner, const char *dat_path,
                              const char *idx_path, const struct super_block *super_block,
                              uint8_t offset_bytes, uint64_t expected, struct error *err)
 {
-    struct volume_generation *generation = allocate(os, dat_path, idx_path, err);
+    struct volume_generation *generation = allocate(os, owner, dat_path, idx_path, err);
     if (!generation)
         return KELP_E_NO_MEMORY;
     int code;
@@ -85,8 +103,7 @@ int volume_generation_create(struct volume_generation **ret, struct os *os, cons
                            O_RDWR | O_CREAT | O_TRUNC, offset_bytes, err);
     if (code != 0)
         goto failed;
-    code = needle_index_memory_create(&generation->index, generation->version, os_random(os),
-                                      expected, err);
+    code = volume_generation_make_index(generation, expected, &generation->index, err);
     if (code != 0)
         goto failed;
     *ret = generation;
@@ -122,11 +139,12 @@ static int read_super_block(struct volume_generation *generation, const char *pa
     return 0;
 }
 
-int volume_generation_open(struct volume_generation **ret, struct os *os, const char *dat_path,
+int volume_generation_open(struct volume_generation **ret, struct os *os,
+                           const struct volume_generation_owner *owner, const char *dat_path,
                            const char *idx_path, bool is_writable, uint8_t offset_bytes,
                            struct error *err)
 {
-    struct volume_generation *generation = allocate(os, dat_path, idx_path, err);
+    struct volume_generation *generation = allocate(os, owner, dat_path, idx_path, err);
     if (!generation)
         return KELP_E_NO_MEMORY;
     int code;

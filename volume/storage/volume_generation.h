@@ -26,6 +26,8 @@ struct volume_generation {
     uint8_t version;                /* of the records, = super_block.version */
     uint8_t offset_bytes;
     bool is_writable;             /* the files are open for writing */
+    uint32_t volume_id;
+    struct index_store *index_store; /* where the index is kept; NULL: in memory */
     _Atomic uint64_t dat_end;     /* logical end: where the next record goes, a multiple of 8 */
     void (*on_close)(void *ctx);  /* called last, when the memory is gone; may be NULL */
     void *on_close_ctx;
@@ -37,15 +39,27 @@ static inline uint64_t volume_generation_end(const struct volume_generation *gen
     return atomic_load_explicit(&generation->dat_end, memory_order_acquire);
 }
 
+/* Which volume it is of, and where its index is kept. */
+struct volume_generation_owner {
+    uint32_t volume_id;
+    struct index_store *index_store; /* NULL: in memory */
+};
+
+/* An index for this generation, of the kind that its store says, empty. Seeded. */
+int volume_generation_make_index(const struct volume_generation *generation, uint64_t expected,
+                                 struct needle_index **ret, struct error *err);
+
 /* Creates both files (they may exist as leftovers: they are emptied), writes the super block. Not synced.
- * `expected` needles are made room for in an empty index of kind memory. On failure nothing is left
+ * `expected` needles are made room for in an empty index. On failure nothing is left
  * open; created files stay for the caller to remove. */
-int volume_generation_create(struct volume_generation **ret, struct os *os, const char *dat_path,
+int volume_generation_create(struct volume_generation **ret, struct os *os,
+                             const struct volume_generation_owner *owner, const char *dat_path,
                              const char *idx_path, const struct super_block *super_block,
                              uint8_t offset_bytes, uint64_t expected, struct error *err);
 /* Opens existing files and reads the super block. The index is NULL, dat_end the file's size rounded up
  * to 8: for the loader to fill in. With !is_writable both are opened for reading only. */
-int volume_generation_open(struct volume_generation **ret, struct os *os, const char *dat_path,
+int volume_generation_open(struct volume_generation **ret, struct os *os,
+                           const struct volume_generation_owner *owner, const char *dat_path,
                            const char *idx_path, bool is_writable, uint8_t offset_bytes,
                            struct error *err);
 /* References start at 1. */

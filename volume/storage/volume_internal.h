@@ -34,6 +34,7 @@ struct volume {
     uint32_t id;
     char *collection;
     struct volume_files files;
+    struct index_store *index_store;
 
     pthread_mutex_t generation_lock;
     struct volume_generation *generation; /* holds one reference */

@@ -131,12 +131,13 @@ static int open_files(struct loading *loading, struct error *err)
     if (code != 0)
         return code;
     struct error reason = {0};
-    code = volume_generation_open(&loading->generation, volume->os,
+    struct volume_generation_owner owner = {volume->id, volume->index_store};
+    code = volume_generation_open(&loading->generation, volume->os, &owner,
                                   path_of(loading, VOLUME_FILE_DAT), path_of(loading, VOLUME_FILE_IDX),
                                   loading->is_dat_writable, offset_bytes, &reason);
     if ((code == KELP_E_DENIED || code == KELP_E_READ_ONLY) && loading->is_dat_writable) {
         loading->is_dat_writable = false;
-        code = volume_generation_open(&loading->generation, volume->os,
+        code = volume_generation_open(&loading->generation, volume->os, &owner,
                                       path_of(loading, VOLUME_FILE_DAT),
                                       path_of(loading, VOLUME_FILE_IDX), false, offset_bytes, &reason);
     }

@@ -11,11 +11,11 @@ int volume_read_begin(struct volume *volume, uint64_t key, bool allow_deleted,
 {
     struct volume_generation *generation = volume_get_generation(volume);
     struct needle_entry entry;
-    int code = 0;
-    if (!needle_index_get(generation->index, key, &entry))
+    int code = needle_index_get(generation->index, key, &entry, err);
+    if (code == KELP_E_NOT_FOUND)
         code = error_set(err, KELP_E_NOT_FOUND, "volume %u has no needle %llx", volume->id,
                          (unsigned long long)key);
-    else if (entry.size < 0 && (!allow_deleted || entry.size == NEEDLE_TOMBSTONE))
+    else if (code == 0 && entry.size < 0 && (!allow_deleted || entry.size == NEEDLE_TOMBSTONE))
         code = error_set(err, KELP_E_DELETED, "volume %u: needle %llx is deleted", volume->id,
                          (unsigned long long)key);
     if (code != 0) {

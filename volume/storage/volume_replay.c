@@ -107,7 +107,7 @@ static int read_record(struct replay *r, const struct needle_entry *entry, uint8
 static void leave_expired(struct vacuum *v, uint64_t key)
 {
     struct needle_entry entry;
-    if (v->expired && needle_index_get(v->expired, key, &entry) && entry.size >= 0)
+    if (v->expired && needle_index_get(v->expired, key, &entry, NULL) == 0 && entry.size >= 0)
         needle_index_delete(v->expired, key, NEEDLE_INDEX_RUNTIME, NULL);
 }
 

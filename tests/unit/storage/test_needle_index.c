@@ -13,7 +13,8 @@
 static struct needle_index *make(uint64_t expected)
 {
     struct needle_index *index;
-    assert_int_equal(needle_index_memory_create(&index, 3, 42, expected, NULL), 0);
+    const struct needle_index_config config = {.version = 3, .seed = 42, .expected = expected};
+    assert_int_equal(needle_index_memory_create(&index, &config, NULL), 0);
     return index;
 }
 
@@ -39,17 +40,17 @@ static void deleted_entries_keep_offset_and_size(void **state)
 {
     struct needle_index *index = make(0);
     struct needle_entry entry;
-    assert_false(needle_index_get(index, 5, &entry));
+    assert_int_equal(needle_index_get(index, 5, &entry, NULL), KELP_E_NOT_FOUND);
     put(index, 5, 8, 100, NEEDLE_INDEX_RUNTIME);
     put(index, 6, 160, 0, NEEDLE_INDEX_RUNTIME);
     needle_index_delete(index, 5, NEEDLE_INDEX_RUNTIME, NULL);
     needle_index_delete(index, 6, NEEDLE_INDEX_RUNTIME, NULL);
     needle_index_delete(index, 7, NEEDLE_INDEX_RUNTIME, NULL);
-    assert_true(needle_index_get(index, 5, &entry));
+    assert_int_equal(needle_index_get(index, 5, &entry, NULL), 0);
     assert_true(entry.offset == 8 && entry.size == -100);
-    assert_true(needle_index_get(index, 6, &entry));
+    assert_int_equal(needle_index_get(index, 6, &entry, NULL), 0);
     assert_true(entry.offset == 160 && entry.size == -1);
-    assert_false(needle_index_get(index, 7, &entry));
+    assert_int_equal(needle_index_get(index, 7, &entry, NULL), KELP_E_NOT_FOUND);
     needle_index_destroy(index);
 }
 
@@ -114,7 +115,7 @@ static void random_events_match_a_plain_table(void **state)
     }
     for (size_t k = 0; k < KEYS; k++) {
         struct needle_entry entry;
-        bool is_there = needle_index_get(index, (uint64_t)k * 0x100000001u, &entry);
+        bool is_there = needle_index_get(index, (uint64_t)k * 0x100000001u, &entry, NULL) == 0;
         assert_int_equal(is_there, model[k].offset != 0);
         if (is_there)
             assert_true(entry.offset == model[k].offset && entry.size == model[k].size);
@@ -179,7 +180,7 @@ static void reservation_is_taken_back(void **state)
     for (uint64_t key = 1; key <= 1000; key++)
         needle_index_unreserve(index, key);
     struct needle_entry entry;
-    assert_false(needle_index_get(index, 1, &entry));
+    assert_int_equal(needle_index_get(index, 1, &entry, NULL), KELP_E_NOT_FOUND);
     assert_counts(index, 0, 0, 0, 0, 0);
     needle_index_destroy(index);
 }
@@ -212,9 +213,9 @@ static void *look_up(void *arg)
     while (!atomic_load(&is_over))
         for (uint64_t key = 1; key <= STILL; key += 7) {
             struct needle_entry entry;
-            if (!needle_index_get(index, key, &entry) || entry.offset != key * 8 || entry.size != 5)
+            if (needle_index_get(index, key, &entry, NULL) != 0 || entry.offset != key * 8 || entry.size != 5)
                 atomic_fetch_add(&failures, 1);
-            if (needle_index_get(index, STILL + key, &entry) && entry.offset % 16 != 0)
+            if (needle_index_get(index, STILL + key, &entry, NULL) == 0 && entry.offset % 16 != 0)
                 atomic_fetch_add(&failures, 1);
         }
     return NULL;

@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+static const struct volume_generation_owner owner = {.volume_id = 1};
+
 #define FOUR_BYTE_LIMIT (32ull << 30)
 
 static struct disk_os *disk;
@@ -25,7 +27,7 @@ static int setup_version(uint8_t version)
     disk_os_create(&disk, 200 << 20);
     os = disk_os_get(disk);
     os_mkdir(os, "/d", 0755);
-    assert_int_equal(volume_generation_create(&generation, os, "/d/1.dat", "/d/1.idx", &super, 4, 0, NULL), 0);
+    assert_int_equal(volume_generation_create(&generation, os, &owner, "/d/1.dat", "/d/1.idx", &super, 4, 0, NULL), 0);
     assert_int_equal(record_writer_create(&writer, NULL), 0);
     record_writer_begin(writer, generation);
     return 0;
@@ -52,7 +54,7 @@ static void assert_reads(uint64_t key, const void *data, size_t size)
 {
     struct needle_entry entry;
     struct needle needle;
-    assert_true(needle_index_get(generation->index, key, &entry));
+    assert_int_equal(needle_index_get(generation->index, key, &entry, NULL), 0);
     void *buf = malloc(needle_record_size(generation->version, entry.size));
     assert_int_equal(volume_generation_read(generation, &entry, buf, false, &needle, NULL), 0);
     assert_true(slice_equals(needle.data, slice_of(data, size)));
@@ -65,11 +67,11 @@ static void nothing_is_visible_before_the_flush_or_after_a_discard(void **state)
     struct needle_entry entry;
     assert_int_equal(record_writer_put(writer, &needle, &entry, NULL), 0);
     assert_int_equal(entry.offset, 8);
-    assert_false(needle_index_get(generation->index, 1, &entry));
+    assert_int_equal(needle_index_get(generation->index, 1, &entry, NULL), KELP_E_NOT_FOUND);
     assert_int_equal(volume_generation_end(generation), 8);
     record_writer_discard(writer);
     flush();
-    assert_false(needle_index_get(generation->index, 1, &entry));
+    assert_int_equal(needle_index_get(generation->index, 1, &entry, NULL), KELP_E_NOT_FOUND);
     assert_int_equal(volume_generation_end(generation), 8);
     assert_int_equal(index_file_end(&generation->idx), 0);
 }
@@ -133,7 +135,7 @@ static void records_as_they_are_keep_every_byte(void **state)
     assert_memory_equal(dat + 8, records, sizeof(records));
     free(dat);
     struct needle_entry entry;
-    assert_true(needle_index_get(generation->index, 3, &entry));
+    assert_int_equal(needle_index_get(generation->index, 3, &entry, NULL), 0);
     assert_true(entry.offset == 8 + 2 * 64 && entry.size == 30);
 }
 
@@ -161,7 +163,7 @@ static void wrapped_offset_is_found_32_gib_further(void **state)
     assert_non_null(mkdtemp(directory));
     snprintf(dat, sizeof(dat), "%s/1.dat", directory);
     snprintf(idx, sizeof(idx), "%s/1.idx", directory);
-    assert_int_equal(volume_generation_create(&far, os_real(), dat, idx, &super, 5, 0, NULL), 0);
+    assert_int_equal(volume_generation_create(&far, os_real(), &owner, dat, idx, &super, 5, 0, NULL), 0);
     atomic_store(&far->dat_end, FOUR_BYTE_LIMIT + 64);
     struct needle needle = fixture_needle(1, 2, "far away", 8), read;
     struct needle_entry entry;
