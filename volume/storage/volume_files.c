@@ -21,6 +21,7 @@ static const struct {
     [VOLUME_FILE_CPD] = {"cpd", false},    [VOLUME_FILE_CPX] = {"cpx", true},
     [VOLUME_FILE_CPLDB] = {"cpldb", true}, [VOLUME_FILE_CPC] = {"cpc", false},
     [VOLUME_FILE_NOTE] = {"note", false},  [VOLUME_FILE_ECX] = {"ecx", true},
+    [VOLUME_FILE_KIX] = {"kix", true},     [VOLUME_FILE_REPAIR_LOG] = {"repair.log", false},
 };
 
 const char *volume_file_extension(enum volume_file file) { return kinds[file].extension; }
@@ -150,6 +151,7 @@ int volume_files_remove(const struct volume_files *files, struct os *os, struct 
     static const enum volume_file all[] = {
         VOLUME_FILE_DAT, VOLUME_FILE_IDX, VOLUME_FILE_SDX, VOLUME_FILE_LDB,   VOLUME_FILE_RDB,
         VOLUME_FILE_CPC, VOLUME_FILE_CPD, VOLUME_FILE_CPX, VOLUME_FILE_CPLDB, VOLUME_FILE_NOTE,
+        VOLUME_FILE_KIX, VOLUME_FILE_REPAIR_LOG,
     };
     int code = 0;
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)

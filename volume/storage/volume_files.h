@@ -21,6 +21,8 @@ enum volume_file {
     VOLUME_FILE_CPC,   /* D */
     VOLUME_FILE_NOTE,  /* D */
     VOLUME_FILE_ECX,   /* I */
+    VOLUME_FILE_KIX,   /* I, ours: the checkpoint of the index in memory (index_checkpoint.h) */
+    VOLUME_FILE_REPAIR_LOG, /* D, ours: what repairs have changed (repair_log.h) */
     VOLUME_FILE_COUNT,
 };
 

@@ -117,16 +117,18 @@ static int count_name(void *ctx, const char *name)
 
 static void removal_takes_everything_in_both_directories(void **state)
 {
-    static const char *const extensions[] = {"dat", "idx", "vif", "sdx", "cpd", "cpx", "cpc", "note"};
-    char path[64];
-    for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]); i++) {
-        bool is_index_side = strchr("isc", extensions[i][0]) && extensions[i][2] == 'x';
-        snprintf(path, sizeof(path), "/%c/1.%s", is_index_side ? 'i' : 'd', extensions[i]);
-        touch(path, "x");
-    }
+    static const char *const plain[] = {
+        "/d/1.dat", "/i/1.idx", "/d/1.vif",  "/i/1.sdx", "/i/1.rdb", "/d/1.cpd",
+        "/i/1.cpx", "/d/1.cpc", "/d/1.note", "/i/1.kix", "/d/1.kix", "/d/1.repair.log",
+        "/d/1.sdx", "/d/1.cpx",
+    };
+    for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
+        touch(plain[i], "x");
     os_mkdir(os, "/i/1.ldb", 0755);
     touch("/i/1.ldb/LOG", "x");
     os_mkdir(os, "/d/1.cpldb", 0755);
+    os_mkdir(os, "/i/1.cpldb", 0755);
+    touch("/i/1.cpldb/CURRENT", "x");
     touch("/d/11.dat", "another volume");
     struct volume_files files;
     assert_int_equal(volume_files_init(&files, os, "/d", "/i", "", 1, NULL), 0);
