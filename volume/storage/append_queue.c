@@ -29,6 +29,7 @@ struct syncer {
 struct append_queue {
     pthread_t thread;
     char name[16];
+    atomic_bool is_always_durable;
     struct append_worker *worker; /* the writer thread's own */
 
     pthread_mutex_t lock; /* all that follows */
@@ -272,12 +273,19 @@ void append_queue_destroy(struct append_queue *queue)
     free_queue(queue);
 }
 
+void append_queue_set_always_durable(struct append_queue *queue, bool is_always)
+{
+    atomic_store(&queue->is_always_durable, is_always);
+}
+
 int append_queue_submit(struct append_queue *queue, struct append_request *list)
 {
     struct append_request *last = NULL;
     uint64_t bytes = 0;
+    bool is_durable = atomic_load_explicit(&queue->is_always_durable, memory_order_relaxed);
     for (struct append_request *request = list; request; request = request->next) {
         bytes += append_request_bytes(request);
+        request->is_durable = request->is_durable || is_durable;
         last = request;
     }
     if (!last)

@@ -22,5 +22,8 @@ void append_queue_destroy(struct append_queue *queue);
 #define APPEND_QUEUE_BYTES (512u << 20)
 int append_queue_submit(struct append_queue *queue, struct append_request *list);
 
+/* From now on every put and delete is carried out as a durable one. Any thread. */
+void append_queue_set_always_durable(struct append_queue *queue, bool is_always);
+
 /* Submits one request and waits for it. Worker threads only. Returns its code. */
 int append_queue_wait(struct append_queue *queue, struct append_request *request);

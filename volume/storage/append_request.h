@@ -16,6 +16,7 @@ struct append_sink {
 enum append_kind {
     APPEND_PUT,
     APPEND_DELETE,   /* of needle.key; writes nothing when the key is not there */
+    APPEND_RAW,      /* a whole record as it came from a replica, listed as needle.key */
 };
 
 /* Caller's memory, untouched by the caller from submit until delivery; likewise what needle
@@ -28,6 +29,10 @@ struct append_request {
     struct needle needle; /* checksum is computed by the caller (crc32c of data) */
     bool check_cookie;    /* false: adopt the stored cookie when ours is 0 */
     bool is_durable;      /* fdatasync before the completion */
+    /* Raw only: the padded record. Its append-at-ns is overwritten. What else is in it is not looked at
+     * but for the header's size, which the row says. Spec 12, "raw blob write". */
+    uint8_t *record;
+    size_t record_size;
     /* results */
     int code; /* 0 or an error; then err says why */
     struct error err;

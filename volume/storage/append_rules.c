@@ -45,9 +45,10 @@ static bool has_same_data(struct volume_generation *generation, uint64_t offset,
     return true;
 }
 
-static bool is_unchanged(struct volume_generation *generation, const struct needle_entry *old,
-                         uint64_t offset, const uint8_t head[NEEDLE_HEAD_MAX],
-                         const struct needle *needle, int64_t now_ns, uint8_t *scratch)
+/* What is around the data of the old record must read; its tail stays in the scratch. */
+static bool has_same_blob(struct volume_generation *generation, const struct needle_entry *old,
+                          uint64_t offset, const uint8_t head[NEEDLE_HEAD_MAX],
+                          const struct needle *needle, uint8_t *scratch, struct needle *ret)
 {
     size_t head_size = generation->version == 1 ? NEEDLE_HEADER_SIZE : NEEDLE_HEAD_MAX;
     uint64_t data_size = (uint32_t)old->size;
@@ -57,15 +58,13 @@ static bool is_unchanged(struct volume_generation *generation, const struct need
     if (data_size != needle->data.len || head_size + data_size >= record_size)
         return false;
     uint64_t tail_size = record_size - head_size - data_size;
-    struct needle stored;
     if (tail_size > NEEDLE_TAIL_MAX ||
         volume_generation_pread(generation, scratch, tail_size, offset + head_size + data_size, false,
                                 NULL) != 0 ||
-        needle_parse_around(head, scratch, tail_size, generation->version, old->size, &stored,
-                            NULL) != 0)
+        needle_parse_around(head, scratch, tail_size, generation->version, old->size, ret, NULL) != 0)
         return false;
-    return needle_checksum_matches(stored.checksum, needle->checksum) &&
-           !needle_is_expired(&stored, now_ns) &&
+    return (ret->checksum == needle->checksum ||
+            needle_checksum_matches(ret->checksum, needle->checksum)) &&
            has_same_data(generation, offset + head_size, needle->data, scratch);
 }
 
@@ -84,7 +83,52 @@ int append_check_put(struct volume_generation *generation, const struct needle_e
         needle->cookie = cookie;
     if (needle->cookie != cookie)
         return error_set(err, KELP_E_COOKIE, "mismatching cookie %x", needle->cookie);
+    struct needle stored;
     if (detect_unchanged && old->size > 0)
-        *ret_is_unchanged = is_unchanged(generation, old, offset, head, needle, now_ns, scratch);
+        *ret_is_unchanged =
+            has_same_blob(generation, old, offset, head, needle, scratch, &stored) &&
+            !needle_is_expired(&stored, now_ns);
     return 0;
+}
+
+/* ---- records of replicas ---- */
+
+int append_check_raw(const struct volume_generation *generation, const uint8_t *record,
+                     size_t record_size, int32_t *ret_size, struct error *err)
+{
+    struct needle_header header;
+    if (record_size < NEEDLE_HEADER_SIZE)
+        return error_set(err, KELP_E_INVALID, "a record of %zu bytes is shorter than its header",
+                         record_size);
+    needle_header_load(record, &header);
+    if (header.size < 0 ||
+        record_size != needle_record_size(generation->version, header.size))
+        return error_set(err, KELP_E_INVALID,
+                         "a record of %zu bytes cannot have a size of %d in a version %u volume",
+                         record_size, header.size, generation->version);
+    *ret_size = header.size;
+    return 0;
+}
+
+bool append_is_same_record(struct volume_generation *generation, const struct needle_entry *old,
+                           const uint8_t *record, uint8_t *scratch)
+{
+    uint8_t head[NEEDLE_HEAD_MAX];
+    uint64_t offset = 0;
+    struct needle_header header;
+    struct needle needle, stored;
+    needle_header_load(record, &header);
+    size_t record_size = needle_record_size(generation->version, header.size);
+    size_t head_size = generation->version == 1 ? NEEDLE_HEADER_SIZE : NEEDLE_HEAD_MAX;
+    uint64_t data_size = generation->version == 1 ? (uint64_t)header.size
+                                                  : load_be32(record + NEEDLE_HEADER_SIZE);
+    if (old->size <= 0 || header.size != old->size || head_size + data_size >= record_size ||
+        read_head(generation, old, head, &offset, NULL) != 0 ||
+        load_be32(head) != header.cookie ||
+        needle_parse_around(record, record + head_size + data_size,
+                            record_size - head_size - data_size, generation->version, header.size,
+                            &needle, NULL) != 0)
+        return false;
+    needle.data = slice_of((const char *)record + head_size, data_size);
+    return has_same_blob(generation, old, offset, head, &needle, scratch, &stored);
 }

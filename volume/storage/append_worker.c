@@ -33,7 +33,7 @@ struct append_worker {
 uint64_t append_request_bytes(const struct append_request *request)
 {
     return sizeof(*request) + request->needle.data.len + request->needle.name.len +
-           request->needle.mime.len + request->needle.pairs.len;
+           request->needle.mime.len + request->needle.pairs.len + request->record_size;
 }
 
 /* ---- deliveries ---- */
@@ -80,7 +80,9 @@ static void flush(struct append_worker *worker, struct volume *volume)
     int code = record_writer_flush(worker->writer, worker->is_batch_durable, NEEDLE_INDEX_RUNTIME,
                                    &is_lost, &err);
     if (is_lost)
-        volume_quarantine(volume);
+        volume_quarantine(volume, err.message);
+    if (!is_empty && code == 0)
+        atomic_store(&volume->is_unsynced, true);
     if (!is_empty)
         volume_note_io(volume, code);
     for (struct append_request *r = worker->batch.first; r; r = r->next) {
@@ -106,33 +108,11 @@ static int sync_now(struct volume *volume, struct append_request *request)
     int result = os_fdatasync(volume->os, generation->dat_fd);
     if (result >= 0)
         return 0;
-    volume_quarantine(volume);
-    return error_set_errno(&request->err, -result, "volume %u: fdatasync %s", volume->id,
-                           atomic_load(&generation->dat_path));
-}
-
-static int check_writable(struct volume *volume, unsigned blocking, struct append_request *request)
-{
-    static const struct {
-        unsigned bit;
-        const char *text;
-    } reasons[] = {
-        {VOLUME_RO_OPERATOR, "marked by the operator"},
-        {VOLUME_RO_OPERATOR_CAN_DELETE, "marked by the operator, deletes are allowed"},
-        {VOLUME_RO_LOW_SPACE, "its disk is low on space"},
-        {VOLUME_RO_IO_ERROR, "its disk failed: check the disk, then mark it writable"},
-        {VOLUME_RO_CORRUPT, "it could not be repaired: fetch it from a replica"},
-        {VOLUME_RO_FILE_MODE, "its files are not writable"},
-        {VOLUME_RO_TIERED, "its data is in remote storage"},
-    };
-    unsigned read_only = atomic_load_explicit(&volume->read_only, memory_order_relaxed) & blocking;
-    if (read_only == 0)
-        return 0;
-    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
-        if (read_only & reasons[i].bit)
-            return error_set(&request->err, KELP_E_READ_ONLY, "volume %u is read only: %s",
-                             volume->id, reasons[i].text);
-    return error_set(&request->err, KELP_E_READ_ONLY, "volume %u is read only", volume->id);
+    int code = error_set_errno(&request->err, -result, "fdatasync %s",
+                               atomic_load(&generation->dat_path));
+    volume_quarantine(volume, request->err.message);
+    error_prefix(&request->err, "volume %u", volume->id);
+    return code;
 }
 
 /* Adds the record to the batch, or finishes the request. The batch has room, and not this key. */
@@ -143,7 +123,7 @@ static void prepare_put(struct append_worker *worker, struct volume *volume,
     struct needle *needle = &request->needle;
     struct needle_entry old, entry;
     bool is_unchanged = false;
-    int code = check_writable(volume, ~0u, request);
+    int code = volume_refuse(volume, ~0u, &request->err);
     if (code == 0)
         code = needle_index_get(generation->index, needle->key, &old, &request->err);
     if (code == KELP_E_NOT_FOUND) {
@@ -178,7 +158,7 @@ static void prepare_delete(struct append_worker *worker, struct volume *volume,
                            struct append_request *request)
 {
     struct needle_entry old;
-    int code = check_writable(volume, VOLUME_BLOCKS_DELETE_MASK, request);
+    int code = volume_refuse(volume, VOLUME_BLOCKS_DELETE_MASK, &request->err);
     if (code == 0)
         code = needle_index_get(volume->generation->index, request->needle.key, &old, &request->err);
     if (code != 0 && code != KELP_E_NOT_FOUND) {
@@ -197,6 +177,44 @@ static void prepare_delete(struct append_worker *worker, struct volume *volume,
         return;
     }
     request->body_size = old.size;
+    worker->is_batch_durable = worker->is_batch_durable || request->is_durable;
+    request_list_append(&worker->batch, request);
+}
+
+/* The record of a replica, as it is but for its stamp. */
+static void prepare_raw(struct append_worker *worker, struct volume *volume,
+                        struct append_request *request)
+{
+    struct volume_generation *generation = volume->generation;
+    struct needle_entry old, entry;
+    bool is_unchanged = false;
+    int32_t size = 0;
+    int code = volume_refuse(volume, ~0u, &request->err);
+    if (code == 0)
+        code = append_check_raw(generation, request->record, request->record_size, &size,
+                                &request->err);
+    if (code == 0)
+        code = needle_index_get(generation->index, request->needle.key, &old, &request->err);
+    if (code == 0)
+        is_unchanged = append_is_same_record(generation, &old, request->record, worker->scratch);
+    if (is_unchanged) {
+        request->is_unchanged = true;
+        request->body_size = old.size;
+        finish(worker, request, request->is_durable ? sync_now(volume, request) : 0);
+        return;
+    }
+    if (code == 0 || code == KELP_E_NOT_FOUND) {
+        if (generation->version >= 3)
+            store_be64(request->record + NEEDLE_HEADER_SIZE + (uint32_t)size + 4,
+                       volume_next_append_at_ns(volume));
+        code = record_writer_raw(worker->writer, request->needle.key, size, request->record, &entry,
+                                 &request->err);
+    }
+    if (code != 0) {
+        finish(worker, request, code);
+        return;
+    }
+    request->body_size = entry.size;
     worker->is_batch_durable = worker->is_batch_durable || request->is_durable;
     request_list_append(&worker->batch, request);
 }
@@ -225,15 +243,17 @@ static void carry_out(struct append_worker *worker, struct volume *volume,
         finish(worker, request, code);
         return;
     }
-    size_t tail_size = request->kind == APPEND_PUT
-                           ? needle_tail_size(&request->needle, volume->generation->version)
-                           : NEEDLE_ALIGNMENT * 3;
+    size_t tail_size = NEEDLE_ALIGNMENT * 3;
+    if (request->kind == APPEND_PUT)
+        tail_size = needle_tail_size(&request->needle, volume->generation->version);
     if (!record_writer_has_room(worker->writer, request->needle.key, tail_size))
         flush(worker, volume);
     if (request->kind == APPEND_PUT)
         prepare_put(worker, volume, request);
-    else
+    else if (request->kind == APPEND_DELETE)
         prepare_delete(worker, volume, request);
+    else
+        prepare_raw(worker, volume, request);
 }
 
 /* One hold of the append lock. Answers what is to be carried out next. */

@@ -108,15 +108,20 @@ static void add_piece(struct record_writer *writer, const void *data, size_t siz
     writer->pieces[writer->piece_count++] = (struct iovec){(void *)(uintptr_t)data, size};
 }
 
+int record_writer_refuse_full(struct volume_generation *generation, struct error *err)
+{
+    return error_set(err, KELP_E_TOO_LARGE,
+                     "%s: %llu bytes are all that its index can address: vacuum the volume or "
+                     "write to another one",
+                     atomic_load(&generation->dat_path),
+                     (unsigned long long)index_row_limit(generation->offset_bytes));
+}
+
 /* The offset that the next record gets, if a row can say it. */
 static int check_offset(const struct record_writer *writer, struct error *err)
 {
-    uint64_t limit = index_row_limit(writer->generation->offset_bytes);
-    if (writer->end >= limit)
-        return error_set(err, KELP_E_TOO_LARGE,
-                         "%s: %llu bytes are all that its index can address: vacuum the volume or "
-                         "write to another one",
-                         atomic_load(&writer->generation->dat_path), (unsigned long long)limit);
+    if (writer->end >= index_row_limit(writer->generation->offset_bytes))
+        return record_writer_refuse_full(writer->generation, err);
     return 0;
 }
 

@@ -47,5 +47,7 @@ int record_writer_raw(struct record_writer *writer, uint64_t key, int32_t size, 
  * failed cut): the caller quarantines the volume. `event` counts the rows in the needle index. */
 int record_writer_flush(struct record_writer *writer, bool is_durable, enum needle_index_event event,
                         bool *ret_is_lost, struct error *err);
+/* KELP_E_TOO_LARGE, in the words of a put for which there is no offset left. */
+int record_writer_refuse_full(struct volume_generation *generation, struct error *err);
 /* Drops the batch unwritten. */
 void record_writer_discard(struct record_writer *writer);

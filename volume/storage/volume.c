@@ -32,6 +32,7 @@ int volume_allocate(struct volume **ret, const struct volume_place *place, struc
     CHECK(pthread_mutex_init(&volume->append_lock, NULL) == 0);
     CHECK(pthread_cond_init(&volume->append_idle, NULL) == 0);
     CHECK(pthread_mutex_init(&volume->state_lock, NULL) == 0);
+    CHECK(pthread_mutex_init(&volume->damage_lock, NULL) == 0);
     CHECK(pthread_mutex_init(&volume->vacuum_lock, NULL) == 0);
     *ret = volume;
     return 0;
@@ -50,7 +51,9 @@ void volume_release(struct volume *volume)
     pthread_mutex_destroy(&volume->append_lock);
     pthread_cond_destroy(&volume->append_idle);
     pthread_mutex_destroy(&volume->state_lock);
+    pthread_mutex_destroy(&volume->damage_lock);
     pthread_mutex_destroy(&volume->vacuum_lock);
+    free(volume->damage);
     volume_info_fini(&volume->info);
     volume_files_fini(&volume->files);
     free(volume->collection);
@@ -84,6 +87,7 @@ struct volume_generation *volume_swap_generation(struct volume *volume,
                                                  struct volume_generation *next)
 {
     volume_attach_generation(volume, next);
+    volume_damage_follow(volume, volume->generation, next);
     pthread_mutex_lock(&volume->generation_lock);
     struct volume_generation *old = volume->generation;
     volume->generation = next;
@@ -101,16 +105,11 @@ uint64_t volume_next_append_at_ns(struct volume *volume)
     return now;
 }
 
-void volume_quarantine(struct volume *volume)
-{
-    atomic_fetch_or(&volume->read_only, (unsigned)VOLUME_RO_IO_ERROR);
-}
-
 void volume_note_io(struct volume *volume, int code)
 {
     if (code == KELP_E_IO) {
         if (atomic_fetch_add(&volume->consecutive_eio, 1) + 1 >= EIO_LIMIT)
-            volume_quarantine(volume);
+            volume_quarantine(volume, "the disk failed three times in a row");
     } else if (atomic_load_explicit(&volume->consecutive_eio, memory_order_relaxed) != 0) {
         atomic_store(&volume->consecutive_eio, 0);
     }
@@ -171,7 +170,7 @@ void volume_stat(struct volume *volume, struct volume_stat *ret)
         .modified_at_second = atomic_load(&volume->modified_at_second),
         .damaged_count = atomic_load(&volume->damaged_count),
         .garbage_ratio = garbage_ratio(&index, dat_bytes),
-        .read_only = atomic_load(&volume->read_only),
+        .read_only = volume_read_only_bits(volume, generation),
         .replica_placement = volume->replica_placement,
         .ttl = volume->ttl,
         .compact_revision = generation->super_block.compact_revision,
@@ -186,11 +185,20 @@ void volume_stat(struct volume *volume, struct volume_stat *ret)
 int volume_sync(struct volume *volume, struct error *err)
 {
     struct volume_generation *generation = volume_get_generation(volume);
-    int code = generation->is_writable ? volume_generation_sync(generation, err) : 0;
+    struct error reason = {0};
+    int code = generation->is_writable ? volume_generation_sync(generation, &reason) : 0;
     volume_generation_unref(generation);
     if (code != 0)
-        volume_quarantine(volume);
+        volume_quarantine(volume, reason.message);
+    if (code != 0 && err)
+        *err = reason;
     return code;
+}
+
+int volume_sync_changes(struct volume *volume, struct error *err)
+{
+    /* What is written from here on is for the next call. */
+    return atomic_exchange(&volume->is_unsynced, false) ? volume_sync(volume, err) : 0;
 }
 
 /* ---- the end ---- */

@@ -27,9 +27,13 @@ enum volume_read_only {
     VOLUME_RO_CORRUPT = 1 << 4,             /* could not be repaired at load */
     VOLUME_RO_FILE_MODE = 1 << 5,           /* the .dat is not writable for us */
     VOLUME_RO_TIERED = 1 << 6,
+    VOLUME_RO_FULL = 1 << 7, /* the next record could not be addressed; a vacuum ends it */
 };
 #define VOLUME_BLOCKS_DELETE_MASK                                                                  \
     (VOLUME_RO_OPERATOR | VOLUME_RO_IO_ERROR | VOLUME_RO_CORRUPT | VOLUME_RO_FILE_MODE)
+#define VOLUME_READ_ONLY_REASONS 8u
+/* "operator", "io-error", ...: of the bit 1 << index. */
+const char *volume_read_only_name(unsigned index);
 
 /* Where a volume lives. The strings are copied. */
 struct volume_place {
@@ -118,6 +122,8 @@ int volume_read_around(struct volume_read *read, void *buf, bool nowait, struct 
  * or an error. */
 int volume_read_data(struct volume_read *read, void *buf, size_t n, uint64_t position, bool nowait,
                      struct error *err);
+/* What volume_read_data gave does not match the record's CRC: counts it, lists it. */
+void volume_read_damaged(struct volume_read *read, const char *reason);
 /* Once for each volume_read_begin that succeeded. */
 void volume_read_end(struct volume_read *read);
 
@@ -131,4 +137,26 @@ int volume_mark_read_only(struct volume *volume, bool can_delete, bool persist, 
 int volume_mark_writable(struct volume *volume, struct error *err);
 void volume_set_low_space(struct volume *volume, bool is_low);
 
+/* Whether a put would be refused already for what the volume is: KELP_E_READ_ONLY, KELP_E_TOO_LARGE, with
+ * the words of the refusal. Any thread, does not block. */
+int volume_check_writable(struct volume *volume, struct error *err);
+
 int volume_sync(struct volume *volume, struct error *err); /* .dat and .idx; blocks */
+/* The same, if anything was written since it was last called. A failure quarantines. */
+int volume_sync_changes(struct volume *volume, struct error *err);
+
+/* Why the volume was quarantined; empty text when it is not. */
+#define VOLUME_FAULT_MAX 160
+void volume_fault(struct volume *volume, char ret[VOLUME_FAULT_MAX]);
+
+/* A record that failed its check when it was read, copied or verified. Kept until its key is deleted or
+ * written anew, through vacuums too; all are counted, the latest VOLUME_DAMAGE_MAX are kept. */
+#define VOLUME_DAMAGE_MAX 64u
+struct volume_damage {
+    uint64_t key, offset;
+    int64_t found_at_ns;
+    char reason[96];
+};
+void volume_note_damage(struct volume *volume, uint64_t key, uint64_t offset, const char *reason);
+/* Those that are still there, the oldest first; how many. May block on the index. */
+size_t volume_damaged(struct volume *volume, struct volume_damage ret[VOLUME_DAMAGE_MAX]);

@@ -5,6 +5,7 @@
  *   append_lock      who may append to the generation, or swap it: the writer thread for a batch, a vacuum
  *                    for its last round, volume_close, the mark calls. Writers wait for it, readers never.
  *   state_lock       the .vif and its copy in `info`.
+ *   damage_lock      the list of damaged records, and why the volume was quarantined. Innermost.
  *   generation_lock  the pointer `generation`, for the two instructions of taking a reference or
  *                    swapping it. Nothing is called under it.
  *
@@ -48,6 +49,7 @@ struct volume {
     atomic_uint read_only; /* enum volume_read_only */
     _Atomic uint64_t modified_at_second;
     _Atomic uint64_t damaged_count;
+    atomic_bool is_unsynced; /* something was written since volume_sync_changes */
     atomic_uint consecutive_eio;
     _Atomic int64_t data_checked_at_ns; /* monotonic; when the .dat's name was last looked for */
     atomic_bool is_data_missing;
@@ -58,6 +60,10 @@ struct volume {
     /* Constant after load: the super block's, with the override of the .vif. */
     struct replica_placement replica_placement;
     struct ttl ttl;
+
+    pthread_mutex_t damage_lock; /* innermost; the two that follow */
+    struct volume_damage_list *damage; /* NULL: none was found yet */
+    char fault[VOLUME_FAULT_MAX];
 
     pthread_mutex_t vacuum_lock;
     struct volume_vacuum *vacuum; /* NULL: idle */
@@ -94,8 +100,23 @@ static inline void volume_unlock_appends(struct volume *volume)
 /* append_lock held. The stamp of the next record: now, but above all before. */
 uint64_t volume_next_append_at_ns(struct volume *volume);
 
+/* The stored reasons, and "full" where it applies to this generation. */
+static inline unsigned volume_read_only_bits(const struct volume *volume,
+                                             const struct volume_generation *generation)
+{
+    bool is_full = volume_generation_end(generation) >= index_row_limit(generation->offset_bytes);
+    return atomic_load(&volume->read_only) | (is_full ? (unsigned)VOLUME_RO_FULL : 0u);
+}
+
 /* The state of the disk is not known any more: no write, no delete until somebody marks it writable. */
-void volume_quarantine(struct volume *volume);
+void volume_quarantine(struct volume *volume, const char *why);
+/* append_lock held; the pointer has not been swapped yet. What was damaged in the old generation and
+ * lives on in the next one is listed with its new place, the rest is forgotten. */
+void volume_damage_follow(struct volume *volume, struct volume_generation *old,
+                          struct volume_generation *next);
+
+/* KELP_E_READ_ONLY, with the reason, when one of these bits is set. */
+int volume_refuse(const struct volume *volume, unsigned blocking, struct error *err);
 /* Counts a read's or write's outcome: the third KELP_E_IO in a row quarantines. */
 void volume_note_io(struct volume *volume, int code);
 

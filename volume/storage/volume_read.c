@@ -36,13 +36,18 @@ int volume_read_begin(struct volume *volume, uint64_t key, bool allow_deleted,
 }
 
 /* What a read's outcome means for the volume's health. */
-static int note(struct volume_read *read, int code)
+static int note(struct volume_read *read, int code, const struct error *reason)
 {
     if (code == KELP_E_CORRUPT)
-        atomic_fetch_add(&read->volume->damaged_count, 1);
+        volume_note_damage(read->volume, read->key, read->offset, reason->message);
     if (code != KELP_E_AGAIN)
         volume_note_io(read->volume, code);
     return code;
+}
+
+void volume_read_damaged(struct volume_read *read, const char *reason)
+{
+    volume_note_damage(read->volume, read->key, read->offset, reason);
 }
 
 static int check_expiry(const struct volume_read *read, const struct needle *needle,
@@ -70,7 +75,11 @@ int volume_read_record(struct volume_read *read, void *buf, bool nowait, struct 
     }
     struct needle needle;
     const struct needle_entry entry = {read->key, read->offset, read->body_size};
-    int code = note(read, volume_generation_read(read->generation, &entry, buf, nowait, &needle, err));
+    struct error reason = {0};
+    int code = volume_generation_read(read->generation, &entry, buf, nowait, &needle, &reason);
+    note(read, code, &reason);
+    if (code != 0 && code != KELP_E_AGAIN && err)
+        *err = reason;
     if (code == 0)
         code = check_expiry(read, &needle, err);
     if (code == 0)
@@ -126,7 +135,7 @@ int volume_read_around(struct volume_read *read, void *buf, bool nowait, struct 
             code = 0;
         }
     }
-    note(read, code);
+    note(read, code, &reason);
     if (code == KELP_E_AGAIN)
         return code;
     if (code != 0)
@@ -144,8 +153,12 @@ int volume_read_data(struct volume_read *read, void *buf, size_t n, uint64_t pos
 {
     CHECK(position + n <= (uint64_t)read->body_size);
     size_t head_size = read->version == 1 ? NEEDLE_HEADER_SIZE : NEEDLE_HEAD_MAX;
-    return note(read, volume_generation_pread(read->generation, buf, n,
-                                              read->offset + head_size + position, nowait, err));
+    struct error reason = {0};
+    int code = volume_generation_pread(read->generation, buf, n, read->offset + head_size + position,
+                                       nowait, &reason);
+    if (code != 0 && code != KELP_E_AGAIN && err)
+        *err = reason;
+    return note(read, code, &reason);
 }
 
 void volume_read_end(struct volume_read *read)

@@ -6,6 +6,7 @@
 #include "volume/storage/volume_internal.h"
 
 #include "common/check.h"
+#include "volume/storage/record_writer.h"
 
 /* state_lock held. The time at which a TTL volume may go counts from the last save. */
 int volume_save_info(struct volume *volume, struct error *err)
@@ -20,6 +21,52 @@ int volume_save_info(struct volume *volume, struct error *err)
     return volume_info_file_save(volume->os, volume->files.paths[VOLUME_FILE_VIF], &volume->info,
                                  err);
 }
+
+/* ---- reasons ---- */
+
+static const struct {
+    const char *name, *text;
+} read_only_reasons[VOLUME_READ_ONLY_REASONS] = {
+    {"operator", "marked by the operator"},
+    {"operator-can-delete", "marked by the operator, deletes are allowed"},
+    {"low-space", "its disk is low on space"},
+    {"io-error", "its disk failed: check the disk, then mark it writable"},
+    {"corrupt", "it could not be repaired: fetch it from a replica"},
+    {"file-mode", "its files are not writable"},
+    {"tiered", "its data is in remote storage"},
+    {"full", "all that its index can address is used: vacuum it"},
+};
+
+const char *volume_read_only_name(unsigned index)
+{
+    CHECK(index < VOLUME_READ_ONLY_REASONS);
+    return read_only_reasons[index].name;
+}
+
+int volume_refuse(const struct volume *volume, unsigned blocking, struct error *err)
+{
+    unsigned read_only = atomic_load_explicit(&volume->read_only, memory_order_relaxed) & blocking;
+    if (read_only == 0)
+        return 0;
+    size_t first = (size_t)__builtin_ctz(read_only);
+    CHECK(first < VOLUME_READ_ONLY_REASONS);
+    return error_set(err, KELP_E_READ_ONLY, "volume %u is read only: %s", volume->id,
+                     read_only_reasons[first].text);
+}
+
+int volume_check_writable(struct volume *volume, struct error *err)
+{
+    int code = volume_refuse(volume, ~0u, err);
+    if (code != 0)
+        return code;
+    struct volume_generation *generation = volume_get_generation(volume);
+    if (volume_read_only_bits(volume, generation) & VOLUME_RO_FULL)
+        code = record_writer_refuse_full(generation, err);
+    volume_generation_unref(generation);
+    return code;
+}
+
+/* ---- marks ---- */
 
 static int persist_marks(struct volume *volume, bool is_read_only, bool can_delete,
                          struct error *err)

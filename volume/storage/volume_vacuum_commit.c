@@ -165,7 +165,7 @@ int vacuum_finish_swap(struct vacuum *v, struct error *err)
     struct volume *volume = v->volume;
     int code = vacuum_recover_volume(volume->os, &volume->files, err);
     if (code != 0) {
-        volume_quarantine(volume);
+        volume_quarantine(volume, err ? err->message : "the commit's renames failed");
         error_prefix(err,
                      "the commit is decided and its content serves, but its files could not be "
                      "renamed: commit again or restart");
@@ -210,13 +210,13 @@ int vacuum_commit(struct vacuum *v, uint64_t *ret_pause_ns, struct error *err)
         struct volume_generation *replaced =
             code == 0 ? volume_swap_generation(volume, v->next) : NULL;
         if (is_sync)
-            volume_quarantine(volume);
+            volume_quarantine(volume, err ? err->message : "a sync of the vacuum failed");
         end_pause(v, since_ns, ret_pause_ns);
         volume_unlock_appends(volume);
         if (code == 0)
             return finish(v, replaced, err);
     } else if (is_sync) {
-        volume_quarantine(volume);
+        volume_quarantine(volume, err ? err->message : "a sync of the vacuum failed");
     }
     vacuum_drop_job(v, is_stuck);
     return code;
