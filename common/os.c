@@ -80,6 +80,7 @@ static void fill_stat(const struct stat *st, struct os_stat *ret)
         .mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
         .mode = st->st_mode,
         .is_directory = S_ISDIR(st->st_mode),
+        .inode = st->st_ino,
     };
 }
 

@@ -25,6 +25,7 @@ struct os_stat {
     int64_t mtime_ns; /* unix time */
     uint32_t mode;    /* st_mode */
     bool is_directory;
+    uint64_t inode; /* tells a file from another of the same name */
 };
 
 struct os_space {

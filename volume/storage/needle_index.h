@@ -20,6 +20,9 @@ struct needle_index_stat {
     uint64_t live_count;        /* exact, empty needles included */
     uint64_t live_record_bytes; /* exact: whole records of the live entries */
     uint64_t memory_bytes;
+    /* What the three would be, had the same rows been loaded from an .idx: where an index is taken up
+     * again from a mark (index_mark.h), it goes on from these. */
+    uint64_t loaded_file_count, loaded_deletion_count, loaded_max_key;
 };
 
 /* Whether an event happens now or is read back from a log: they count differently. */
@@ -32,6 +35,7 @@ enum needle_index_event {
 enum needle_index_order { NEEDLE_INDEX_BY_OFFSET, NEEDLE_INDEX_BY_KEY };
 
 struct needle_cursor;
+struct index_mark;
 
 struct needle_index_ops {
     const char *kind;
@@ -46,6 +50,11 @@ struct needle_index_ops {
     void (*stat)(struct needle_index *, struct needle_index_stat *ret);
     int (*cursor_open)(struct needle_index *, enum needle_index_order, uint64_t offset_limit,
                        struct needle_cursor **ret, struct error *err);
+    bool (*maintain)(struct needle_index *); /* NULL: nothing is ever owed */
+    /* Of an index that outlives the process; NULL: it does not. */
+    int (*recall)(struct needle_index *, struct index_mark *ret, struct error *err);
+    int (*keep)(struct needle_index *, const struct index_mark *, struct error *err);
+    int (*clear)(struct needle_index *, struct error *err);
 };
 
 struct needle_cursor_ops {
@@ -119,6 +128,38 @@ static inline int needle_index_delete(struct needle_index *index, uint64_t key,
 static inline void needle_index_stat(struct needle_index *index, struct needle_index_stat *ret)
 {
     index->ops->stat(index, ret);
+}
+/* One bounded step (well below a millisecond) of the work that earlier puts left to be done, when nobody
+ * waits: the index stays small and quick by it. The writer's thread, like put. False: nothing is owed. */
+static inline bool needle_index_maintain(struct needle_index *index)
+{
+    return index->ops->maintain && index->ops->maintain(index);
+}
+
+/* An index that outlives the process (is_kept) stores with its entries how far it has come in the .idx.
+ *
+ * recall: the mark that goes with what the index holds; KELP_E_NOT_FOUND when there is none, and then, or
+ * when the mark does not hold (index_mark_check), `clear` empties the index, counters included. After a
+ * recall the counters are those of the mark.
+ * keep: stores the mark, for a later recall, with all puts and deletes so far, which are those of the
+ * rows up to the mark. */
+static inline bool needle_index_is_kept(const struct needle_index *index)
+{
+    return index->ops->keep != NULL;
+}
+static inline int needle_index_recall(struct needle_index *index, struct index_mark *ret,
+                                      struct error *err)
+{
+    return index->ops->recall(index, ret, err);
+}
+static inline int needle_index_keep(struct needle_index *index, const struct index_mark *mark,
+                                    struct error *err)
+{
+    return index->ops->keep(index, mark, err);
+}
+static inline int needle_index_clear(struct needle_index *index, struct error *err)
+{
+    return index->ops->clear(index, err);
 }
 
 /* Walks the live entries with offset < offset_limit (UINT64_MAX: all) in order, in pieces of bounded
