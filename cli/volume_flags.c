@@ -128,6 +128,18 @@ static int apply_numbers(struct volume_server_config *config, struct error *err)
     return code;
 }
 
+static int apply_durability(struct volume_server_config *config, struct error *err)
+{
+    int64_t interval_ms = volume_flags.sync_interval_ns / 1000000;
+    if (store_durability_parse(volume_flags.durability, &config->durability, err) != 0)
+        return error_prefix(err, "-durability");
+    if (interval_ms < 1 || interval_ms > 3600000)
+        return error_set(err, KELP_E_INVALID,
+                         "-durability.interval must be from 1ms to 1h: it is what a power cut may cost");
+    config->sync_interval_ms = (uint32_t)interval_ms;
+    return 0;
+}
+
 int volume_flags_apply(struct volume_server_config *config, struct error *err)
 {
     const struct volume_flags *f = &volume_flags;
@@ -153,5 +165,7 @@ int volume_flags_apply(struct volume_server_config *config, struct error *err)
     config->download_timeout_ns = f->download_timeout_ns;
     config->version = KELP_WIRE_VERSION;
     int code = apply_numbers(config, err);
+    if (code == 0)
+        code = apply_durability(config, err);
     return code == 0 ? apply_locations(config, err) : code;
 }

@@ -10,6 +10,8 @@ struct volume_flags {
     const char *ip, *bind, *metrics_ip, *public_url, *id, *masters, *old_masters;
     const char *data_center, *rack, *directories, *index_directory, *disks, *tags, *max;
     const char *min_free_percent, *min_free_space, *read_mode, *white_list, *index;
+    const char *durability;
+    int64_t sync_interval_ns;
     int64_t file_size_limit_mb, upload_limit_mb, download_limit_mb, read_buffer_mb;
     int64_t upload_timeout_ns, download_timeout_ns;
     int64_t idle_timeout_seconds, pre_stop_seconds, compaction_mbps, offset_bytes, pulse_ms;
@@ -60,6 +62,12 @@ extern struct volume_flags volume_flags;
          "time between leaving the master and closing the ports"},                                 \
         {p "offsetBytes", CONFIG_INT, &volume_flags.offset_bytes, "5",                             \
          "offset width of new volumes: 4 (up to 32 GiB) or 5 (kelp only)"},                        \
+        {p "durability", CONFIG_STRING, &volume_flags.durability, "none",                          \
+         "when a write or delete is acknowledged that did not ask for fsync: none (at once), "     \
+         "interval (at once, and synced every durability.interval), always (when it is synced) "   \
+         "(kelp only)"},                                                                           \
+        {p "durability.interval", CONFIG_DURATION, &volume_flags.sync_interval_ns, "1s",           \
+         "pause between two syncs of -durability=interval (kelp only)"},                           \
         {p "pulseMilliseconds", CONFIG_INT, &volume_flags.pulse_ms, "5000",                        \
          "pause between two heartbeats (kelp only)"},                                              \
         {p "index.leveldbTimeout", CONFIG_IGNORED_VALUE, NULL, NULL, NULL},                        \

@@ -5,7 +5,19 @@
 #include "common/log.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
+
+int store_durability_parse(const char *text, enum store_durability *ret, struct error *err)
+{
+    static const char *const names[] = {"none", "interval", "always"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(text, names[i]) == 0) {
+            *ret = (enum store_durability)i;
+            return 0;
+        }
+    return error_set(err, KELP_E_INVALID, "\"%s\" is no durability: none, interval or always", text);
+}
 
 static void init_locks(struct store *store)
 {
@@ -52,6 +64,7 @@ static int open_disk(struct store *store, const struct store_config *config, siz
     code = append_queue_create(&disk->queue, name, err);
     if (code)
         return code;
+    append_queue_set_always_durable(disk->queue, config->durability == STORE_DURABILITY_ALWAYS);
     code = vacuum_budget_create(&disk->budget, config->os, config->compaction_bytes_per_second);
     return code ? error_set(err, code, "vacuum budget") : 0;
 }
@@ -69,6 +82,7 @@ int store_open(struct store **ret, const struct store_config *config, struct err
     store->offset_bytes = config->offset_bytes;
     store->on_volume_added = config->on_volume_added;
     store->on_volume_removed = config->on_volume_removed;
+    store->on_loaded = config->on_loaded;
     store->ctx = config->ctx;
     store->disks = must(calloc(config->location_count, sizeof(*store->disks)));
     store->disk_count = config->location_count;
@@ -77,9 +91,11 @@ int store_open(struct store **ret, const struct store_config *config, struct err
     for (size_t i = 0; i < config->location_count && !code; i++)
         code = open_disk(store, config, i, err);
     if (!code)
-        code = store_load_all(store, config->load_threads, false, err);
-    if (!code)
         code = store_start_probing(store, config->probe_interval_ms, err);
+    if (!code && config->durability == STORE_DURABILITY_INTERVAL)
+        code = store_start_syncing(store, config->sync_interval_ms, err);
+    if (!code)
+        code = store_start_loading(store, config->load_threads, config->loads_in_background, err);
     if (code) {
         store_close(store);
         return code;
@@ -105,7 +121,9 @@ void store_close(struct store *store)
 {
     if (!store)
         return;
+    store_end_loading(store);
     store_stop_probing(store);
+    store_stop_syncing(store);
     close_volumes(store);
     for (size_t i = 0; i < store->disk_count; i++) {
         append_queue_destroy(store->disks[i].queue);

@@ -25,6 +25,15 @@ struct store_location_config {
     uint64_t min_free_bytes;
 };
 
+/* What an acknowledged write or delete has been through, when its client did not ask for more. */
+enum store_durability {
+    STORE_DURABILITY_NONE,     /* the page cache: a crash of the process loses nothing, a power cut may */
+    STORE_DURABILITY_INTERVAL, /* the same, and synced within an interval */
+    STORE_DURABILITY_ALWAYS,   /* synced */
+};
+/* "none", "interval", "always"; KELP_E_INVALID. */
+int store_durability_parse(const char *text, enum store_durability *ret, struct error *err);
+
 struct store_config {
     struct os *os;
     const struct store_location_config *locations;
@@ -32,11 +41,16 @@ struct store_config {
     const char *index_directory;       /* -dir.idx; NULL or "": beside the data */
     uint8_t offset_bytes;              /* of new volumes: 4 or 5 */
     uint64_t compaction_bytes_per_second; /* 0: no limit */
+    enum store_durability durability;
+    uint32_t sync_interval_ms;            /* of STORE_DURABILITY_INTERVAL; 0: a second */
     unsigned load_threads;             /* volumes loaded at the same time; 0: 10 or the cores */
     /* Of free space; 0: a minute. That a disk has become low is found within half a second. */
     uint32_t probe_interval_ms;
+    /* store_open returns before the volumes are loaded: each is there once it is ready. */
+    bool loads_in_background;
+    void (*on_loaded)(void *ctx); /* once, when all are; may be NULL */
     /* What the heartbeat has to tell at once. On the thread of the change; must not block or
-     * call back. Not called for what store_open finds. */
+     * call back. Not called for what store_open itself has loaded. */
     void (*on_volume_added)(void *ctx, const struct disk_location *location, struct volume *volume);
     void (*on_volume_removed)(void *ctx, const struct disk_location *location,
                               struct volume *volume);
@@ -44,7 +58,8 @@ struct store_config {
 };
 
 /* Locks each directory against a second process (KELP_E_BUSY, with what to do), makes vol_dir.uuid,
- * recovers, loads all volumes in parallel. A volume that does not load is logged and left alone. */
+ * recovers, loads all volumes in parallel, bounded. A volume that does not load is logged and left
+ * alone. */
 int store_open(struct store **ret, const struct store_config *config, struct error *err);
 /* All volumes must have been released, or be so soon: it waits for them. NULL is fine. */
 void store_close(struct store *store);
@@ -52,6 +67,9 @@ void store_close(struct store *store);
 /* A volume in use: it is not closed or freed before store_release. Any thread, does not block.
  * NULL when it is not here. Hold it for a request, not for longer: unmount waits for it. */
 struct volume *store_acquire(struct store *store, uint32_t volume_id);
+/* The same, and tells why not: KELP_E_NOT_FOUND, or KELP_E_UNAVAILABLE ("... try again") for a volume that
+ * is not loaded yet, and then is loaded next. */
+int store_find(struct store *store, uint32_t volume_id, struct volume **ret, struct error *err);
 void store_release(struct store *store, struct volume *volume);
 /* Where the writes of this (acquired) volume go. */
 struct append_queue *store_append_queue(struct store *store, struct volume *volume);
@@ -64,6 +82,10 @@ int store_for_each(struct store *store,
                    int (*visit)(void *ctx, struct disk_location *location, struct volume *volume),
                    void *ctx);
 size_t store_volume_count(struct store *store);
+/* How many are still to be loaded. */
+size_t store_loading_count(struct store *store);
+/* The load begins no further volume: the server is about to stop. Does not wait. */
+void store_stop_loading(struct store *store);
 
 size_t store_location_count(const struct store *store);
 struct disk_location *store_location(const struct store *store, size_t index);

@@ -1,12 +1,12 @@
 /* The inside of the store, for the files that make it up: store.c (opening, closing, disks),
- * store_table.c (who is here), store_change.c (allocate, mount, unmount, delete), store_load.c (the
- * parallel load), store_space.c (free space, maxima).
+ * store_table.c (who is here), store_pending.c (who will be), store_change.c (allocate, mount, unmount,
+ * delete), store_load.c (the parallel load), store_space.c (free space, maxima), store_sync.c (syncs in the background).
  *
  * Locks, in the order in which they may be taken:
  *   change_lock  which ids are being changed now, and slots promised to volumes that are being
  *                made. A change of one id excludes others of that id by begin_change .. end_change;
  *                no lock is held while it works.
- *   table_lock   the table id -> entries. Held for a few instructions only.
+ *   table_lock   the tables id -> entries and id -> pending. Held for a few instructions only.
  *   leave_lock   with leave_idle: entries that have left the table and wait for their last user. */
 #pragma once
 
@@ -33,8 +33,23 @@ struct store_disk {
     struct append_queue *queue;
     struct vacuum_budget *budget;
     size_t volume_count; /* table_lock */
+    size_t pending_count; /* table_lock: found here, not loaded yet */
     size_t promised;     /* change_lock: slots for volumes that are being made */
     atomic_uint automatic_max;
+};
+
+/* A volume that was found on a disk and is to be loaded. */
+struct store_pending {
+    uint32_t id;
+    struct store_disk *disk;
+    char *collection;
+    size_t order;   /* in which the names came */
+    bool is_listed; /* lookups see it; constant once threads run */
+    bool is_done;   /* loaded, or it failed; only the thread that changes the id looks */
+    atomic_bool is_taken; /* by a thread of the load */
+    atomic_bool is_wanted; /* somebody asked for it */
+    struct store_pending *next_copy; /* of the same id on another disk */
+    UT_hash_handle hh;
 };
 
 struct store_change {
@@ -60,12 +75,22 @@ struct store {
     struct store_entry *table;
     struct store_entry *leaving;
     size_t volume_count;
+    struct store_pending *pending;
+
+    struct load_plan *loading; /* of the start, until the store is closed */
+    pthread_t load_thread;
+    bool has_load_thread;
+    atomic_bool is_load_stopping;
+    atomic_bool has_wanted; /* some pending volume is wanted */
+    void (*on_loaded)(void *ctx);
 
     pthread_mutex_t leave_lock;
     pthread_cond_t leave_idle;
 
     atomic_uint_fast64_t volume_size_limit;
     atomic_bool is_preallocating;
+
+    struct store_syncing *syncing; /* NULL: nothing is synced in the background */
 
     pthread_t probe_thread;
     bool has_probe_thread;
@@ -97,8 +122,14 @@ void store_end_change(struct store *store, struct store_change *change);
 
 /* ---- store_load.c ---- */
 
-/* Everything that can be loaded and is not mounted yet. `announce`: call on_volume_added. Logs. */
-int store_load_all(struct store *store, unsigned threads, bool announce, struct error *err);
+/* Everything that can be loaded and is not mounted yet, now. */
+int store_load_all(struct store *store, struct error *err);
+/* The same for the start: what is found is listed as pending and loaded, on threads of their own when
+ * `in_background`. */
+int store_start_loading(struct store *store, unsigned threads, bool in_background,
+                        struct error *err);
+/* Waits for the load to end; it begins no further volume. */
+void store_end_loading(struct store *store);
 /* Opens one and adds it to the table; its repairs are logged. */
 int store_load_volume(struct store *store, struct store_disk *disk, const char *collection,
                       uint32_t id, bool announce, struct error *err);
@@ -106,9 +137,28 @@ int store_load_volume(struct store *store, struct store_disk *disk, const char *
 int store_sweep_volume(struct store *store, struct store_disk *disk, const char *collection,
                        uint32_t id, struct error *err);
 
+/* ---- store_pending.c ---- */
+
+void store_pending_add(struct store *store, struct store_pending *pending);
+/* table_lock held. Whether the volume is to be loaded; if so, it is loaded next. */
+bool store_pending_want(struct store *store, uint32_t id);
+/* NULL: on all disks. */
+size_t store_pending_count(struct store *store, const struct store_disk *disk);
+/* Loads it unless that was done. The caller changes the id. */
+int store_pending_load(struct store *store, struct store_pending *pending, bool announce);
+/* Loads what is pending of this id, which the caller changes. */
+void store_pending_settle(struct store *store, uint32_t id);
+/* Loads what is pending of the collection. The caller changes nothing. */
+void store_pending_settle_collection(struct store *store, const char *collection);
+
 /* ---- store_space.c ---- */
 
 int store_start_probing(struct store *store, uint32_t interval_ms, struct error *err);
 void store_stop_probing(struct store *store);
 /* How many volumes of its own, not in remote storage, each disk holds; free it. */
 size_t *store_count_untiered(struct store *store);
+
+/* ---- store_sync.c ---- */
+
+int store_start_syncing(struct store *store, uint32_t interval_ms, struct error *err);
+void store_stop_syncing(struct store *store);

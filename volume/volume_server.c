@@ -16,6 +16,9 @@
 #define MASTER_ROUND_MS    1790u
 #define MASTER_COMPLAIN_MS 10000u
 #define MASTERS_MAX        64u
+/* For so long the first beat waits for volumes that are still being loaded: mostly it can then tell them
+ * all at once. Those that take longer are told when they are ready. */
+#define LOAD_GRACE_MS 1000u
 
 void volume_server_config_init(struct volume_server_config *config)
 {
@@ -90,7 +93,9 @@ static int parse_masters(struct volume_server *server, struct error *err)
 static void on_volume_added(void *ctx, const struct disk_location *location, struct volume *volume)
 {
     struct volume_server *server = ctx;
-    heartbeat_volume_added(atomic_load(&server->heartbeat), location, volume);
+    struct heartbeat *heartbeat = atomic_load(&server->heartbeat);
+    if (heartbeat) /* else its first beat will tell of it */
+        heartbeat_volume_added(heartbeat, location, volume);
 }
 
 static void on_volume_removed(void *ctx, const struct disk_location *location,
@@ -98,6 +103,15 @@ static void on_volume_removed(void *ctx, const struct disk_location *location,
 {
     struct volume_server *server = ctx;
     heartbeat_volume_removed(atomic_load(&server->heartbeat), location, volume);
+}
+
+static void on_loaded(void *ctx)
+{
+    struct volume_server *server = ctx;
+    pthread_mutex_lock(&server->wake_lock);
+    server->is_loaded = true;
+    pthread_cond_broadcast(&server->wake);
+    pthread_mutex_unlock(&server->wake_lock);
 }
 
 static void on_refused(void *ctx, const struct error *err)
@@ -116,7 +130,11 @@ static int open_store(struct volume_server *server, struct error *err)
         .location_count = config->location_count,
         .index_directory = config->index_directory,
         .offset_bytes = config->offset_bytes,
+        .durability = config->durability,
+        .sync_interval_ms = config->sync_interval_ms,
         .compaction_bytes_per_second = (uint64_t)config->compaction_mbps << 20,
+        .loads_in_background = true,
+        .on_loaded = on_loaded,
         .on_volume_added = on_volume_added,
         .on_volume_removed = on_volume_removed,
         .ctx = server,
@@ -193,8 +211,8 @@ static void create_rpc(struct volume_server *server)
 
 /* ---- starting ---- */
 
-/* False when asked to stop meanwhile. */
-static bool wait_ms(struct volume_server *server, uint64_t ms, bool until_hurried)
+/* Until the flag (of wake_lock) is set; false when it is. */
+static bool wait_ms(struct volume_server *server, uint64_t ms, const bool *is_over)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -203,7 +221,6 @@ static bool wait_ms(struct volume_server *server, uint64_t ms, bool until_hurrie
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&server->wake_lock);
-    const bool *is_over = until_hurried ? &server->is_hurried : &server->is_stop_asked;
     int rc = 0;
     while (!*is_over && rc != ETIMEDOUT)
         rc = pthread_cond_timedwait(&server->wake, &server->wake_lock, &until);
@@ -259,7 +276,7 @@ static bool wait_for_master(struct volume_server *server)
             complain_in = MASTER_COMPLAIN_MS / MASTER_ROUND_MS + 1;
         }
         complain_in--;
-        if (!wait_ms(server, round_ms, false))
+        if (!wait_ms(server, round_ms, &server->is_stop_asked))
             return false;
     }
 }
@@ -271,16 +288,19 @@ static void *start_main(void *arg)
         return NULL;
     struct error err = {0};
     int code = volume_server_open_ports(server, &err);
-    if (!code)
+    if (!code) {
+        wait_ms(server, LOAD_GRACE_MS, &server->is_loaded);
         code = heartbeat_begin(atomic_load(&server->heartbeat), &err);
+    }
     if (code) {
         if (server->config.on_failed)
             server->config.on_failed(server->config.ctx, &err);
         return NULL;
     }
     server->has_served = true;
-    log_info("volume server ready", "id=%s http=%u grpc=%u volumes=%zu", server->identity.id,
-             server->identity.port, server->identity.grpc_port, store_volume_count(server->store));
+    log_info("volume server ready", "id=%s http=%u grpc=%u volumes=%zu loading=%zu",
+             server->identity.id, server->identity.port, server->identity.grpc_port,
+             store_volume_count(server->store), store_loading_count(server->store));
     if (server->config.on_serving)
         server->config.on_serving(server->config.ctx);
     return NULL;
@@ -367,6 +387,8 @@ void volume_server_stop(struct volume_server *server, unsigned grace_ms)
         return;
     pthread_mutex_lock(&server->wake_lock);
     server->is_stop_asked = true;
+    server->is_loaded = true; /* nobody waits for it any more */
+    store_stop_loading(server->store);
     if (server->is_asking_masters)
         rpc_client_close(server->client);
     pthread_cond_broadcast(&server->wake);
@@ -380,7 +402,7 @@ void volume_server_stop(struct volume_server *server, unsigned grace_ms)
     atomic_store(&server->is_stopping, true);
     volume_rpc_set_stopping(server->rpc);
     if (server->has_served && !had_left)
-        wait_ms(server, (uint64_t)server->config.pre_stop_seconds * 1000, true);
+        wait_ms(server, (uint64_t)server->config.pre_stop_seconds * 1000, &server->is_hurried);
     volume_server_close_ports(server, grace_ms);
     destroy(server);
 }

@@ -45,6 +45,8 @@ struct volume_server_config {
     const char *index_directory; /* -dir.idx: "" = beside the data */
     uint8_t offset_bytes;        /* -offsetBytes of new volumes: 4 or 5; 0: 5 */
     uint32_t compaction_mbps;    /* -compactionMBps: 0 = no limit */
+    enum store_durability durability; /* -durability */
+    uint32_t sync_interval_ms;        /* -durability.interval; 0: a second */
     struct os *os;               /* NULL: the real one */
 
     /* HTTP. */
@@ -74,11 +76,11 @@ struct volume_server_config {
 /* The defaults of spec/volume-flags.md 2; ip "127.0.0.1", masters "localhost:9333", no location. */
 void volume_server_config_init(struct volume_server_config *config);
 
-/* Locks and loads the disks, then returns: whatever is wrong with a directory or with the config
- * fails here, with a text that says what to change (KELP_E_NOT_FOUND, KELP_E_DENIED,
- * KELP_E_BUSY, KELP_E_INVALID). A master is then waited for in the background, which the log
- * says every ten seconds; once one answers the ports open and the heartbeat begins. Blocks while
- * volumes load; not from a loop. */
+/* Locks the disks and lists their volumes, then returns: whatever is wrong with a directory or with the
+ * config fails here, with a text that says what to change (KELP_E_NOT_FOUND, KELP_E_DENIED,
+ * KELP_E_BUSY, KELP_E_INVALID). The volumes are then loaded in the background, and a master is waited for,
+ * which the log says every ten seconds; once one answers the ports open and the heartbeat begins. Each
+ * volume is served and told to the master when it is ready. Blocks; not from a loop. */
 int volume_server_start(struct volume_server **ret, const struct volume_server_config *config,
                         struct error *err);
 
