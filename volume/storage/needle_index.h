@@ -55,6 +55,7 @@ struct needle_index_ops {
     int (*recall)(struct needle_index *, struct index_mark *ret, struct error *err);
     int (*keep)(struct needle_index *, const struct index_mark *, struct error *err);
     int (*clear)(struct needle_index *, struct error *err);
+    void (*retire)(struct needle_index *);
 };
 
 struct needle_cursor_ops {
@@ -72,6 +73,7 @@ struct index_store;
 
 struct needle_index_config {
     struct index_store *store;
+    const char *collection; /* with the id it names the volume; NULL: "" */
     uint32_t volume_id;
     uint16_t compact_revision;
     uint8_t version;   /* of the records: sizes them for the live counters */
@@ -160,6 +162,13 @@ static inline int needle_index_keep(struct needle_index *index, const struct ind
 static inline int needle_index_clear(struct needle_index *index, struct error *err)
 {
     return index->ops->clear(index, err);
+}
+/* Nobody will take this index up again: its generation was replaced or never came to be. What is kept of
+ * it goes when it is destroyed. Any thread; a kind that is not kept has nothing to do. */
+static inline void needle_index_retire(struct needle_index *index)
+{
+    if (index->ops->retire)
+        index->ops->retire(index);
 }
 
 /* Walks the live entries with offset < offset_limit (UINT64_MAX: all) in order, in pieces of bounded
