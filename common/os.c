@@ -73,6 +73,16 @@ static int real_fadvise(struct os *os, int fd, uint64_t offset, uint64_t size, i
     return -posix_fadvise(fd, (off_t)offset, (off_t)size, advice);
 }
 
+static int real_write_back(struct os *os, int fd, uint64_t offset, uint64_t size, bool wait)
+{
+    unsigned flags = SYNC_FILE_RANGE_WRITE;
+    if (wait)
+        flags |= SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WAIT_AFTER;
+    if (sync_file_range(fd, (off_t)offset, (off_t)size, flags) == 0)
+        return 0;
+    return errno == ENOSYS || errno == EINVAL || errno == ESPIPE ? 0 : -errno;
+}
+
 static void fill_stat(const struct stat *st, struct os_stat *ret)
 {
     *ret = (struct os_stat){
@@ -198,6 +208,7 @@ static const struct os_ops real_ops = {
     .ftruncate = real_ftruncate,
     .fallocate = real_fallocate,
     .fadvise = real_fadvise,
+    .write_back = real_write_back,
     .cached_pages = real_cached_pages,
     .fstat = real_fstat,
     .stat = real_stat,

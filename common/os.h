@@ -47,6 +47,7 @@ struct os_ops {
     int (*ftruncate)(struct os *, int fd, uint64_t size);
     int (*fallocate)(struct os *, int fd, int mode, uint64_t offset, uint64_t size);
     int (*fadvise)(struct os *, int fd, uint64_t offset, uint64_t size, int advice);
+    int (*write_back)(struct os *, int fd, uint64_t offset, uint64_t size, bool wait);
     int (*cached_pages)(struct os *, int fd, uint64_t offset, size_t count, uint8_t *ret);
     int (*fstat)(struct os *, int fd, struct os_stat *ret);
     int (*stat)(struct os *, const char *path, struct os_stat *ret);
@@ -101,6 +102,14 @@ static inline int os_fallocate(struct os *os, int fd, int mode, uint64_t offset,
 static inline int os_fadvise(struct os *os, int fd, uint64_t offset, uint64_t size, int advice)
 {
     return os->ops->fadvise(os, fd, offset, size, advice);
+}
+/* Starts to write dirty pages of the range to the disk, so that a later fsync has less to do; with
+ * `wait` it returns when they, and those of the range that were on their way, are there. Makes nothing
+ * durable: neither the file's size nor where its blocks lie. An error is to be taken as seriously as
+ * that of an fsync, which might not repeat it. 0 where the system knows no such thing. */
+static inline int os_write_back(struct os *os, int fd, uint64_t offset, uint64_t size, bool wait)
+{
+    return os->ops->write_back(os, fd, offset, size, wait);
 }
 /* Which of `count` pages of OS_PAGE_SIZE from `offset`, a multiple of it, lie in the page cache: a
  * byte for each, 1 or 0. Reads nothing in. -EOPNOTSUPP where the system cannot tell. */
