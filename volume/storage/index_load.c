@@ -10,8 +10,13 @@
  * - Records are written without gaps, and each gets a row. So, in whatever order the rows stand, they are
  *   the links of one chain from the first record to the end of the last: each place is as often a
  *   beginning as an end. The sum over hashes of all beginnings, less those of all ends, shows it in one
- *   walk. It is wrong when rows are missing or name a wrong place. A gap that is marked as such is a link
- *   to where the next row begins.
+ *   walk (index_walk.h). It is wrong when rows are missing or name a wrong place. A gap that is marked as
+ *   such is a link to where the next row begins.
+ *
+ * An index that was kept with a mark knows the rows up to it, and the mark what the walk had seen there.
+ * If the mark holds, the walk goes on behind it and comes to the same judgement; the last rows are compared
+ * in any case. If it does not, or one of the last rows that it vouches for is bad, the walk begins at the
+ * first row, with an empty index.
  *
  * A volume whose records outgrew what its rows can address (4-byte offsets past 32 GiB: they wrap) cannot
  * be judged this way, and is loaded as it is. */
@@ -33,9 +38,7 @@ struct loader {
     bool is_tail_bad[TAIL_ROWS];
     size_t tail_count;
     uint64_t bad_at; /* position of the first bad row; UINT64_MAX */
-    uint64_t chain; /* the sum of mix(beginning) - mix(end) */
-    uint64_t last_offset, last_end;
-    bool is_after_gap;
+    struct index_walk walk;
     struct index_verdict verdict;
     struct error *err;
 };
@@ -53,37 +56,6 @@ static bool is_plausible(const struct loader *loader, const struct needle_entry 
                loader->dat_end;
 }
 
-/* The finalizer of splitmix64: different places, sums that differ. */
-static uint64_t mix(uint64_t x)
-{
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return x ^ x >> 31;
-}
-
-static void note_record(struct loader *loader, const struct needle_entry *entry)
-{
-    bool is_gap = index_row_is_gap(entry);
-    uint64_t end = entry->offset;
-    if (!is_gap)
-        end += needle_record_size(loader->generation->version, entry->size);
-    if (is_gap == loader->is_after_gap && entry->offset == loader->last_offset &&
-        end == loader->last_end)
-        return; /* a second row of one record: see index_repair.c */
-    if (loader->is_after_gap)
-        loader->chain -= mix(entry->offset);
-    loader->chain += mix(entry->offset);
-    if (!is_gap)
-        loader->chain -= mix(end);
-    loader->is_after_gap = is_gap;
-    loader->last_offset = entry->offset;
-    loader->last_end = end;
-    if (end > loader->verdict.records_end) {
-        loader->verdict.records_end = end;
-        loader->verdict.last = *entry;
-    }
-}
-
 static int load_row(void *ctx, const struct needle_entry *entry, uint64_t position)
 {
     struct loader *loader = ctx;
@@ -98,9 +70,8 @@ static int load_row(void *ctx, const struct needle_entry *entry, uint64_t positi
     }
     if (loader->bad_at != UINT64_MAX)
         loader->verdict.needs_rebuild = true;
-    loader->verdict.rows++;
-    if (entry->offset != 0)
-        note_record(loader, entry);
+    loader->verdict.replayed++;
+    index_walk_row(&loader->walk, entry, generation->version, generation->offset_bytes);
     if (index_row_is_put(entry))
         return needle_index_put(generation->index, entry, NEEDLE_INDEX_LOAD, loader->err);
     return needle_index_delete(generation->index, entry->key, NEEDLE_INDEX_LOAD, loader->err);
@@ -170,6 +141,53 @@ static bool has_foreign_tail_row(const struct loader *loader)
     return false;
 }
 
+/* Position of the first of the last rows that is bad; *end when none is. */
+static uint64_t first_bad_tail_row(const struct loader *loader, uint64_t end)
+{
+    if (loader->tail_from == UINT64_MAX) /* none was compared */
+        return end;
+    size_t row_size = index_row_size(loader->generation->offset_bytes);
+    for (size_t i = loader->tail_from > 0; i < loader->tail_count; i++)
+        if (loader->is_tail_bad[i])
+            return loader->tail_from + i * row_size;
+    return end;
+}
+
+/* Where the walk begins: behind the rows that the index knows, if it was kept and its mark holds. */
+static int begin_walk(struct loader *loader, uint64_t end, struct error *err)
+{
+    struct volume_generation *generation = loader->generation;
+    struct index_mark_place place;
+    struct index_mark mark;
+    struct error reason;
+    volume_generation_mark_place(generation, &place);
+    index_walk_begin(&loader->walk, loader->first);
+    if (!needle_index_is_kept(generation->index))
+        return 0;
+    int code = needle_index_recall(generation->index, &mark, &reason);
+    if (code == 0)
+        code = mark.walk.idx_length <= first_bad_tail_row(loader, end)
+                   ? index_mark_check(&mark, &place, &reason)
+                   : KELP_E_CORRUPT;
+    if (code == 0) {
+        loader->walk = mark.walk;
+        generation->mark = mark;
+        return 0;
+    }
+    return needle_index_clear(generation->index, err);
+}
+
+static void judge(struct loader *loader, uint64_t end)
+{
+    struct index_verdict *verdict = &loader->verdict;
+    verdict->rows = loader->walk.rows;
+    verdict->records_end = loader->is_wrapped ? loader->dat_end : loader->walk.records_end;
+    verdict->last = loader->walk.last;
+    verdict->good_end = loader->bad_at < end ? loader->bad_at : end;
+    if ((!loader->is_wrapped && !index_walk_is_whole(&loader->walk)) || has_foreign_tail_row(loader))
+        verdict->needs_rebuild = true;
+}
+
 int index_load(struct volume_generation *generation, struct index_verdict *ret, struct error *err)
 {
     CHECK(!generation->index);
@@ -184,23 +202,21 @@ int index_load(struct volume_generation *generation, struct index_verdict *ret, 
         .err = err,
     };
     loader.is_wrapped = loader.dat_end > index_row_limit(generation->offset_bytes);
-    loader.verdict.records_end = loader.first;
+    volume_generation_begin_mark(generation, false);
     int code = volume_generation_make_index(generation, end / row_size, &generation->index, err);
     if (code == 0 && !loader.is_wrapped)
         code = check_tail(&loader, &end);
     if (code == 0)
-        code = index_file_walk(&generation->idx, 0, end, load_row, &loader, err);
+        code = begin_walk(&loader, end, err);
+    if (code == 0)
+        code = index_file_walk(&generation->idx, loader.walk.idx_length, end, load_row, &loader, err);
     if (code != 0)
         return code;
-    if (loader.is_after_gap) /* what followed it was lost: the repair of the tail looks there again */
-        loader.chain -= mix(loader.last_offset);
-    if (!loader.is_wrapped && loader.chain != mix(loader.first) - mix(loader.verdict.records_end))
-        loader.verdict.needs_rebuild = true;
-    if (has_foreign_tail_row(&loader))
-        loader.verdict.needs_rebuild = true;
-    if (loader.is_wrapped)
-        loader.verdict.records_end = loader.dat_end;
-    loader.verdict.good_end = loader.bad_at < end ? loader.bad_at : end;
+    judge(&loader, end);
+    generation->mark.walk = loader.walk;
+    /* Where rows are left out or will be cut, the next walk shall see the file as it is then. */
+    generation->is_marked = generation->is_writable && !loader.verdict.needs_rebuild &&
+                            loader.verdict.bad_rows == 0;
     *ret = loader.verdict;
     return 0;
 }

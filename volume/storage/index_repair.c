@@ -86,7 +86,8 @@ int index_repair_tail(struct volume_generation *generation, uint64_t offset, boo
             break;
         if (item.kind == DAT_RECORD) {
             struct needle_entry entry = {item.header.key, item.offset, item.header.size};
-            entry.size = entry.size == 0 ? NEEDLE_TOMBSTONE : entry.size;
+            if (entry.size == 0 && !item.is_empty_put)
+                entry.size = NEEDLE_TOMBSTONE;
             code = sink_add(sink, &entry, err);
             repair.records_added++;
             if (item.append_at_ns > repair.newest_append_at_ns && item.append_at_ns < INT64_MAX)
@@ -107,6 +108,8 @@ int index_repair_tail(struct volume_generation *generation, uint64_t offset, boo
         code = cut_tail(generation, torn_at, is_writable, err);
     dat_scan_close(scan);
     free(sink);
+    if (code == 0 && !is_writable && repair.records_added > 0)
+        generation->is_marked = false; /* the index knows more than the rows */
     if (code == 0)
         *ret = repair;
     return code;
@@ -294,7 +297,7 @@ static int rebuild_item(struct rebuild *rebuild, const struct dat_item *item, st
     if (item->kind == DAT_RECORD) {
         const struct needle_entry *row = find_old(&rebuild->old, item->offset, item->header.key);
         struct needle_entry entry = {item->header.key, item->offset, item->header.size};
-        if (entry.size == 0 && !(row && row->size == 0))
+        if (entry.size == 0 && !item->is_empty_put && !(row && row->size == 0))
             entry.size = NEEDLE_TOMBSTONE;
         const struct needle_entry *rival = find_rival(&rebuild->old, item);
         if (rival) {
@@ -402,6 +405,7 @@ int index_repair_rebuild(struct volume_generation *generation, bool is_writable,
         uint64_t rows = rebuild.old.count + rebuild.old.cut_count;
         rebuild.repair.rows_dropped = rows > rebuild.rows_kept ? rows - rebuild.rows_kept : 0;
         generation->index = fresh;
+        volume_generation_begin_mark(generation, is_writable);
         fresh = rebuild.old_index;
         *ret = rebuild.repair;
     } else if (is_writable) {

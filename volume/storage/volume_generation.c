@@ -71,6 +71,51 @@ int volume_generation_make_index(const struct volume_generation *generation, uin
     return needle_index_memory_create(ret, &config, err);
 }
 
+void volume_generation_mark_place(struct volume_generation *generation,
+                                  struct index_mark_place *ret)
+{
+    *ret = (struct index_mark_place){
+        .volume_id = generation->volume_id,
+        .compact_revision = generation->super_block.compact_revision,
+        .version = generation->version,
+        .first = super_block_end(&generation->super_block),
+        .dat_end = volume_generation_end(generation),
+        .idx = &generation->idx,
+    };
+}
+
+void volume_generation_begin_mark(struct volume_generation *generation, bool is_marked)
+{
+    struct index_mark_place place;
+    volume_generation_mark_place(generation, &place);
+    index_mark_begin(&generation->mark, &place);
+    generation->is_marked = is_marked;
+}
+
+bool volume_generation_seal_mark(struct volume_generation *generation)
+{
+    struct index_mark_place place;
+    struct error ignored;
+    volume_generation_mark_place(generation, &place);
+    return generation->is_marked &&
+           place.dat_end <= index_row_limit(generation->offset_bytes) && /* else the rows wrap */
+           index_mark_advance(&generation->mark, &place, UINT64_MAX, &ignored) == 0 &&
+           index_walk_is_whole(&generation->mark.walk) &&
+           generation->mark.walk.records_end == place.dat_end &&
+           index_mark_seal(&generation->mark, &place, generation->index, &ignored) == 0;
+}
+
+int volume_generation_keep_mark(struct volume_generation *generation, uint64_t rows,
+                                struct error *err)
+{
+    uint64_t at = generation->mark.walk.idx_length;
+    if (!generation->is_marked || !needle_index_is_kept(generation->index) ||
+        index_file_end(&generation->idx) < at + rows * index_row_size(generation->offset_bytes) ||
+        !volume_generation_seal_mark(generation))
+        return 0;
+    return needle_index_keep(generation->index, &generation->mark, err);
+}
+
 int volume_generation_create(struct volume_generation **ret, struct os *os,
                              const struct volume_generation_owner *owner, const char *dat_path,
                              const char *idx_path, const struct super_block *super_block,
@@ -106,6 +151,7 @@ int volume_generation_create(struct volume_generation **ret, struct os *os,
     code = volume_generation_make_index(generation, expected, &generation->index, err);
     if (code != 0)
         goto failed;
+    volume_generation_begin_mark(generation, true);
     *ret = generation;
     return 0;
 failed:

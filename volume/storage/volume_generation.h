@@ -10,6 +10,7 @@
 
 #include "common/os.h"
 #include "volume/storage/index_file.h"
+#include "volume/storage/index_mark.h"
 #include "volume/storage/needle_index.h"
 #include "volume/storage/super_block.h"
 
@@ -28,6 +29,10 @@ struct volume_generation {
     bool is_writable;             /* the files are open for writing */
     uint32_t volume_id;
     struct index_store *index_store; /* where the index is kept; NULL: in memory */
+    /* How far the rows of the .idx have been walked, and whether the index holds what they say: not when
+     * it could be repaired in memory only. Of the thread that appends. */
+    struct index_mark mark;
+    bool is_marked;
     _Atomic uint64_t dat_end;     /* logical end: where the next record goes, a multiple of 8 */
     void (*on_close)(void *ctx);  /* called last, when the memory is gone; may be NULL */
     void *on_close_ctx;
@@ -48,6 +53,19 @@ struct volume_generation_owner {
 /* An index for this generation, of the kind that its store says, empty. Seeded. */
 int volume_generation_make_index(const struct volume_generation *generation, uint64_t expected,
                                  struct needle_index **ret, struct error *err);
+
+/* Begins its mark anew, at the first row. `is_marked`: whether the index will follow the rows. */
+void volume_generation_begin_mark(struct volume_generation *generation, bool is_marked);
+void volume_generation_mark_place(struct volume_generation *generation,
+                                  struct index_mark_place *ret);
+/* Brings its mark up to the end of the .idx and seals it. False, and err untouched, when the index cannot
+ * be said to hold what the rows say, or the rows do not cover the .dat; an error that kept the rows from
+ * being read counts as that. By the thread that appends, between two flushes. */
+bool volume_generation_seal_mark(struct volume_generation *generation);
+/* If the index outlives the process and at least `rows` rows were added since the last mark: has it keep
+ * one. Fails where the index does. */
+int volume_generation_keep_mark(struct volume_generation *generation, uint64_t rows,
+                                struct error *err);
 
 /* Creates both files (they may exist as leftovers: they are emptied), writes the super block. Not synced.
  * `expected` needles are made room for in an empty index. On failure nothing is left
