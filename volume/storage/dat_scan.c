@@ -130,14 +130,18 @@ static int record_at(struct dat_scan *scan, uint64_t offset, bool is_searching,
     if (!is_good)
         code = check_body(scan, offset, header.size, &is_good, err);
     uint64_t append_at_ns = 0;
+    bool is_empty_put = false;
     if (code == 0 && is_good && version == 3) {
-        code = bytes_at(scan, offset + NEEDLE_HEADER_SIZE + (uint32_t)header.size + 4, 8, &bytes, err);
-        if (code == 0)
+        size_t from = NEEDLE_HEADER_SIZE + (uint32_t)header.size + 4;
+        code = bytes_at(scan, offset + from, header.size == 0 ? 12 : 8, &bytes, err);
+        if (code == 0) {
             append_at_ns = load_be64(bytes);
+            is_empty_put = header.size == 0 && load_be32(bytes + 8) == NEEDLE_EMPTY_MARK;
+        }
     }
     if (code != 0 || !is_good)
         return code;
-    *ret = (struct dat_item){DAT_RECORD, offset, length, header, append_at_ns};
+    *ret = (struct dat_item){DAT_RECORD, offset, length, header, append_at_ns, is_empty_put};
     *ret_is_good = true;
     return 0;
 }

@@ -20,6 +20,7 @@ struct dat_item {
     uint64_t offset, length;
     struct needle_header header; /* of a record */
     uint64_t append_at_ns;       /* version 3 */
+    bool is_empty_put;           /* it has NEEDLE_EMPTY_MARK: not a tombstone */
 };
 
 /* Whether the caller vouches for the record that this header describes, so that it need not be read. */

@@ -54,6 +54,11 @@ struct needle_entry {
     int32_t size;
 };
 
+/* An empty needle and a tombstone are the same record, and the peer tells them apart by the index row alone.
+ * Ours ends the record of an empty needle with this in its padding (4 bytes, which readers ignore), so that
+ * a lost row can be made again. Version 3 only: there the peer's padding is zeros. */
+#define NEEDLE_EMPTY_MARK 0x656d7074u
+
 /* The whole record's length for a body of that size, padding included (1..8, never 0). A negative size
  * counts as 0. */
 uint64_t needle_record_size(uint8_t version, int32_t body_size);

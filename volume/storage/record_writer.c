@@ -185,6 +185,8 @@ int record_writer_put(struct record_writer *writer, const struct needle *needle,
     struct needle_record record;
     code = add_record(writer, needle, &record, err);
     CHECK(code == 0); /* its only reasons were checked above */
+    if (record.body_size == 0 && generation->version == 3)
+        store_be32(writer->scratch + writer->scratch_used - 4, NEEDLE_EMPTY_MARK);
     struct needle_entry entry = {needle->key, writer->end, record.body_size};
     add_row(writer, &entry, record.head_size + record.data_size + record.tail_size, true);
     if (ret)
@@ -243,8 +245,8 @@ void record_writer_discard(struct record_writer *writer)
         start_batch(writer);
 }
 
-/* On the disk an empty blob looks like a tombstone; only its row tells. So its row has to be as safe as
- * its record. */
+/* To the peer an empty blob looks like a tombstone, and in versions before 3 to us; only its row tells. So
+ * its row has to be as safe as its record. */
 static bool has_empty_put(const struct record_writer *writer)
 {
     for (size_t i = 0; i < writer->count; i++)
