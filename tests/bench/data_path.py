@@ -7,6 +7,7 @@ import subprocess
 
 from meters import BLOB_SIZE, HERE, KINDS, assign_on_all_volumes, cpu_seconds, drop_collection, run_client, servers
 
+ROUNDS = 5
 CONNECTIONS = 64
 THREADS = 2
 
@@ -79,7 +80,7 @@ class DataPath:
 
 def measure(results, folder, options, stack):
     runs = [DataPath(folder, kind, options, stack) for kind in KINDS if kind in options.kinds]
-    for number in range(options.rounds):
+    for number in range(options.rounds or ROUNDS):
         for step in ('get', 'put_and_delete', 'put_durably'):
             for run in runs:
                 getattr(run, step)(results, *(() if step == 'get' else (number,)))

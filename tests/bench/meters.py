@@ -2,9 +2,9 @@
 import contextlib
 import os
 import pathlib
-import statistics
 import subprocess
 import sys
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -14,27 +14,40 @@ from lib.cluster import Cluster, http, wait_until  # noqa: E402
 BLOB_SIZE = 1024
 KINDS = ('kelp', 'weed')
 VOLUMES = {'WEED_MASTER_VOLUME_GROWTH_COPY_1': '4'}
-TICKS = os.sysconf('SC_CLK_TCK')
+MADE_COOKIE = '12345678'  # of all blobs of make_volume
 
 
 @contextlib.contextmanager
-def servers(folder, kind, data=None):
+def servers(folder, kind, *flags, data=None):
     """A master with one volume server, both of a kind: (cluster, volume server)."""
     with Cluster(folder) as cluster:
         cluster.any_master(kind, '-volumeSizeLimitMB=30000', '-garbageThreshold=0.99', env=VOLUMES)
-        yield cluster, cluster.any_volume(kind, '-minFreeSpace=1', data=data)
+        yield cluster, cluster.any_volume(kind, '-minFreeSpace=1', *flags, data=data)
 
 
 def cpu_seconds(server):
-    fields = pathlib.Path(f'/proc/{server.pid}/stat').read_text().rsplit(')', 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    """Of all threads of the process so far, ended ones too, to the nanosecond: its CPU clock."""
+    return time.clock_gettime(~server.pid << 3 | 2)
+
+
+def rss_bytes(server):
+    for line in pathlib.Path(f'/proc/{server.pid}/status').read_text().splitlines():
+        if line.startswith('VmRSS:'):
+            return int(line.split()[1]) * 1024
+    raise ValueError('no VmRSS')
 
 
 def rss_mb(server):
-    for line in pathlib.Path(f'/proc/{server.pid}/status').read_text().splitlines():
-        if line.startswith('VmRSS:'):
-            return int(line.split()[1]) / 1024
-    raise ValueError('no VmRSS')
+    return rss_bytes(server) / 1024 / 1024
+
+
+def start_until_served(server, path):
+    """Starts a server that has been stopped; (wall, its CPU) seconds until a GET of the path is answered."""
+    started = time.monotonic()
+    server.start()
+    wait_until(lambda: server.check_alive() and http('GET', f'{server.address}{path}').status == 200,
+               'the blob is served', deadline=300, pause=0.005)
+    return time.monotonic() - started, cpu_seconds(server)
 
 
 def assign_on_all_volumes(cluster, collection, total):
@@ -59,31 +72,15 @@ def run_client(*arguments, **options):
     return subprocess.run([os.environ['KELP_BLOB_CLIENTS'], *map(str, arguments)], check=True, **options)
 
 
-class Results:
-    """Figures by name; each is measured several times on either kind."""
+def make_volume(folder, count, keys, min_bytes, max_bytes, kind):
+    """The files of volume 1 of collection `bench`, made by make_volume.c; the fid of its last blob."""
+    folder.mkdir(parents=True)
+    command = [os.environ['KELP_MAKE_VOLUME'], folder, 'bench_1', count, keys, min_bytes, max_bytes, kind]
+    done = subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True)
+    return f'1,{done.stdout.strip()}{MADE_COOKIE}'
 
-    def __init__(self):
-        self.rows = {}
 
-    def add(self, name, unit, kind, value, more_is_better=False, digits=1):
-        row = self.rows.setdefault((name, unit), {'unit': unit, 'more_is_better': more_is_better, 'digits': digits,
-                                          **{k: [] for k in KINDS}})
-        row[kind].append(value)
-
-    def summary(self):
-        for (name, _), row in self.rows.items():
-            median = {k: statistics.median(row[k]) if row[k] else None for k in KINDS}
-            kelp, weed = median['kelp'], median['weed']
-            gain = None
-            if kelp and weed:
-                gain = kelp / weed if row['more_is_better'] else weed / kelp
-            yield {'name': name, **row, 'median': median, 'kelp_is_better_by': gain}
-
-    def print(self, out=sys.stdout):
-        out.write(f'{"":44}{"kelp":>12}{"weed":>12}   kelp is better by\n')
-        for row in self.summary():
-            cells = ''.join(f'{row["median"][k]:12,.{row["digits"]}f}' if row['median'][k] is not None else f'{"-":>12}'
-                            for k in KINDS)
-            gain = row['kelp_is_better_by']
-            gain_text = f'{gain:9.2f} x' if gain else '-'
-            out.write(f'{row["name"] + ", " + row["unit"]:44}{cells}   {gain_text}\n')
+def copy_files(source, target):
+    """Into a folder that is there; on the disk, or the kernel would write them back while something is measured."""
+    subprocess.run(['cp', '-r', '--sparse=always', f'{source}/.', str(target)], check=True)
+    subprocess.run(['sync', '-f', str(target)], check=True)

@@ -15,14 +15,17 @@ def test_a_quick_run_yields_every_figure(tmp_path):
     names = {(row['name'], row['unit']) for row in rows}
     for name in ('GET', 'PUT', 'DELETE', 'PUT ?fsync=true'):
         assert {(name, 'requests/s'), (name, 'server CPU us')} <= names
-    for name in (('vacuum alone', 'MB/s live'), ('longest write in commit', 'ms'), ('RSS empty', 'MB')):
+    for name in (('vacuum', 'MB/s live'), ('write p99.9 around commits', 'ms'), ('RSS empty', 'MB'),
+                 ('index, random keys, 1024 B', 'RSS B/needle'), ('start, memory, after a clean stop', 'CPU s'),
+                 ('first start, leveldb', 'CPU s')):
         assert name in names
     for row in rows:
         assert row['name'] in done.stdout
-        if row['name'].endswith(('in copy', 'in commit')):
+        if 'in copy' in row['name'] or 'around commits' in row['name']:
             continue  # so little is vacuumed here that it may be over before a client's next request
+        if 'live + 1 %' in row['name']:
+            continue  # needs a mounted file system; and speed is known only where it succeeds
         assert len(row['kelp']) == len(row['weed']) == 1, row
-        assert row['median']['kelp'] >= 0
     assert all(row['median'][kind] > 0 for row in rows for kind in ('kelp', 'weed')
-               if row['unit'] in ('requests/s', 'MB', 'MB/s live'))
+               if row['unit'] in ('requests/s', 'MB', 'CPU s') and row['median'][kind] is not None)
     assert os.listdir(tmp_path) == ['figures.json']  # nothing stays behind

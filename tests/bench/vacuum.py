@@ -1,34 +1,25 @@
-"""Vacuum of a volume with half garbage: how fast, at what cost, and what clients feel meanwhile.
+"""Vacuum of a volume of which half is garbage, with nobody else there: how fast, and at what cost; beside it cp of
+the file that came out, with sync. And a vacuum on a disk that has room for little more than what is alive.
 
-The master's steps are called one by one (compact, commit), so that the client's pauses can be told apart.
-Each vacuum runs on a fresh copy of one prepared folder: first with nobody else there, then with a client
-that reads and one that writes, one request at a time each, all through."""
-import array
+Each vacuum runs on a fresh copy of one prepared folder. The master's steps are called one by one."""
+import contextlib
 import os
+import pathlib
 import shutil
 import subprocess
+import sys
 import time
 
+import grpc
+
 from lib.rpc import call_volume, stream_volume
-from meters import BLOB_SIZE, KINDS, cpu_seconds, run_client, servers
+from meters import BLOB_SIZE, KINDS, copy_files, cpu_seconds, make_volume, servers
 
-QUIET = 1.0  # seconds of clients without a vacuum, before it and after it
-AROUND = 0.05  # seconds on either side that count as commit, too
-
-
-def prepare(folder, kind, blobs):
-    """A stopped volume server's data, half of it garbage: (its folder, the first file id)."""
-    with servers(folder, kind) as (cluster, server):
-        fid = cluster.assign(collection='bench', count=blobs, dataSize=BLOB_SIZE)['fid']
-        run_client('send', 'PUT', server.port, fid, 0, 1, blobs)
-        run_client('send', 'DELETE', server.port, fid, 0, 2, blobs // 2)
-        server.stop()
-        return server.data, fid
+ROUNDS = 5
 
 
-def vacuum(server, fid):
+def vacuum(server, volume_id=1):
     """Compacts and commits; the monotonic times of start, begin of commit, end."""
-    volume_id = int(fid.split(',')[0])
     times = [time.monotonic()]
     stream_volume(server.address, 'VacuumVolumeCompact', timeout=600, volume_id=volume_id)
     times.append(time.monotonic())
@@ -37,86 +28,127 @@ def vacuum(server, fid):
     return times
 
 
-def compacted(server, fid, blobs):
-    """Half is gone: nothing was measured otherwise."""
-    size = next(server.data.glob(f'bench_{fid.split(",")[0]}.dat')).stat().st_size
-    if size > blobs * BLOB_SIZE:
-        raise RuntimeError(f'{server.name}: {size} bytes are left of {blobs} blobs: no vacuum took place')
+def check_compacted(server, times):
+    """The .dat, which says how many vacuums it has gone through: nothing was measured otherwise."""
+    dat = server.data / 'bench_1.dat'
+    with open(dat, 'rb') as file:
+        revision = int.from_bytes(file.read(8)[4:6], 'big')
+    if revision != times:
+        raise RuntimeError(f'{server.name}: {revision} vacuums took place, not {times}')
+    return dat
 
 
-def vacuum_alone(results, kind, server, fid, blobs):
-    before = cpu_seconds(server)
-    start, _, end = vacuum(server, fid)
-    compacted(server, fid, blobs)
-    results.add('vacuum alone', 'MB/s live', kind, blobs // 2 * BLOB_SIZE / 1e6 / (end - start), more_is_better=True)
-    results.add('vacuum alone', 'server CPU s', kind, cpu_seconds(server) - before, digits=2)
+def copy_by_cp(results, dat, live_mb):
+    """The bytes of the vacuumed file, from the page cache as they were for the vacuum, into a new file."""
+    target = dat.with_suffix('.copy')
+    subprocess.run(['cat', str(dat)], stdout=subprocess.DEVNULL, check=True)
+    start, before = time.monotonic(), os.times()
+    subprocess.run(['cp', '--reflink=never', str(dat), str(target)], check=True)
+    subprocess.run(['sync', str(target)], check=True)
+    took, after = time.monotonic() - start, os.times()
+    target.unlink()
+    results.add('vacuum', 'MB/s live', 'cp', live_mb / took, more_is_better=True)
+    results.add('vacuum', 'CPU s', 'cp', after.children_user + after.children_system -
+                before.children_user - before.children_system, digits=2)
 
 
-def read_times(path):
-    """(start s, duration ms) of each request of a client, in order."""
-    raw = array.array('Q', path.read_bytes())
-    return [(raw[i] / 1e9, raw[i + 1] / 1e6) for i in range(0, len(raw), 2)]
+def one_round(results, folder, kind, source, blobs):
+    folder.mkdir()
+    data = folder / 'data'
+    data.mkdir()
+    copy_files(source, data)
+    with servers(folder, kind, data=data) as (_, server):
+        live_mb = blobs // 2 * BLOB_SIZE / 1e6
+        before = cpu_seconds(server)
+        start, _, end = vacuum(server)
+        results.add('vacuum', 'MB/s live', kind, live_mb / (end - start), more_is_better=True)
+        results.add('vacuum', 'CPU s', kind, cpu_seconds(server) - before, digits=2)
+        dat = check_compacted(server, 1)
+        if kind == 'kelp':
+            os.sync()
+            copy_by_cp(results, dat, live_mb)
+    shutil.rmtree(folder)
 
 
-def add_stalls(results, kind, who, rows, times):
-    start, commit, end = times
-    phases = {
-        'before': (0, start),
-        'in copy': (start, commit - AROUND),
-        'in commit': (commit - AROUND, end + AROUND),
-    }
-    for phase, (first, last) in phases.items():
-        within = sorted(ms for at, ms in rows if at < last and at + ms / 1e3 > first)
-        if within:
-            results.add(f'longest {who} {phase}', 'ms', kind, within[-1], digits=2)
-            results.add(f'{who} p99.9 {phase}', 'ms', kind, within[min(len(within) - 1, int(len(within) * 0.999))],
-                        digits=2)
+# ---- little room ----
 
-
-def vacuum_under_load(results, kind, server, fid, blobs, folder):
-    command = [os.environ['KELP_BLOB_CLIENTS'], 'watch', server.port, fid, 1, 2, blobs // 2, folder]
-    clients = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE)
+@contextlib.contextmanager
+def small_disk(folder, size):
+    """An ext4 of so many bytes, on a file."""
+    image, mount = folder / 'disk', folder / 'mnt'
+    mount.mkdir()
+    with open(image, 'wb') as file:
+        file.truncate(size)
+    subprocess.run(['mkfs.ext4', '-q', '-m', '0', '-F', str(image)], check=True)
+    subprocess.run(['mount', '-o', 'loop', str(image), str(mount)], check=True)
     try:
-        time.sleep(QUIET)
-        times = vacuum(server, fid)
-        time.sleep(QUIET)
-        clients.stdin.close()
-        if clients.wait(30) != 0:
-            raise RuntimeError(f'a client of {server.name} failed')
+        yield mount
     finally:
-        clients.kill()
-        clients.wait()
-    live = blobs // 2 * BLOB_SIZE / 1e6
-    results.add('vacuum under load', 'MB/s live', kind, live / (times[2] - times[0]), more_is_better=True)
-    reads, writes = (read_times(folder / name) for name in ('read', 'write'))
-    served = sum(1 for at, _ in reads + writes if times[0] < at < times[2])
-    results.add('served meanwhile', 'requests/s', kind, served / (times[2] - times[0]), more_is_better=True, digits=0)
-    add_stalls(results, kind, 'read', reads, times)
-    add_stalls(results, kind, 'write', writes, times)
+        subprocess.run(['umount', str(mount)], check=True)
+        image.unlink()
 
 
-def one_round(results, folder, kind, prepared, blobs):
-    data, fid = prepared
-    for is_loaded in (False, True):
-        run_folder = folder / ('load' if is_loaded else 'alone')
-        run_folder.mkdir(parents=True)
-        copy = run_folder / 'data'
-        shutil.copytree(data, copy)
-        os.sync()  # or the kernel writes the copy back while it is measured
-        with servers(run_folder, kind, data=copy) as (_, server):
-            if is_loaded:
-                vacuum_under_load(results, kind, server, fid, blobs, run_folder)
-            else:
-                vacuum_alone(results, kind, server, fid, blobs)
-        shutil.rmtree(run_folder)
+def fill_up(mount, free):
+    """Until so many bytes are free: (within a few blocks)."""
+    stat = os.statvfs(mount)
+    excess = stat.f_bavail * stat.f_frsize - free
+    with open(mount / 'filler', 'wb') as file:
+        os.posix_fallocate(file.fileno(), 0, excess)
+
+
+def live_bytes(blobs):
+    """Records and rows of the half that is not deleted; a record of make_volume.c."""
+    body = 4 + BLOB_SIZE + 1 + 5
+    base = 16 + body + 4 + 8
+    return blobs // 2 * (base + 8 - base % 8 + 17)
+
+
+def one_round_in_little_room(results, folder, kind, source, blobs):
+    folder.mkdir()
+    size = sum(f.stat().st_size for f in source.iterdir())
+    with small_disk(folder, size * 2 + (64 << 20)) as mount:
+        data = mount / 'data'
+        data.mkdir()
+        copy_files(source, data)
+        with servers(folder, kind, data=data) as (_, server):
+            fill_up(mount, live_bytes(blobs) * 101 // 100)
+            try:
+                start, _, end = vacuum(server)
+                check_compacted(server, 1)
+            except (grpc.RpcError, RuntimeError) as error:
+                text = error.details() if isinstance(error, grpc.RpcError) else error
+                print(f'{kind} with room for live + 1 %: {text}', file=sys.stderr)
+                start = end = None
+        results.add('vacuum with live + 1 % free', 'succeeded', kind, int(start is not None), more_is_better=True,
+                    digits=0)
+        if start is not None:
+            results.add('vacuum with live + 1 % free', 'MB/s live', kind, blobs // 2 * BLOB_SIZE / 1e6 / (end - start),
+                        more_is_better=True)
+    shutil.rmtree(folder)
+
+
+def can_mount(folder):
+    try:
+        with small_disk(folder, 8 << 20):
+            return True
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f'SKIPPED: vacuum with live + 1 % free: no file system can be mounted here: {error}', file=sys.stderr)
+        return False
+    finally:
+        with contextlib.suppress(OSError):
+            (folder / 'mnt').rmdir()
 
 
 def measure(results, folder, options, _stack):
     kinds = [kind for kind in KINDS if kind in options.kinds]
-    prepared = {}
-    for kind in kinds:
-        (folder / kind).mkdir(parents=True)
-        prepared[kind] = prepare(folder / kind, kind, options.blobs)
-    for number in range(options.rounds):
+    source, small = folder / 'made', folder / 'small'
+    make_volume(source, options.blobs, 'sequential', BLOB_SIZE, BLOB_SIZE, 'garbage')
+    for number in range(options.rounds or ROUNDS):
         for kind in kinds:
-            one_round(results, folder / f'{kind}-{number}', kind, prepared[kind], options.blobs)
+            one_round(results, folder / f'{kind}-{number}', kind, source, options.blobs)
+    shutil.rmtree(source)
+    if can_mount(pathlib.Path(folder)):
+        blobs = max(options.blobs * 3 // 10, 20_000)
+        make_volume(small, blobs, 'sequential', BLOB_SIZE, BLOB_SIZE, 'garbage')
+        for kind in kinds:
+            one_round_in_little_room(results, folder / f'{kind}-small', kind, small, blobs)

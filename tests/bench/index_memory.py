@@ -1,0 +1,47 @@
+"""Memory of the needle index: what the server process holds resident with millions of blobs, over the same
+process with none."""
+import shutil
+import time
+
+from meters import KINDS, copy_files, make_volume, rss_bytes, servers, start_until_served
+
+ROUNDS = 1
+VOLUMES = (  # keys, sizes of the blobs; offsets in key order can be told from sizes, sizes that are equal take no room
+    ('sequential', 1024, 1024),
+    ('sequential', 500, 2500),
+    ('random', 1024, 1024),
+    ('random', 500, 2500),
+)
+
+
+def settled_rss(server, options):
+    time.sleep(options.settle)
+    return rss_bytes(server)
+
+
+def measure_one(results, folder, kind, made, options, name):
+    source, last = made
+    with servers(folder, kind) as (_, server):
+        idle = settled_rss(server, options)
+        server.stop()
+        copy_files(source, server.data)
+        start_until_served(server, f'/{last}')
+        rss = settled_rss(server, options)
+    results.add(name, 'RSS B/needle', kind, (rss - idle) / options.needles, digits=2)
+    results.add(name, 'RSS MB', kind, rss / 1e6)
+
+
+def measure(results, folder, options, _stack):
+    for keys, low, high in VOLUMES[::2] if options.quick else VOLUMES:
+        size = f'{low} B' if low == high else f'{low} to {high} B'
+        source = folder / f'{keys}-{low}-{high}'
+        last = make_volume(source, options.needles, keys, low, high, 'sparse')
+        for number in range(options.rounds or ROUNDS):
+            for kind in KINDS:
+                if kind in options.kinds:
+                    run_folder = folder / f'run-{keys}-{low}-{high}-{number}-{kind}'
+                    run_folder.mkdir()
+                    measure_one(results, run_folder, kind, (source, last), options,
+                                f'index, {keys} keys, {size}')
+                    shutil.rmtree(run_folder)
+        shutil.rmtree(source)
