@@ -145,6 +145,12 @@ void blob_call_reply_failure(struct blob_call *call, int status, const struct er
     blob_call_reply_error(call, status, err->message);
 }
 
+void blob_call_reply_loading(struct blob_call *call, const char *message)
+{
+    http_response_header(call->request, "Retry-After", SLICE("1"));
+    blob_call_reply_error(call, 503, message);
+}
+
 void blob_call_reply_text(struct blob_call *call, int status, const char *text)
 {
     struct http_request *request = call->request;

@@ -92,6 +92,8 @@ void blob_call_reply_json(struct blob_call *call, int status, struct slice json)
 void blob_call_reply_error(struct blob_call *call, int status, const char *message);
 /* 503 and Retry-After when the server is short of something, else `status`; with err's message. */
 void blob_call_reply_failure(struct blob_call *call, int status, const struct error *err);
+/* 503 with Retry-After: the volume is here, but still being loaded. */
+void blob_call_reply_loading(struct blob_call *call, const char *message);
 /* text/plain with a line break, as the peer's http.Error writes it. */
 void blob_call_reply_text(struct blob_call *call, int status, const char *text);
 /* 301, 307: Location, and a line of HTML for GET. */

@@ -296,8 +296,13 @@ void blob_delete_start(struct blob_call *call)
         return;
     }
     /* A volume id that is none stands for volume 0, which nobody has. */
-    if (volume_id_parse(path.vid, &delete->volume_id, NULL) == 0)
-        delete->volume = store_acquire(call->http->config.store, delete->volume_id);
+    if (volume_id_parse(path.vid, &delete->volume_id, NULL) == 0 &&
+        store_find(call->http->config.store, delete->volume_id, &delete->volume, &err) ==
+            KELP_E_UNAVAILABLE) {
+        /* 404 would read as "gone already", and the blob would stay for good. */
+        blob_call_reply_loading(call, err.message);
+        return;
+    }
     if (!delete->volume) {
         reply_size(delete, 404, 0);
         return;

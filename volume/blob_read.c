@@ -64,7 +64,8 @@ static bool send_elsewhere(struct blob_call *call)
         return false;
     blob_remote_read(call, volume_id, &path,
                      call->http->config.read_mode == VOLUME_READ_PROXY ? VOLUME_READ_PROXY
-                                                                       : VOLUME_READ_REDIRECT);
+                                                                       : VOLUME_READ_REDIRECT,
+                     NULL);
     return true;
 }
 
@@ -109,13 +110,15 @@ static void look_up(struct blob_call *call)
         blob_call_reply_empty(call, 400);
         return;
     }
-    blob->volume = store_acquire(http->config.store, blob->volume_id);
-    if (!blob->volume) {
-        blob_remote_read(call, blob->volume_id, &blob->path, http->config.read_mode);
+    struct error why;
+    int code = store_find(http->config.store, blob->volume_id, &blob->volume, &why);
+    if (code != 0) {
+        blob_remote_read(call, blob->volume_id, &blob->path, http->config.read_mode,
+                         code == KELP_E_UNAVAILABLE ? &why : NULL);
         return;
     }
     bool allow_deleted = blob_call_query_is(call, "readDeleted", "true");
-    int code = volume_read_begin(blob->volume, blob->key, allow_deleted, &blob->read, NULL);
+    code = volume_read_begin(blob->volume, blob->key, allow_deleted, &blob->read, NULL);
     if (code != 0) {
         fail(blob, code);
         return;

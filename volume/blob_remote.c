@@ -14,6 +14,7 @@ struct remote_read {
     struct blob_call *call;
     struct blob_path path;
     enum volume_read_mode mode;
+    const char *loading; /* what to answer when nobody else has it; NULL: not found */
     struct volume_lookup_request lookup;
     struct slice peer; /* "host:port", in the arena */
 };
@@ -147,6 +148,14 @@ static struct slice choose_peer(struct blob_call *call, const struct volume_loca
     return (struct slice){0};
 }
 
+static void reply_nowhere(struct blob_call *call, const char *loading)
+{
+    if (loading)
+        blob_call_reply_loading(call, loading);
+    else
+        blob_call_reply_empty(call, 404);
+}
+
 static void on_found(struct volume_lookup_request *lookup)
 {
     struct remote_read *read =
@@ -157,7 +166,7 @@ static void on_found(struct volume_lookup_request *lookup)
     volume_locations_unref(lookup->locations);
     if (read->peer.len == 0) {
         blob_metrics_event(call->http->metrics, BLOB_EVENT_PROXY_NOWHERE);
-        blob_call_reply_empty(call, 404);
+        reply_nowhere(call, read->loading);
     } else if (read->mode == VOLUME_READ_PROXY) {
         proxy(read);
     } else {
@@ -166,16 +175,18 @@ static void on_found(struct volume_lookup_request *lookup)
 }
 
 void blob_remote_read(struct blob_call *call, uint32_t volume_id, const struct blob_path *path,
-                      enum volume_read_mode mode)
+                      enum volume_read_mode mode, const struct error *loading)
 {
     struct volume_http *http = call->http;
+    const char *text = loading ? arena_printf(call->request->arena, "%s", loading->message) : NULL;
     if (mode == VOLUME_READ_LOCAL || !http->config.lookup ||
         blob_call_query_is(call, "proxied", "true")) {
-        blob_call_reply_empty(call, 404);
+        reply_nowhere(call, text);
         return;
     }
     struct remote_read *read = arena_calloc(call->request->arena, sizeof(*read));
     read->call = call;
+    read->loading = text;
     read->path = *path;
     read->mode = mode;
     read->lookup.loop = call->request->loop;

@@ -277,7 +277,13 @@ static void on_peers(struct blob_peers *peers)
 static void place(struct blob_write *write)
 {
     struct blob_call *call = write->call;
-    write->volume = store_acquire(call->http->config.store, write->volume_id);
+    /* One that is being loaded is not written to elsewhere only: it would lack the blob. */
+    if (store_find(call->http->config.store, write->volume_id, &write->volume, write->err) ==
+        KELP_E_UNAVAILABLE) {
+        let_go(write);
+        blob_call_reply_loading(call, write->err->message);
+        return;
+    }
     write->is_local = write->volume != NULL;
     unsigned copies =
         write->volume ? replica_placement_copies(volume_replica_placement(write->volume)) : 0;

@@ -38,6 +38,7 @@ static void put_volume(struct heartbeat *heartbeat, enum heartbeat_event_kind ki
     heartbeat_describe_short(&event->volume, &whole);
     event->volume.collection = must(strdup(whole.collection));
     event->volume.disk_type = must(strdup(whole.disk_type));
+    event->max_key = stat.is_data_missing ? 0 : stat.max_key;
     heartbeat_inbox_put(&heartbeat->inbox, event);
 }
 

@@ -12,7 +12,7 @@ static char *lend(const char *text) { return (char *)(uintptr_t)text; }
 struct collected {
     struct arena *arena;
     MasterPb__VolumeInformationMessage *volumes;
-    size_t count, room;
+    size_t count, room; /* of each of the two lists */
     uint32_t *expired;
     size_t expired_count;
     uint64_t size_limit;
@@ -20,14 +20,30 @@ struct collected {
     uint64_t max_key;
 };
 
+/* Volumes are mounted meanwhile, many of them while the server starts; none may be left out, or the master
+ * would be told that it has gone. */
+static void grow(struct collected *collected)
+{
+    size_t room = collected->room * 2;
+    MasterPb__VolumeInformationMessage *volumes =
+        arena_alloc(collected->arena, room * sizeof(*volumes));
+    uint32_t *expired = arena_alloc(collected->arena, room * sizeof(*expired));
+    memcpy(volumes, collected->volumes, collected->count * sizeof(*volumes));
+    memcpy(expired, collected->expired, collected->expired_count * sizeof(*expired));
+    collected->volumes = volumes;
+    collected->expired = expired;
+    collected->room = room;
+}
+
 static int collect_volume(void *ctx, struct disk_location *location, struct volume *volume)
 {
     struct collected *collected = ctx;
     struct disk_space space;
     disk_location_space(location, &space);
-    /* Mounted after the room was made: the next beat tells of it, or its own delta does. */
-    if (space.is_unavailable || collected->count + collected->expired_count == collected->room)
+    if (space.is_unavailable)
         return 0;
+    if (collected->count + collected->expired_count == collected->room)
+        grow(collected);
     struct volume_stat stat;
     volume_stat(volume, &stat);
     if (!stat.is_data_missing && stat.max_key > collected->max_key)

@@ -22,6 +22,7 @@ struct heartbeat_event {
     struct heartbeat_event *next;
     enum heartbeat_event_kind kind;
     MasterPb__VolumeShortInformationMessage volume; /* its strings are owned */
+    uint64_t max_key; /* of that volume */
     MasterPb__HeartbeatResponse *response;          /* owned */
     struct error err;
 };

@@ -70,7 +70,9 @@ void heartbeat_send_delta(struct heartbeat *heartbeat, struct heartbeat_event *e
     }
     MasterPb__VolumeShortInformationMessage **list = arena_alloc(&arena, count * sizeof(*list));
     size_t i = count;
+    uint64_t max_key = 0;
     for (struct heartbeat_event *e = sent; e; e = e->next) {
+        max_key = e->max_key > max_key ? e->max_key : max_key;
         list[--i] = &e->volume;
         heartbeat_memory_forget(heartbeat->memory, e->volume.disk_id, e->volume.id);
     }
@@ -79,6 +81,8 @@ void heartbeat_send_delta(struct heartbeat *heartbeat, struct heartbeat_event *e
     if (kind == HEARTBEAT_VOLUME_ADDED) {
         beat.new_volumes = list;
         beat.n_new_volumes = count;
+        /* The master may hand out keys of these volumes before the next full beat. */
+        beat.max_file_key = max_key;
     } else {
         beat.deleted_volumes = list;
         beat.n_deleted_volumes = count;

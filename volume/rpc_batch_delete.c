@@ -105,7 +105,11 @@ static void delete_one(struct volume_rpc *rpc, const char *text, bool skips_cook
         fail(result, arena, 400, err.message);
         return;
     }
-    struct volume *volume = store_acquire(rpc->config.store, id.volume_id);
+    struct volume *volume = NULL;
+    if (store_find(rpc->config.store, id.volume_id, &volume, &err) == KELP_E_UNAVAILABLE) {
+        fail(result, arena, 500, err.message); /* "try again": the caller keeps the file id */
+        return;
+    }
     if (!volume) {
         const struct heartbeat_identity *identity = rpc->config.identity;
         if (skips_cookie)

@@ -26,12 +26,14 @@ static struct store_disk *choose_disk(struct store *store, const char *disk_type
         struct store_disk *disk = &store->disks[i];
         struct disk_space space;
         disk_location_space(disk->location, &space);
-        size_t held = store_location_volume_count(store, disk->location) + disk->promised;
+        size_t pending = store_pending_count(store, disk);
+        size_t held =
+            store_location_volume_count(store, disk->location) + pending + disk->promised;
         unsigned max = disk_location_max_configured(disk->location);
         if (strcmp(disk_location_disk_type(disk->location), type) != 0 || space.is_low ||
             space.is_unavailable || (max != 0 && held >= max))
             continue;
-        size_t count = counts[i] + disk->promised;
+        size_t count = counts[i] + pending + disk->promised;
         if (!best || count < best_count) {
             best = disk;
             best_count = count;
@@ -103,6 +105,7 @@ int store_allocate_volume(struct store *store, const struct store_allocate *requ
         return code;
     struct store_change change;
     store_begin_change(store, &change, wanted.id);
+    store_pending_settle(store, wanted.id);
     struct store_entry *existing = store_table_use(store, wanted.id, NULL);
     if (existing) {
         store_entry_release(store, existing);
@@ -169,6 +172,7 @@ int store_mount_volume(struct store *store, uint32_t id, const char *collection,
 {
     struct store_change change;
     store_begin_change(store, &change, id);
+    store_pending_settle(store, id);
     int code = KELP_E_NOT_FOUND;
     struct store_entry *mounted = store_table_use(store, id, NULL);
     if (mounted) {
@@ -203,6 +207,7 @@ int store_unmount_volume(struct store *store, uint32_t id, struct error *err)
 {
     struct store_change change;
     store_begin_change(store, &change, id);
+    store_pending_settle(store, id);
     for (struct store_entry *entry; (entry = store_table_use(store, id, NULL)) != NULL;)
         volume_close(take_out(store, entry));
     store_end_change(store, &change);
@@ -253,6 +258,7 @@ int store_delete_volume(struct store *store, uint32_t id, unsigned rule, struct 
 {
     struct store_change change;
     store_begin_change(store, &change, id);
+    store_pending_settle(store, id);
     int code = 0;
     bool is_found = false;
     struct error all = {.code = 0};
@@ -287,6 +293,7 @@ int store_delete_volume(struct store *store, uint32_t id, unsigned rule, struct 
 int store_delete_collection(struct store *store, const char *collection, struct error *err)
 {
     size_t count;
+    store_pending_settle_collection(store, collection);
     struct store_entry **list = store_table_snapshot(store, &count);
     int code = 0;
     char text[ERROR_MESSAGE_MAX] = "";

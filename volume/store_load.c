@@ -1,5 +1,6 @@
-/* Loading: at the start everything in parallel, later one volume at a time (mount, rescan). A
- * volume that cannot be loaded is logged and left alone on the disk: the others are served. */
+/* Loading: at the start everything in parallel, each volume served as it becomes ready; later one volume
+ * at a time (mount, rescan). A volume that cannot be loaded is logged and left alone on the disk: the
+ * others are served. */
 #include "volume/store_internal.h"
 
 #include "common/check.h"
@@ -13,19 +14,14 @@
 #define LOAD_THREADS_LEAST 10u
 #define LOAD_THREADS_MOST  64u
 
-struct load_item {
-    struct store_disk *disk;
-    uint32_t id;
-    size_t order; /* in which the names came */
-    char *collection;
-};
-
 struct load_plan {
     struct store *store;
     struct store_disk *disk; /* whose names are being collected */
-    struct load_item *items;
+    struct store_pending *items;
     size_t count, capacity;
+    unsigned threads;
     bool announce;
+    int64_t begun_at_ns;
     atomic_size_t next;
     atomic_size_t failed;
 };
@@ -85,8 +81,12 @@ static void keep_item(struct load_plan *plan, const char *collection, uint32_t i
         plan->capacity = plan->capacity ? plan->capacity * 2 : 64;
         plan->items = must(realloc(plan->items, plan->capacity * sizeof(*plan->items)));
     }
-    plan->items[plan->count] =
-        (struct load_item){plan->disk, id, plan->count, must(strdup(collection ? collection : ""))};
+    plan->items[plan->count] = (struct store_pending){
+        .id = id,
+        .disk = plan->disk,
+        .collection = must(strdup(collection ? collection : "")),
+        .order = plan->count,
+    };
     plan->count++;
 }
 
@@ -123,7 +123,7 @@ static int keep_found(void *ctx, const char *collection, uint32_t id, enum volum
 
 static int compare_items(const void *a, const void *b)
 {
-    const struct load_item *x = a, *y = b;
+    const struct store_pending *x = a, *y = b;
     if (x->disk != y->disk)
         return x->disk < y->disk ? -1 : 1;
     if (x->id != y->id)
@@ -138,8 +138,8 @@ static void drop_duplicates(struct load_plan *plan)
         qsort(plan->items, plan->count, sizeof(*plan->items), compare_items);
     size_t kept = 0;
     for (size_t i = 0; i < plan->count; i++) {
-        struct load_item *item = &plan->items[i];
-        struct load_item *last = kept > 0 ? &plan->items[kept - 1] : NULL;
+        struct store_pending *item = &plan->items[i];
+        struct store_pending *last = kept > 0 ? &plan->items[kept - 1] : NULL;
         if (last && last->disk == item->disk && last->id == item->id) {
             log_warning("volume id twice in one directory",
                         "volume=%u directory=%s ignored_collection=\"%s\"", item->id,
@@ -153,31 +153,50 @@ static void drop_duplicates(struct load_plan *plan)
     plan->count = kept;
 }
 
+static void plan_destroy(struct load_plan *plan)
+{
+    if (!plan)
+        return;
+    for (size_t i = 0; i < plan->count; i++)
+        free(plan->items[i].collection);
+    free(plan->items);
+    free(plan);
+}
+
+/* What somebody asked for, or the next in order. NULL: all are taken. */
+static struct store_pending *take_next(struct load_plan *plan)
+{
+    if (atomic_exchange(&plan->store->has_wanted, false))
+        for (size_t i = 0; i < plan->count; i++)
+            if (atomic_load(&plan->items[i].is_wanted) &&
+                !atomic_exchange(&plan->items[i].is_taken, true)) {
+                atomic_store(&plan->store->has_wanted, true); /* there may be more */
+                return &plan->items[i];
+            }
+    size_t index;
+    while ((index = atomic_fetch_add(&plan->next, 1)) < plan->count)
+        if (!atomic_exchange(&plan->items[index].is_taken, true))
+            return &plan->items[index];
+    return NULL;
+}
+
 static void *load_thread(void *arg)
 {
     struct load_plan *plan = arg;
-    for (;;) {
-        size_t index = atomic_fetch_add(&plan->next, 1);
-        if (index >= plan->count)
-            return NULL;
-        struct load_item *item = &plan->items[index];
-        struct error err = {0};
+    struct store_pending *item;
+    while (!atomic_load(&plan->store->is_load_stopping) && (item = take_next(plan)) != NULL) {
         struct store_change change;
         store_begin_change(plan->store, &change, item->id);
-        bool is_needed = !is_mounted(plan->store, item->disk, item->id);
-        if (is_needed && store_load_volume(plan->store, item->disk, item->collection, item->id,
-                                           plan->announce, &err)) {
+        if (store_pending_load(plan->store, item, plan->announce))
             atomic_fetch_add(&plan->failed, 1);
-            log_error("volume not loaded", "volume=%u collection=\"%s\" directory=%s error=\"%s\"",
-                      item->id, item->collection, disk_location_directory(item->disk->location),
-                      err.message);
-        }
         store_end_change(plan->store, &change);
     }
+    return NULL;
 }
 
-static void run_plan(struct load_plan *plan, unsigned threads)
+static void run_plan(struct load_plan *plan)
 {
+    unsigned threads = plan->threads;
     if (threads == 0) {
         long cores = sysconf(_SC_NPROCESSORS_ONLN);
         threads = cores > (long)LOAD_THREADS_LEAST ? (unsigned)cores : LOAD_THREADS_LEAST;
@@ -192,35 +211,98 @@ static void run_plan(struct load_plan *plan, unsigned threads)
     load_thread(plan); /* this thread works too: a machine without threads to spare still loads */
     for (unsigned i = 0; i < started; i++)
         pthread_join(ids[i], NULL);
+    if (plan->count > 0)
+        log_info("volumes loaded", "count=%zu failed=%zu ms=%lld", plan->count,
+                 (size_t)atomic_load(&plan->failed),
+                 (long long)(os_monotonic_ns(plan->store->os) - plan->begun_at_ns) / 1000000);
 }
 
-int store_load_all(struct store *store, unsigned threads, bool announce, struct error *err)
+static struct load_plan *plan_create(struct store *store, struct error *err)
 {
-    struct load_plan plan = {.store = store, .announce = announce};
-    int64_t begin = os_monotonic_ns(store->os);
+    struct load_plan *plan = must(calloc(1, sizeof(*plan)));
+    plan->store = store;
+    plan->begun_at_ns = os_monotonic_ns(store->os);
     int code = 0;
     for (size_t i = 0; i < store->disk_count && !code; i++) {
-        plan.disk = &store->disks[i];
-        code = volume_files_discover(store->os, disk_location_directory(plan.disk->location),
-                                     disk_location_index_directory(plan.disk->location), keep_found,
-                                     &plan, err);
+        plan->disk = &store->disks[i];
+        code = volume_files_discover(store->os, disk_location_directory(plan->disk->location),
+                                     disk_location_index_directory(plan->disk->location),
+                                     keep_found, plan, err);
     }
-    drop_duplicates(&plan);
-    if (!code && plan.count > 0) {
-        run_plan(&plan, threads);
-        log_info("volumes loaded", "count=%zu failed=%zu ms=%lld", plan.count,
-                 (size_t)atomic_load(&plan.failed),
-                 (long long)(os_monotonic_ns(store->os) - begin) / 1000000);
+    drop_duplicates(plan);
+    if (code) {
+        plan_destroy(plan);
+        return NULL;
     }
-    for (size_t i = 0; i < plan.count; i++)
-        free(plan.items[i].collection);
-    free(plan.items);
-    return code;
+    return plan;
+}
+
+int store_load_all(struct store *store, struct error *err)
+{
+    struct load_plan *plan = plan_create(store, err);
+    if (!plan)
+        return err->code;
+    plan->announce = true;
+    run_plan(plan);
+    plan_destroy(plan);
+    return 0;
+}
+
+/* ---- the start ---- */
+
+static void *load_main(void *arg)
+{
+    struct store *store = arg;
+    run_plan(store->loading);
+    if (store->on_loaded)
+        store->on_loaded(store->ctx);
+    return NULL;
+}
+
+int store_start_loading(struct store *store, unsigned threads, bool in_background,
+                        struct error *err)
+{
+    struct error reason = {0};
+    struct load_plan *plan = plan_create(store, &reason);
+    if (!plan)
+        return error_set(err, reason.code, "%s", reason.message);
+    plan->threads = threads;
+    plan->announce = in_background;
+    store->loading = plan;
+    for (size_t i = 0; i < plan->count; i++) {
+        plan->items[i].is_listed = true;
+        store_pending_add(store, &plan->items[i]);
+    }
+    if (!in_background) {
+        load_main(store);
+        return 0;
+    }
+    int rc = pthread_create(&store->load_thread, NULL, load_main, store);
+    if (rc)
+        return error_set_errno(err, rc, "start the thread that loads volumes");
+    store->has_load_thread = true;
+    pthread_setname_np(store->load_thread, "load");
+    return 0;
+}
+
+void store_stop_loading(struct store *store) { atomic_store(&store->is_load_stopping, true); }
+
+size_t store_loading_count(struct store *store) { return store_pending_count(store, NULL); }
+
+void store_end_loading(struct store *store)
+{
+    store_stop_loading(store);
+    if (store->has_load_thread)
+        pthread_join(store->load_thread, NULL);
+    store->has_load_thread = false;
+    HASH_CLEAR(hh, store->pending);
+    plan_destroy(store->loading);
+    store->loading = NULL;
 }
 
 void store_rescan(struct store *store)
 {
     struct error err = {0};
-    if (store_load_all(store, 0, true, &err))
+    if (store_load_all(store, &err))
         log_error("rescan failed", "error=\"%s\"", err.message);
 }

@@ -163,7 +163,10 @@ static bool resize_automatic(struct store *store)
         struct disk_space space;
         disk_location_space(disk->location, &space);
         uint64_t max = store_location_volume_count(store, disk->location);
-        if (space.free_bytes > growth.bytes[i])
+        uint64_t pending = store_pending_count(store, disk);
+        max += pending;
+        /* What the rest may still grow by is not known yet: no room for more until it is. */
+        if (pending == 0 && space.free_bytes > growth.bytes[i])
             max += (space.free_bytes - growth.bytes[i]) / limit;
         max = max < 1 ? 1 : max > 1000000 ? 1000000 : max;
         has_changed |= atomic_exchange(&disk->automatic_max, (unsigned)max) != (unsigned)max;
@@ -208,7 +211,8 @@ uint32_t store_location_max(struct store *store, const struct disk_location *loc
     if (space.is_low) {
         /* Only what is there: the master must not place anything more. */
         size_t *counts = store_count_untiered(store);
-        uint32_t held = (uint32_t)counts[disk_location_id(location)];
+        uint32_t held = (uint32_t)(counts[disk_location_id(location)] +
+                                   store_pending_count(store, disk));
         free(counts);
         return held;
     }

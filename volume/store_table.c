@@ -101,6 +101,23 @@ struct volume *store_acquire(struct store *store, uint32_t volume_id)
     return entry ? entry->volume : NULL;
 }
 
+int store_find(struct store *store, uint32_t volume_id, struct volume **ret, struct error *err)
+{
+    pthread_rwlock_rdlock(&store->table_lock);
+    struct store_entry *entry = find_copies(store, volume_id);
+    if (entry)
+        atomic_fetch_add_explicit(&entry->uses, 1, memory_order_relaxed);
+    bool is_pending = !entry && store_pending_want(store, volume_id);
+    pthread_rwlock_unlock(&store->table_lock);
+    if (is_pending)
+        return error_set(err, KELP_E_UNAVAILABLE, "volume %u is still being loaded, try again",
+                         volume_id);
+    if (!entry)
+        return error_set(err, KELP_E_NOT_FOUND, "volume %u not found", volume_id);
+    *ret = entry->volume;
+    return 0;
+}
+
 void store_release(struct store *store, struct volume *volume)
 {
     if (!volume)

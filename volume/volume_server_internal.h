@@ -53,6 +53,7 @@ struct volume_server {
     pthread_mutex_t wake_lock;
     pthread_cond_t wake;
     bool is_stop_asked, is_hurried, is_asking_masters; /* wake_lock */
+    bool is_loaded; /* wake_lock: all volumes that can be are */
 };
 
 /* Opens the metrics port, loops, HTTP, gRPC, in this order; fills in ports and identity. On
