@@ -52,7 +52,8 @@ struct volume_options {
     uint64_t preallocate;    /* bytes to reserve, size stays; 0: none */
 };
 
-/* Makes the files, durably, and opens the volume. Fails if any of them exists. */
+/* Makes the files, durably, and opens the volume. Fails if any of them exists, but
+ * for what a creation that was cut off has left. */
 int volume_create(struct volume **ret, const struct volume_place *place,
                   const struct volume_options *options, struct error *err);
 /* Finishes or rolls back a vacuum that was cut off, loads the index, repairs the tail (whole records

@@ -6,16 +6,47 @@
 #include <errno.h>
 #include <linux/falloc.h>
 
-/* Only a clear "no such file" will do: whatever exists would be truncated. */
-static int check_absent(struct os *os, const char *path, struct error *err)
+static const enum volume_file made[] = {VOLUME_FILE_DAT, VOLUME_FILE_IDX, VOLUME_FILE_VIF};
+#define MADE 3u
+
+/* What a file may hold at most for it to be the leftover of a creation. */
+static const uint64_t left_bytes[MADE] = {SUPER_BLOCK_SIZE, 0, UINT64_MAX};
+
+/* Whether the .vif speaks of this volume's data alone; one that cannot be read may speak of anything. */
+static bool is_local_info(struct volume *volume)
 {
-    struct os_stat st;
-    int result = os_stat(os, path, &st);
-    if (result == -ENOENT)
+    struct volume_info info = {0};
+    bool is_local = volume_info_file_load(volume->os, volume->files.paths[VOLUME_FILE_VIF], &info,
+                                          NULL) == 0 &&
+                    !info.has_ec && info.file_count == 0;
+    volume_info_fini(&info);
+    return is_local;
+}
+
+/* Nothing may be there, or a part of the files and in them no needle: a creation that was cut off, which is
+ * begun again. Only a clear "no such file" counts as one: whatever exists would be truncated. */
+static int check_room(struct volume *volume, struct error *err)
+{
+    const char *there = NULL;
+    unsigned count = 0;
+    bool is_leftover = true;
+    for (size_t i = 0; i < MADE; i++) {
+        struct os_stat st;
+        const char *path = volume->files.paths[made[i]];
+        int result = os_stat(volume->os, path, &st);
+        if (result < 0 && result != -ENOENT)
+            return error_set_errno(err, -result, "stat %s", path);
+        if (result < 0)
+            continue;
+        there = there ? there : path;
+        count++;
+        is_leftover = is_leftover && st.size <= left_bytes[i] &&
+                      (made[i] != VOLUME_FILE_VIF || is_local_info(volume));
+    }
+    if (count == 0 || (count < MADE && is_leftover))
         return 0;
-    if (result < 0)
-        return error_set_errno(err, -result, "stat %s", path);
-    return error_set(err, KELP_E_EXISTS, "%s exists already: mount the volume, or move it away", path);
+    return error_set(err, KELP_E_EXISTS, "%s exists already: mount the volume, or move it away",
+                     there);
 }
 
 static int preallocate(struct volume *volume, const struct volume_options *options,
@@ -69,14 +100,12 @@ static int make_files(struct volume *volume, const struct volume_options *option
 int volume_create(struct volume **ret, const struct volume_place *place,
                   const struct volume_options *options, struct error *err)
 {
-    static const enum volume_file made[] = {VOLUME_FILE_DAT, VOLUME_FILE_IDX, VOLUME_FILE_VIF};
     CHECK(options->offset_bytes == 4 || options->offset_bytes == 5);
     struct volume *volume;
     int code = volume_allocate(&volume, place, err);
     if (code != 0)
         return code;
-    for (size_t i = 0; code == 0 && i < 3; i++)
-        code = check_absent(volume->os, volume->files.paths[made[i]], err);
+    code = check_room(volume, err);
     if (code != 0) {
         volume_release(volume);
         return code;
@@ -85,7 +114,7 @@ int volume_create(struct volume **ret, const struct volume_place *place,
     if (code != 0) {
         volume_generation_unref(volume->generation);
         volume->generation = NULL;
-        for (size_t i = 0; i < 3; i++)
+        for (size_t i = 0; i < MADE; i++)
             os_unlink(volume->os, volume->files.paths[made[i]]);
         volume_release(volume);
         return code;

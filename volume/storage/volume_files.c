@@ -149,11 +149,14 @@ static void remove_both(const struct volume_files *files, struct os *os, enum vo
 int volume_files_remove(const struct volume_files *files, struct os *os, struct error *err)
 {
     static const enum volume_file all[] = {
-        VOLUME_FILE_DAT, VOLUME_FILE_IDX, VOLUME_FILE_SDX, VOLUME_FILE_LDB,   VOLUME_FILE_RDB,
-        VOLUME_FILE_CPC, VOLUME_FILE_CPD, VOLUME_FILE_CPX, VOLUME_FILE_CPLDB, VOLUME_FILE_NOTE,
-        VOLUME_FILE_KIX, VOLUME_FILE_REPAIR_LOG,
+        VOLUME_FILE_IDX, VOLUME_FILE_SDX, VOLUME_FILE_LDB,   VOLUME_FILE_RDB,
+        VOLUME_FILE_CPC, VOLUME_FILE_CPD, VOLUME_FILE_CPX,   VOLUME_FILE_CPLDB,
+        VOLUME_FILE_NOTE, VOLUME_FILE_KIX, VOLUME_FILE_REPAIR_LOG,
     };
     int code = 0;
+    remove_both(files, os, VOLUME_FILE_DAT, &code, err);
+    if (code != 0) /* else a start would not know it for a volume any more */
+        return code;
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         remove_both(files, os, all[i], &code, err);
     if (!exists_in(os, files->data_dir, files->base, VOLUME_FILE_ECX) &&

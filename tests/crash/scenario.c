@@ -1,0 +1,272 @@
+/* The scenarios: writing, vacuum, starts on all kinds of leftovers, closing, creating, removing. See the
+ * header. */
+#include "tests/crash/scenario.h"
+
+#include "common/check.h"
+#include "tests/fixtures/volume_fixture.h"
+#include "volume/storage/volume_files.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KEYS 14u
+
+#define STEP(call)                                                                                 \
+    do {                                                                                           \
+        int step_code = (call);                                                                    \
+        if (world_is_stopped(world))                                                               \
+            return KELP_E_IO;                                                                      \
+        code = code ? code : step_code;                                                            \
+    } while (0)
+
+/* ---- disks ---- */
+
+static int make_directories(struct world *base)
+{
+    struct os *os = disk_os_get(base->disk);
+    CHECK(os_mkdir(os, "/d", 0755) == 0);
+    CHECK(os_mkdir(os, "/i", 0755) == 0);
+    base->stage.is_durable = true;
+    return 0;
+}
+
+/* Blobs, one of them empty, and garbage; closed. */
+static int fill(struct world *base, uint8_t offset_bytes, const char *index_dir)
+{
+    struct stage *stage = &base->stage;
+    make_directories(base);
+    int code = stage_create(stage, disk_os_get(base->disk), "/d", index_dir, offset_bytes, "");
+    for (uint64_t key = 1; code == 0 && key <= KEYS; key++)
+        code = stage_put(stage, key, key == 5 ? 0 : key * key * 40);
+    for (uint64_t key = 2; code == 0 && key <= KEYS; key += 4)
+        code = stage_delete(stage, key);
+    for (uint64_t key = 3; code == 0 && key <= KEYS; key += 4)
+        code = stage_put(stage, key, key * 100);
+    stage_close(stage);
+    return code;
+}
+
+static int fill_wide(struct world *base) { return fill(base, 5, "/i"); }
+static int fill_narrow(struct world *base) { return fill(base, 4, NULL); } /* all in one folder */
+
+static void resize(struct world *base, const char *path, int64_t change)
+{
+    struct os *os = disk_os_get(base->disk);
+    struct os_stat st;
+    int fd = os_open(os, path, O_RDWR, 0);
+    CHECK(fd >= 0 && os_fstat(os, fd, &st) == 0);
+    CHECK(os_ftruncate(os, fd, (uint64_t)((int64_t)st.size + change)) == 0);
+    os_close(os, fd);
+}
+
+static int lose_idx(struct world *base)
+{
+    return fill_wide(base) || os_unlink(disk_os_get(base->disk), "/i/1.idx");
+}
+
+static int lose_vif(struct world *base)
+{
+    return fill_narrow(base) || os_unlink(disk_os_get(base->disk), "/d/1.vif");
+}
+
+static int lose_rows(struct world *base)
+{
+    int code = fill_wide(base);
+    resize(base, "/i/1.idx", -3 * 17 - 5); /* and a part of one */
+    return code;
+}
+
+/* The last record lost its end; it was the third put of its key, and is not acknowledged. */
+static int tear_dat(struct world *base)
+{
+    int code = fill_wide(base);
+    struct stage_state before = base->stage.blobs[11].acked;
+    code = code ? code : stage_open(&base->stage, disk_os_get(base->disk));
+    code = code ? code : stage_put(&base->stage, 11, 5000);
+    stage_close(&base->stage);
+    base->stage.blobs[11].acked = before;
+    resize(base, "/d/1.dat", -2000);
+    return code;
+}
+
+/* Zeros where some rows were, as a file system leaves them. */
+static int wipe_rows(struct world *base)
+{
+    static uint8_t zeros[4 * 17];
+    int code = fill_wide(base);
+    struct os *os = disk_os_get(base->disk);
+    int fd = os_open(os, "/i/1.idx", O_RDWR, 0);
+    struct iovec iov = {zeros, sizeof(zeros)};
+    CHECK(fd >= 0 && os_write_full(os, fd, "/i/1.idx", &iov, 1, 6 * 17, NULL) == 0);
+    os_close(os, fd);
+    return code;
+}
+
+/* ---- acts ---- */
+
+static int write_all_ways(struct world *world)
+{
+    struct stage *stage = &world->stage;
+    int code = 0;
+    STEP(stage_put(stage, 100, 700));
+    STEP(stage_put(stage, 1, 90)); /* over another */
+    STEP(stage_put_again(stage, 4));
+    STEP(stage_delete(stage, 3));
+    STEP(stage_delete(stage, 3)); /* is gone already */
+    STEP(stage_put(stage, 101, 0));
+    STEP(stage_put(stage, 7, 0));
+    STEP(stage_put_batch(stage, 200, 9, 900));
+    STEP(stage_delete(stage, 204));
+    STEP(stage_put(stage, 102, 70000));
+    STEP(volume_mark_read_only(stage->volume, true, true, &stage->err));
+    STEP(stage_delete(stage, 8));
+    STEP(volume_mark_writable(stage->volume, &stage->err));
+    STEP(stage_put(stage, 3, 20)); /* again, after its end */
+    STEP(volume_sync(stage->volume, &stage->err));
+    return code;
+}
+
+/* Its first call only. */
+static int change_meanwhile(void *ctx, const struct vacuum_progress *progress)
+{
+    struct world *world = ctx;
+    if (world->stage.last_seed > world->first_seed || world_is_stopped(world))
+        return 0;
+    stage_put(&world->stage, 100, 700);
+    stage_put(&world->stage, 1, 90);
+    stage_delete(&world->stage, 3);
+    return 0;
+}
+
+static int vacuum(struct world *world)
+{
+    struct stage *stage = &world->stage;
+    struct vacuum_options options = {.on_progress = change_meanwhile, .ctx = world};
+    int code = 0;
+    STEP(volume_vacuum_compact(stage->volume, &options, &stage->err));
+    bool is_copied = code == 0;
+    code = 0;
+    STEP(stage_put(stage, 4, 60));
+    STEP(stage_put(stage, 101, 0));
+    STEP(stage_delete(stage, 100));
+    int written = code;
+    code = is_copied ? 0 : KELP_E_IO;
+    if (is_copied)
+        STEP(stage_commit(stage));
+    int vacuumed = code;
+    STEP(stage_put(stage, 102, 300));
+    STEP(stage_delete(stage, 9));
+    return vacuumed ? vacuumed : written ? written : code;
+}
+
+static int vacuum_and_drop(struct world *world)
+{
+    struct stage *stage = &world->stage;
+    int code = 0;
+    STEP(stage_compact(stage));
+    STEP(stage_put(stage, 4, 60));
+    STEP(volume_vacuum_cleanup(stage->volume, &stage->err));
+    STEP(stage_put(stage, 102, 300));
+    return code;
+}
+
+static int start(struct world *world)
+{
+    struct stage *stage = &world->stage;
+    int code = stage_open(stage, fault_os_get(world->fault));
+    if (world_is_stopped(world) || code != 0)
+        return code ? code : KELP_E_IO;
+    STEP(stage_put(stage, 100, 700));
+    STEP(stage_delete(stage, 4));
+    return code;
+}
+
+static int close_and_start(struct world *world)
+{
+    struct stage *stage = &world->stage;
+    int code = 0;
+    STEP(stage_put(stage, 100, 700));
+    STEP(stage_delete(stage, 4));
+    stage_close(stage);
+    if (world_is_stopped(world))
+        return KELP_E_IO;
+    return code ? code : start(world);
+}
+
+static int create(struct world *world)
+{
+    struct stage *stage = &world->stage;
+    int code = stage_create(stage, fault_os_get(world->fault), "/d", "/i", 5, "");
+    if (world_is_stopped(world) || code != 0)
+        return code ? code : KELP_E_IO;
+    STEP(stage_put(stage, 1, 700));
+    STEP(stage_put(stage, 2, 0));
+    STEP(stage_delete(stage, 1));
+    return code;
+}
+
+/* With a copy that waits for its commit. */
+static int remove_all(struct world *world)
+{
+    struct stage *stage = &world->stage;
+    int code = 0;
+    STEP(stage_compact(stage));
+    if (code != 0)
+        return code;
+    code = volume_delete_files(stage->volume, &stage->err);
+    if (code != KELP_E_BUSY)
+        stage->volume = NULL;
+    return code;
+}
+
+/* A vacuum's leftovers: the process ended at the nth call of these kinds. */
+static int stop_vacuum(struct world *base, unsigned kinds, uint64_t nth)
+{
+    static struct world world;
+    int code = fill_wide(base);
+    world = (struct world){.disk = base->disk, .stage = base->stage};
+    world.first_seed = base->stage.last_seed;
+    fault_os_create(&world.fault, disk_os_get(base->disk));
+    code = code ? code : stage_open(&world.stage, fault_os_get(world.fault));
+    fault_os_stop(world.fault, kinds, nth, FAULT_STOP_BEFORE);
+    vacuum(&world);
+    CHECK(world_is_stopped(&world));
+    stage_close(&world.stage);
+    fault_os_destroy(world.fault);
+    base->stage = world.stage;
+    return code;
+}
+
+static int stop_before_rename(struct world *base) { return stop_vacuum(base, FAULT_RENAME, 1); }
+static int stop_between_renames(struct world *base) { return stop_vacuum(base, FAULT_RENAME, 2); }
+static int stop_after_renames(struct world *base) { return stop_vacuum(base, FAULT_UNLINK, 1); }
+static int stop_in_copy(struct world *base) { return stop_vacuum(base, FAULT_FSYNC, 1); }
+
+const struct scenario scenarios[] = {
+    {"write", fill_wide, true, write_all_ways, END_VOLUME},
+    {"write, 4-byte offsets", fill_narrow, true, write_all_ways, END_VOLUME},
+    {"vacuum", fill_wide, true, vacuum, END_VOLUME},
+    {"vacuum, 4-byte offsets", fill_narrow, true, vacuum, END_VOLUME},
+    {"vacuum that is dropped", fill_wide, true, vacuum_and_drop, END_VOLUME},
+    {"close and start", fill_wide, true, close_and_start, END_VOLUME},
+    {"start, all is well", fill_wide, false, start, END_VOLUME},
+    {"start, .idx lost", lose_idx, false, start, END_VOLUME},
+    {"start, .vif lost", lose_vif, false, start, END_VOLUME},
+    {"start, rows lost", lose_rows, false, start, END_VOLUME},
+    {"start, rows wiped", wipe_rows, false, start, END_VOLUME},
+    {"start, .dat torn", tear_dat, false, start, END_VOLUME},
+    {"start, copy left", stop_in_copy, false, start, END_VOLUME},
+    {"start, nothing renamed", stop_before_rename, false, start, END_VOLUME},
+    {"start, .dat renamed", stop_between_renames, false, start, END_VOLUME},
+    {"start, marker left", stop_after_renames, false, start, END_VOLUME},
+    {"create", make_directories, false, create, END_MAY_LACK},
+    {"remove", fill_wide, true, remove_all, END_ALL_OR_NONE},
+};
+const size_t scenario_count = sizeof(scenarios) / sizeof(scenarios[0]);
+
+bool scenario_is_chosen(const struct scenario *scenario)
+{
+    const char *name = getenv("KELP_SCENARIO");
+    return !name || strcmp(name, scenario->name) == 0;
+}

@@ -1,0 +1,67 @@
+/* The power fails at every call that can change the disk, with every put and delete asked for as durable.
+ * What was not synced is kept, dropped, torn at 512 and 4096 bytes, and reordered; so are names in their
+ * directories. Nothing acknowledged may be lost. KELP_LOSSES: tries of each mode at each point. */
+#include "tests/crash/scenario.h"
+#include "tests/fixtures/tally.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static uint64_t losses;
+
+static void lose_in_all_ways(const struct world *world, const struct scenario *scenario, uint64_t n)
+{
+    const char *text = getenv("KELP_LOSSES");
+    unsigned tries = text ? (unsigned)strtoul(text, NULL, 10) : 2;
+    for (unsigned i = 0; i < tries * DISK_OS_LOSSES; i++) {
+        unsigned mode = i % DISK_OS_LOSSES;
+        if (i >= DISK_OS_LOSSES && (mode == DISK_KEEP_ALL || mode == DISK_DROP_ALL))
+            continue; /* there is no chance in them */
+        struct disk_os *after;
+        char when[128];
+        uint64_t seed = n * 1000 + i;
+        snprintf(when, sizeof(when), "%s: power lost at call %llu (mode %u, seed %llu)",
+                 scenario->name, (unsigned long long)n, mode, (unsigned long long)seed);
+        disk_os_clone(world->disk, &after);
+        disk_os_lose_power(after, (enum disk_os_loss)mode, seed);
+        check_start(after, &world->stage, scenario->end, when);
+        disk_os_destroy(after);
+        losses++;
+    }
+}
+
+static void lose_at_every_call(const struct scenario *scenario)
+{
+    static struct world base, world;
+    bool was_stopped = true;
+    world_prepare(&base, scenario);
+    for (uint64_t n = 1; was_stopped; n++) {
+        world_begin(&world, &base, scenario);
+        fault_os_stop(world.fault, FAULT_CHANGE, n, n % 2 ? FAULT_STOP_BEFORE : FAULT_STOP_AFTER);
+        scenario->act(&world);
+        was_stopped = world_is_stopped(&world);
+        stage_close(&world.stage);
+        lose_in_all_ways(&world, scenario, n);
+        world_end(&world);
+    }
+    world_end(&base);
+}
+
+static void power_lost_at_any_call(void **state)
+{
+    for (size_t i = 0; i < scenario_count; i++)
+        if (scenario_is_chosen(&scenarios[i]))
+            lose_at_every_call(&scenarios[i]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(power_lost_at_any_call)};
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    tally(losses, "power losses");
+    return failed;
+}

@@ -1,0 +1,152 @@
+/* Runs of scenarios, and what a start after one must find. See scenario.h. */
+#include "tests/crash/scenario.h"
+
+#include "common/check.h"
+#include "volume/storage/volume_files.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define DISK_BYTES (64u << 20)
+
+void world_prepare(struct world *base, const struct scenario *scenario)
+{
+    *base = (struct world){0};
+    disk_os_create(&base->disk, DISK_BYTES);
+    if (scenario->prepare(base) != 0)
+        fail_msg("%s: prepare: %s", scenario->name, base->stage.err.message);
+    disk_os_lose_power(base->disk, DISK_KEEP_ALL, 0); /* all of it durable now */
+}
+
+void world_begin(struct world *world, const struct world *base, const struct scenario *scenario)
+{
+    *world = (struct world){.stage = base->stage, .first_seed = base->stage.last_seed};
+    disk_os_clone(base->disk, &world->disk);
+    fault_os_create(&world->fault, disk_os_get(world->disk));
+    world->stage.os = fault_os_get(world->fault);
+    if (scenario->is_opened && stage_open(&world->stage, world->stage.os) != 0)
+        fail_msg("%s: open: %s", scenario->name, world->stage.err.message);
+    fault_os_clear(world->fault);
+}
+
+void world_end(struct world *world)
+{
+    stage_close(&world->stage);
+    fault_os_destroy(world->fault);
+    disk_os_destroy(world->disk);
+}
+
+/* ---- judging ---- */
+
+static struct stage scratch; /* too large for the stack, and one at a time */
+
+#define MUST(call, when)                                                                           \
+    do {                                                                                           \
+        if ((call) != 0)                                                                           \
+            fail_msg("%s: %s: %s", when, #call, scratch.err.message);                              \
+    } while (0)
+
+static void check_keys(const char *when)
+{
+    if (stage_check(&scratch) != 0)
+        fail_msg("%s: %s", when, scratch.complaint);
+}
+
+static int note_found(void *ctx, const char *collection, uint32_t id, enum volume_found what)
+{
+    CHECK(collection[0] == '\0' && id == 1);
+    *(enum volume_found *)ctx = what;
+    return 0;
+}
+
+static bool has_acknowledged(void)
+{
+    for (size_t key = 1; key < STAGE_KEYS; key++)
+        if (scratch.blobs[key].acked.seed != 0)
+            return true;
+    return false;
+}
+
+/* True when there is a volume to be judged. */
+static bool is_there(struct disk_os *disk, enum scenario_end end, const char *when)
+{
+    enum volume_found what = VOLUME_FOUND_NO_DATA;
+    struct error err;
+    if (vacuum_recover_directory(disk_os_get(disk), "/d", "/i", &err) != 0)
+        fail_msg("%s: recover: %s", when, err.message);
+    if (volume_files_discover(disk_os_get(disk), "/d", "/i", note_found, &what, &err) != 0)
+        fail_msg("%s: discover: %s", when, err.message);
+    if (what == VOLUME_FOUND)
+        return true;
+    if (what != VOLUME_FOUND_NO_DATA || end == END_VOLUME)
+        fail_msg("%s: found as %d", when, (int)what);
+    if (end == END_MAY_LACK && has_acknowledged())
+        fail_msg("%s: no volume, and a put was acknowledged", when);
+    return false;
+}
+
+/* What a creation left does not keep the volume from being made. */
+static void check_room(struct disk_os *disk, const char *when)
+{
+    static const struct stage empty = {.is_durable = true};
+    scratch = empty;
+    MUST(stage_create(&scratch, disk_os_get(disk), "/d", "/i", 5, ""), when);
+    MUST(stage_put(&scratch, 1, 100), when);
+    check_keys(when);
+    stage_close(&scratch);
+}
+
+static void check_quiet_start(struct disk_os *disk, const char *when)
+{
+    uint64_t before = disk_os_fingerprint(disk);
+    struct fault_os *counting;
+    fault_os_create(&counting, disk_os_get(disk));
+    vacuum_recover_directory(fault_os_get(counting), "/d", "/i", NULL);
+    if (fault_os_count(counting, FAULT_CHANGE) != 0)
+        fail_msg("%s: a second recovery changed something", when);
+    fault_os_destroy(counting);
+    MUST(stage_open(&scratch, disk_os_get(disk)), when);
+    check_keys(when);
+    if (disk_os_fingerprint(disk) != before)
+        fail_msg("%s: a second start left other bytes than the first", when);
+}
+
+void check_start(struct disk_os *disk, const struct stage *remembered, enum scenario_end end,
+                 const char *when)
+{
+    struct volume_stat st;
+    scratch = *remembered;
+    scratch.volume = NULL;
+    scratch.queue = NULL;
+    scratch.is_strict = false;
+    if (scratch.is_broken)
+        fail_msg("%s: %s", when, scratch.complaint);
+    if (!is_there(disk, end, when)) {
+        if (end == END_MAY_LACK)
+            check_room(disk, when);
+        return;
+    }
+    int code = stage_open(&scratch, disk_os_get(disk));
+    if (code != 0 && end == END_MAY_LACK && !has_acknowledged()) {
+        stage_close(&scratch);
+        check_room(disk, when);
+        return;
+    }
+    MUST(code, when);
+    check_keys(when);
+    volume_stat(scratch.volume, &st);
+    if (st.read_only & ~(unsigned)VOLUME_RO_OPERATOR_CAN_DELETE)
+        fail_msg("%s: read-only (%u)", when, st.read_only);
+    stage_close(&scratch);
+    check_quiet_start(disk, when);
+    if (st.read_only != 0)
+        MUST(volume_mark_writable(scratch.volume, &scratch.err), when);
+    MUST(stage_put(&scratch, 103, 500), when);
+    MUST(stage_vacuum(&scratch), when);
+    check_keys(when);
+    stage_close(&scratch);
+}
