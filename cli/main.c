@@ -9,7 +9,8 @@
 
 static const struct command *const commands[] = {
     &command_master, &command_volume,   &command_server,    &command_shell,
-    &command_upload, &command_download, &command_benchmark, &command_version,
+    &command_upload, &command_download, &command_benchmark, &command_check,
+    &command_version,
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 

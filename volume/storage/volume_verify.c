@@ -359,7 +359,7 @@ static int look_at_ends(struct verify *v, uint64_t *ret_idx_end, struct error *e
         return error_set_errno(err, -result, "fstat %s", atomic_load(&generation->dat_path));
     uint64_t size = (dat.size + NEEDLE_ALIGNMENT - 1) & ~(uint64_t)(NEEDLE_ALIGNMENT - 1);
     v->dat_end = volume_generation_end(generation);
-    if (v->options->is_in_use && size > v->dat_end)
+    if (size > v->dat_end) /* the server may have appended since a tool has opened it */
         v->dat_end = size;
     v->first = super_block_end(&generation->super_block);
     v->is_wrapped = v->dat_end > index_row_limit(generation->offset_bytes);
@@ -367,20 +367,22 @@ static int look_at_ends(struct verify *v, uint64_t *ret_idx_end, struct error *e
     v->result->idx_bytes = idx_end;
     v->result->dat_bytes = v->dat_end;
     *ret_idx_end = idx_end;
+    uint64_t odd = idx.size % index_row_size(generation->offset_bytes);
     struct volume_problem problem = {.kind = VOLUME_PROBLEM_PARTIAL_ROW,
-                                     .offset = idx_end,
-                                     .length = idx.size - idx_end,
+                                     .offset = idx.size - odd,
+                                     .length = odd,
                                      .other_length = idx.size};
-    if (idx.size > idx_end && !v->options->is_in_use)
-        return report(v, &problem, "the .idx has %" PRIu64 " bytes, %" PRIu64 " more than whole rows",
-                      idx.size, idx.size - idx_end);
-    if (idx_end == 0 && v->dat_end > v->first && !v->options->is_in_use) {
+    int code = 0;
+    if (odd > 0 && !v->options->is_in_use)
+        code = report(v, &problem, "the .idx has %" PRIu64 " bytes, %" PRIu64 " more than whole rows",
+                      idx.size, odd);
+    if (code == 0 && idx_end == 0 && v->dat_end > v->first && !v->options->is_in_use) {
         problem = (struct volume_problem){.kind = VOLUME_PROBLEM_NO_INDEX,
                                           .offset = v->first,
                                           .length = v->dat_end - v->first};
-        return report(v, &problem, "the .idx is empty, the .dat has %" PRIu64 " bytes", v->dat_end);
+        code = report(v, &problem, "the .idx is empty, the .dat has %" PRIu64 " bytes", v->dat_end);
     }
-    return 0;
+    return code;
 }
 
 int volume_verify(struct volume_generation *generation, const struct volume_verify_options *options,
