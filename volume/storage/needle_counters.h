@@ -24,4 +24,9 @@ void needle_counters_delete(struct needle_counters *counters, uint8_t version, u
 void needle_counters_stat(struct needle_counters *counters, struct needle_index_stat *ret);
 /* Goes on from there, as after a load of the rows that led to it. */
 void needle_counters_restore(struct needle_counters *counters, const struct needle_index_stat *stat);
+/* No key above this one was ever put or deleted. */
+static inline bool needle_counters_is_above(const struct needle_counters *counters, uint64_t key)
+{
+    return key > atomic_load_explicit(&counters->loaded_max_key, memory_order_relaxed);
+}
 static inline int32_t needle_deleted_size(int32_t size) { return size > 0 ? -size : NEEDLE_TOMBSTONE; }

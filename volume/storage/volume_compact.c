@@ -97,7 +97,8 @@ static int make_next(struct vacuum *v, const struct vacuum_options *options,
     struct super_block block = v->old->super_block;
     block.replica_placement = v->volume->replica_placement;
     block.compact_revision++;
-    struct volume_generation_owner owner = {v->volume->id, v->volume->index_store};
+    struct volume_generation_owner owner = {v->volume->id, v->volume->index_store,
+                                            v->volume->collection};
     code = volume_generation_create(&v->next, v->volume->os, &owner,
                                     volume_files_path(files, VOLUME_FILE_CPD),
                                     volume_files_path(files, VOLUME_FILE_CPX), &block,

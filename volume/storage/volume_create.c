@@ -71,7 +71,7 @@ static int make_files(struct volume *volume, const struct volume_options *option
         .ttl = options->ttl,
     };
     struct volume_generation *generation;
-    struct volume_generation_owner owner = {volume->id, volume->index_store};
+    struct volume_generation_owner owner = {volume->id, volume->index_store, volume->collection};
     int code = volume_generation_create(&generation, volume->os, &owner,
                                         volume->files.paths[VOLUME_FILE_DAT],
                                         volume->files.paths[VOLUME_FILE_IDX], &super_block,

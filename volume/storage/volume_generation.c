@@ -2,6 +2,7 @@
 #include "volume/storage/volume_generation.h"
 
 #include "common/check.h"
+#include "volume/storage/needle_index_leveldb.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@ static struct volume_generation *allocate(struct os *os, const struct volume_gen
     generation->os = os;
     generation->volume_id = owner->volume_id;
     generation->index_store = owner->index_store;
+    generation->collection = must(strdup(owner->collection ? owner->collection : ""));
     generation->dat_fd = -1;
     generation->idx.fd = -1;
     generation->owned_paths[0] = must(strdup(dat_path));
@@ -38,6 +40,7 @@ static void close_generation(struct volume_generation *generation)
     needle_index_destroy(generation->index);
     for (size_t i = 0; i < sizeof(generation->owned_paths) / sizeof(char *); i++)
         free(generation->owned_paths[i]);
+    free(generation->collection);
     void (*on_close)(void *) = generation->on_close;
     void *ctx = generation->on_close_ctx;
     free(generation);
@@ -62,13 +65,15 @@ int volume_generation_make_index(const struct volume_generation *generation, uin
 {
     struct needle_index_config config = {
         .store = generation->index_store,
+        .collection = generation->collection,
         .volume_id = generation->volume_id,
         .compact_revision = generation->super_block.compact_revision,
         .version = generation->version,
         .seed = os_random(generation->os),
         .expected = expected,
     };
-    return needle_index_memory_create(ret, &config, err);
+    return config.store ? needle_index_leveldb_create(ret, &config, err)
+                        : needle_index_memory_create(ret, &config, err);
 }
 
 void volume_generation_mark_place(struct volume_generation *generation,

@@ -28,6 +28,7 @@ struct volume_generation {
     uint8_t offset_bytes;
     bool is_writable;             /* the files are open for writing */
     uint32_t volume_id;
+    char *collection;
     struct index_store *index_store; /* where the index is kept; NULL: in memory */
     /* How far the rows of the .idx have been walked, and whether the index holds what they say: not when
      * it could be repaired in memory only. Of the thread that appends. */
@@ -48,6 +49,7 @@ static inline uint64_t volume_generation_end(const struct volume_generation *gen
 struct volume_generation_owner {
     uint32_t volume_id;
     struct index_store *index_store; /* NULL: in memory */
+    const char *collection;          /* copied; NULL: "" */
 };
 
 /* An index for this generation, of the kind that its store says, empty. Seeded. */

@@ -131,7 +131,7 @@ static int open_files(struct loading *loading, struct error *err)
     if (code != 0)
         return code;
     struct error reason = {0};
-    struct volume_generation_owner owner = {volume->id, volume->index_store};
+    struct volume_generation_owner owner = {volume->id, volume->index_store, volume->collection};
     code = volume_generation_open(&loading->generation, volume->os, &owner,
                                   path_of(loading, VOLUME_FILE_DAT), path_of(loading, VOLUME_FILE_IDX),
                                   loading->is_dat_writable, offset_bytes, &reason);

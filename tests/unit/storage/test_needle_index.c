@@ -1,5 +1,9 @@
-/* The memory index: counters, order, exactness, threads. */
+/* The needle index, each kind of it: counters, order, exactness, threads. */
 #include "volume/storage/needle_index.h"
+
+#include "volume/storage/index_store.h"
+#include "volume/storage/needle_index_leveldb.h"
+#include "volume/storage/volume_files.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -10,12 +14,34 @@
 
 #include <cmocka.h>
 
+static struct index_store *store; /* NULL: in memory */
+static char store_path[] = "/tmp/kelp-index-XXXXXX";
+
 static struct needle_index *make(uint64_t expected)
 {
+    static uint32_t volume_id;
     struct needle_index *index;
-    const struct needle_index_config config = {.version = 3, .seed = 42, .expected = expected};
-    assert_int_equal(needle_index_memory_create(&index, &config, NULL), 0);
+    const struct needle_index_config config = {
+        .store = store, .volume_id = ++volume_id, .version = 3, .seed = 42, .expected = expected};
+    assert_int_equal((store ? needle_index_leveldb_create : needle_index_memory_create)(
+                         &index, &config, NULL), 0);
+    assert_string_equal(index->ops->kind, store ? "leveldb" : "memory");
     return index;
+}
+
+static int open_store(void **state)
+{
+    return mkdtemp(store_path) &&
+                   index_store_open(&store, os_real(), store_path, INDEX_STORE_SMALL, NULL, NULL) == 0
+               ? 0
+               : -1;
+}
+
+static int close_store(void **state)
+{
+    index_store_close(store);
+    store = NULL;
+    return volume_file_remove(os_real(), store_path, NULL);
 }
 
 static void put(struct needle_index *index, uint64_t key, uint64_t offset, int32_t size,
@@ -263,17 +289,21 @@ static void readers_and_walkers_beside_a_writer(void **state)
     needle_index_destroy(index);
 }
 
+#define OF_EVERY_KIND                                                                              \
+    cmocka_unit_test(deleted_entries_keep_offset_and_size),                                        \
+        cmocka_unit_test(counters_at_run_time), cmocka_unit_test(counters_while_loading),          \
+        cmocka_unit_test(random_events_match_a_plain_table),                                       \
+        cmocka_unit_test(reservation_is_taken_back),                                               \
+        cmocka_unit_test(empty_index_has_nothing_to_walk),                                         \
+        cmocka_unit_test(readers_and_walkers_beside_a_writer)
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(deleted_entries_keep_offset_and_size),
-        cmocka_unit_test(counters_at_run_time),
-        cmocka_unit_test(counters_while_loading),
-        cmocka_unit_test(random_events_match_a_plain_table),
+    const struct CMUnitTest memory[] = {
+        OF_EVERY_KIND,
         cmocka_unit_test(memory_stays_below_24_bytes_a_needle),
-        cmocka_unit_test(reservation_is_taken_back),
-        cmocka_unit_test(empty_index_has_nothing_to_walk),
-        cmocka_unit_test(readers_and_walkers_beside_a_writer),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest leveldb[] = {OF_EVERY_KIND};
+    int failed = cmocka_run_group_tests(memory, NULL, NULL);
+    return failed + cmocka_run_group_tests(leveldb, open_store, close_store);
 }

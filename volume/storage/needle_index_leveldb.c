@@ -1,0 +1,394 @@
+/* The needle index of kind "leveldb".
+ *
+ * What is put waits in a table in memory, which is written in one batch, sorted by key, together with the
+ * mark that covers it (keep). So a put does no I/O, and cannot fail, once its record is on disk; and after a
+ * crash the database holds exactly the rows up to its mark: the rest is replayed from the .idx. A table
+ * that grows too long before a mark comes (an index that is being filled) is written without one; then the
+ * catalogue forgets what was there, and a crash means that it is filled again.
+ *
+ * A deleted entry keeps its offset, with its size negated, as in the other kinds. Counters are kept in
+ * memory, and in the mark.
+ *
+ * Lookups that are answered without the database: of keys above the highest ever seen, of those that wait,
+ * and, while an index is being filled, of most that were never put (key_filter.h). Others block: never on
+ * an event loop.
+ *
+ * When the database cannot be written to, the table goes on growing for what is on disk already; the next
+ * reserve is refused with the reason, so that nothing comes after it. When it cannot be read by a put or
+ * delete that has happened, the counters are not exact any more: nothing is kept from then on, and the next
+ * load goes on from the last mark. */
+#include "volume/storage/needle_index_leveldb.h"
+
+#include "common/check.h"
+#include "volume/storage/index_store.h"
+#include "volume/storage/key_filter.h"
+#include "volume/storage/needle_counters.h"
+#include "volume/storage/needle_pending.h"
+#include "volume/storage/needle_window.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#define PENDING_MOST (64u << 10) /* rows that wait without a mark: 2 MB */
+
+struct leveldb_index {
+    struct needle_index base;
+    struct index_tenant tenant;
+    uint8_t version;
+    uint64_t seed, expected;
+    struct needle_counters counters;
+    struct key_filter *filter; /* all keys; NULL: none is kept */
+    pthread_mutex_t lock;      /* pending, number */
+    struct needle_pending pending;
+    uint32_t number; /* the tenant's, for readers */
+    uint32_t reserved;
+    bool has_failed; /* the last write; the writer's own, as are all members without a lock */
+    bool is_inexact; /* a lookup failed */
+    struct error failure;
+};
+
+static struct leveldb_index *of(struct needle_index *base) { return (struct leveldb_index *)base; }
+
+/* ---- writing ---- */
+
+static int write_pending(struct leveldb_index *index, const struct index_mark *mark, struct error *err)
+{
+    if (index->is_inexact)
+        return error_set(err, KELP_E_IO, "%s", index->failure.message);
+    struct needle_entry *rows = needle_pending_sorted(&index->pending);
+    if (!rows)
+        return error_set(err, KELP_E_NO_MEMORY, "no memory to write %u index rows",
+                         index->pending.count);
+    int code = index_store_write(&index->tenant, rows, index->pending.count, mark, &index->failure);
+    free(rows);
+    index->has_failed = code != 0;
+    if (code != 0)
+        return error_set(err, code, "%s", index->failure.message);
+    pthread_mutex_lock(&index->lock);
+    needle_pending_clear(&index->pending);
+    index->number = index->tenant.number;
+    if (index->reserved > 0)
+        CHECK(needle_pending_reserve(&index->pending, index->reserved));
+    pthread_mutex_unlock(&index->lock);
+    return 0;
+}
+
+static int leveldb_reserve(struct needle_index *base, uint64_t key, struct error *err)
+{
+    struct leveldb_index *index = of(base);
+    if (index->has_failed || index->is_inexact)
+        return error_set(err, KELP_E_IO, "its index cannot be written: %s", index->failure.message);
+    pthread_mutex_lock(&index->lock);
+    bool has_room = needle_pending_reserve(&index->pending, index->reserved + 1);
+    pthread_mutex_unlock(&index->lock);
+    if (!has_room)
+        return error_set(err, KELP_E_NO_MEMORY, "no memory for an index row");
+    index->reserved++;
+    return 0;
+}
+
+static void leveldb_unreserve(struct needle_index *base, uint64_t key)
+{
+    CHECK(of(base)->reserved > 0);
+    of(base)->reserved--;
+}
+
+/* The table must not grow for ever while an index is filled. At run time its rows are on disk, and wait. */
+static int limit_pending(struct leveldb_index *index, enum needle_index_event event, struct error *err)
+{
+    if (index->pending.count < PENDING_MOST || (event == NEEDLE_INDEX_RUNTIME && (index->has_failed || index->is_inexact)))
+        return 0;
+    int code = write_pending(index, NULL, event == NEEDLE_INDEX_RUNTIME ? NULL : err);
+    return event == NEEDLE_INDEX_RUNTIME ? 0 : code;
+}
+
+/* ---- looking up ---- */
+
+/* What the writer, who needs no lock to read its own table, finds. */
+static int find_own(struct leveldb_index *index, uint64_t key, struct needle_entry *ret,
+                    struct error *err)
+{
+    const struct needle_entry *row = needle_pending_find(&index->pending, key);
+    if (row) {
+        *ret = *row;
+        return 0;
+    }
+    if (index->tenant.number == 0 || needle_counters_is_above(&index->counters, key) ||
+        (index->filter && !key_filter_has(index->filter, key)))
+        return KELP_E_NOT_FOUND;
+    return index_store_get(index->tenant.store, index->tenant.number, key, ret, err);
+}
+
+/* For a change: at run time it has happened already, whatever the database says. */
+static int find_old(struct leveldb_index *index, uint64_t key, enum needle_index_event event,
+                    struct needle_entry *old, bool *ret_has_old, struct error *err)
+{
+    struct error why;
+    int code = find_own(index, key, old, &why);
+    *ret_has_old = code == 0;
+    if (code == 0 || code == KELP_E_NOT_FOUND)
+        return 0;
+    if (event != NEEDLE_INDEX_RUNTIME)
+        return error_set(err, code, "%s", why.message);
+    index->is_inexact = true;
+    index->failure = why;
+    return 0;
+}
+
+static int leveldb_get_entry(struct needle_index *base, uint64_t key, struct needle_entry *ret,
+                             struct error *err)
+{
+    struct leveldb_index *index = of(base);
+    bool is_above = needle_counters_is_above(&index->counters, key);
+    pthread_mutex_lock(&index->lock);
+    const struct needle_entry *row = is_above ? NULL : needle_pending_find(&index->pending, key);
+    bool is_pending = row != NULL;
+    if (is_pending)
+        *ret = *row;
+    uint32_t number = index->number;
+    pthread_mutex_unlock(&index->lock);
+    if (is_pending)
+        return 0;
+    if (is_above || number == 0)
+        return KELP_E_NOT_FOUND;
+    return index_store_get(index->tenant.store, number, key, ret, err);
+}
+
+/* ---- changing ---- */
+
+static int set_row(struct leveldb_index *index, const struct needle_entry *row, struct error *err)
+{
+    pthread_mutex_lock(&index->lock);
+    bool has_room = needle_pending_reserve(&index->pending, 1);
+    if (has_room)
+        needle_pending_set(&index->pending, row);
+    pthread_mutex_unlock(&index->lock);
+    return has_room ? 0 : error_set(err, KELP_E_NO_MEMORY, "no memory for an index row");
+}
+
+static int leveldb_put_entry(struct needle_index *base, const struct needle_entry *entry,
+                             enum needle_index_event event, struct error *err)
+{
+    struct leveldb_index *index = of(base);
+    struct needle_entry old;
+    CHECK(entry->offset != 0 && entry->size >= 0);
+    bool has_old;
+    int code = find_old(index, entry->key, event, &old, &has_old, err);
+    if (code != 0)
+        return code;
+    if (index->reserved > 0)
+        index->reserved--;
+    if (event == NEEDLE_INDEX_RUNTIME && has_old && old.size >= 0 && old.offset >= entry->offset)
+        return 0;
+    code = set_row(index, entry, err);
+    if (code != 0)
+        return code;
+    if (index->filter)
+        key_filter_add(index->filter, entry->key);
+    needle_counters_put(&index->counters, index->version, entry, has_old ? &old : NULL, event);
+    return limit_pending(index, event, err);
+}
+
+static int leveldb_delete_entry(struct needle_index *base, uint64_t key,
+                                enum needle_index_event event, struct error *err)
+{
+    struct leveldb_index *index = of(base);
+    struct needle_entry old;
+    bool has_old;
+    int code = find_old(index, key, event, &old, &has_old, err);
+    if (code != 0)
+        return code;
+    if (has_old && old.size >= 0) {
+        const struct needle_entry row = {key, old.offset, needle_deleted_size(old.size)};
+        code = set_row(index, &row, err);
+        if (code != 0)
+            return code;
+    }
+    needle_counters_delete(&index->counters, index->version, key, has_old ? &old : NULL, event);
+    return limit_pending(index, event, err);
+}
+
+static void leveldb_stat(struct needle_index *base, struct needle_index_stat *ret)
+{
+    struct leveldb_index *index = of(base);
+    needle_counters_stat(&index->counters, ret);
+    pthread_mutex_lock(&index->lock);
+    ret->memory_bytes = sizeof(*index) + needle_pending_bytes(&index->pending);
+    pthread_mutex_unlock(&index->lock);
+}
+
+/* ---- what outlives the process ---- */
+
+static int leveldb_recall(struct needle_index *base, struct index_mark *ret, struct error *err)
+{
+    struct leveldb_index *index = of(base);
+    CHECK(index->pending.count == 0 && index->tenant.number == 0);
+    int code = index_store_attach(&index->tenant, ret, err);
+    if (code != 0)
+        return code;
+    needle_counters_restore(&index->counters, &ret->counters);
+    key_filter_destroy(index->filter); /* it does not know what was there before */
+    index->filter = NULL;
+    pthread_mutex_lock(&index->lock);
+    index->number = index->tenant.number;
+    pthread_mutex_unlock(&index->lock);
+    return 0;
+}
+
+static int leveldb_keep(struct needle_index *base, const struct index_mark *mark, struct error *err)
+{
+    struct leveldb_index *index = of(base);
+    int code = write_pending(index, mark, err);
+    if (code == 0) { /* from here on changes are few */
+        key_filter_destroy(index->filter);
+        index->filter = NULL;
+    }
+    return code;
+}
+
+static int leveldb_clear(struct needle_index *base, struct error *err)
+{
+    struct leveldb_index *index = of(base);
+    static const struct needle_index_stat nothing;
+    int code = index_store_detach(&index->tenant, err);
+    if (code != 0)
+        return code;
+    pthread_mutex_lock(&index->lock);
+    needle_pending_clear(&index->pending);
+    index->number = 0;
+    pthread_mutex_unlock(&index->lock);
+    needle_counters_restore(&index->counters, &nothing);
+    key_filter_destroy(index->filter);
+    index->filter = index->expected > 0 ? key_filter_create(index->expected, index->seed) : NULL;
+    return 0;
+}
+
+static void leveldb_retire(struct needle_index *base) { index_store_retire(&of(base)->tenant); }
+
+/* ---- walks ---- */
+
+/* The rows of the database and those that wait, by key; the latter win. */
+struct merged_source {
+    struct needle_source base;
+    struct index_scan *scan; /* NULL: nothing is stored */
+    struct needle_entry *rows, stored;
+    uint32_t count, at;
+    int has_stored; /* 1, 0: the end */
+};
+
+static int merged_rewind(struct needle_source *base, struct error *err)
+{
+    struct merged_source *source = (struct merged_source *)base;
+    source->at = 0;
+    source->has_stored = 0;
+    if (!source->scan)
+        return 0;
+    index_scan_rewind(source->scan);
+    source->has_stored = index_scan_next(source->scan, &source->stored, err);
+    return source->has_stored < 0 ? source->has_stored : 0;
+}
+
+static int merged_next(struct needle_source *base, struct needle_entry *ret, struct error *err)
+{
+    struct merged_source *source = (struct merged_source *)base;
+    for (;;) {
+        bool has_row = source->at < source->count;
+        if (!has_row && source->has_stored != 1)
+            return 0;
+        bool takes_row = has_row && (source->has_stored != 1 ||
+                                     source->rows[source->at].key <= source->stored.key);
+        bool takes_stored = source->has_stored == 1 &&
+                            (!takes_row || source->rows[source->at].key == source->stored.key);
+        *ret = takes_row ? source->rows[source->at++] : source->stored;
+        if (takes_stored)
+            source->has_stored = index_scan_next(source->scan, &source->stored, err);
+        if (source->has_stored < 0)
+            return source->has_stored;
+        if (ret->size >= 0)
+            return 1;
+    }
+}
+
+static void merged_close(struct needle_source *base)
+{
+    struct merged_source *source = (struct merged_source *)base;
+    index_scan_close(source->scan);
+    free(source->rows);
+    free(source);
+}
+
+static int leveldb_cursor_open(struct needle_index *base, enum needle_index_order order,
+                               uint64_t offset_limit, struct needle_cursor **ret, struct error *err)
+{
+    struct leveldb_index *index = of(base);
+    struct merged_source *source = calloc(1, sizeof(*source));
+    if (!source)
+        return error_set(err, KELP_E_NO_MEMORY, "no memory to list needles");
+    source->base = (struct needle_source){merged_rewind, merged_next, merged_close};
+    int code = 0;
+    /* What waits is looked at first: what is written between the two is then seen twice, not missed. */
+    pthread_mutex_lock(&index->lock);
+    source->rows = needle_pending_sorted(&index->pending);
+    source->count = index->pending.count;
+    uint32_t number = index->number;
+    pthread_mutex_unlock(&index->lock);
+    if (!source->rows)
+        code = error_set(err, KELP_E_NO_MEMORY, "no memory to list needles");
+    if (code == 0 && number != 0)
+        code = index_scan_open(&source->scan, index->tenant.store, number, err);
+    if (code == 0)
+        code = merged_rewind(&source->base, err);
+    if (code != 0) {
+        merged_close(&source->base);
+        return code;
+    }
+    return needle_window_create(ret, &source->base, order, offset_limit, err);
+}
+
+/* ---- life ---- */
+
+static void leveldb_destroy(struct needle_index *base)
+{
+    struct leveldb_index *index = of(base);
+    index_store_leave(&index->tenant);
+    pthread_mutex_destroy(&index->lock);
+    needle_pending_fini(&index->pending);
+    key_filter_destroy(index->filter);
+    free(index);
+}
+
+int needle_index_leveldb_create(struct needle_index **ret, const struct needle_index_config *config,
+                                struct error *err)
+{
+    static const struct needle_index_ops ops = {
+        .kind = "leveldb",
+        .may_block = true,
+        .destroy = leveldb_destroy,
+        .get = leveldb_get_entry,
+        .reserve = leveldb_reserve,
+        .unreserve = leveldb_unreserve,
+        .put = leveldb_put_entry,
+        .delete = leveldb_delete_entry,
+        .stat = leveldb_stat,
+        .cursor_open = leveldb_cursor_open,
+        .recall = leveldb_recall,
+        .keep = leveldb_keep,
+        .clear = leveldb_clear,
+        .retire = leveldb_retire,
+    };
+    struct leveldb_index *index = calloc(1, sizeof(*index));
+    if (!index)
+        return error_set(err, KELP_E_NO_MEMORY, "no memory for a needle index");
+    index->base.ops = &ops;
+    index->version = config->version;
+    index->seed = config->seed;
+    index->expected = config->expected;
+    if (config->expected > 0) /* without it the database is asked more often */
+        index->filter = key_filter_create(config->expected, config->seed);
+    needle_pending_init(&index->pending, config->seed);
+    CHECK(pthread_mutex_init(&index->lock, NULL) == 0);
+    index_store_join(config->store, &index->tenant, config->collection, config->volume_id,
+                     config->compact_revision);
+    *ret = &index->base;
+    return 0;
+}
