@@ -9,7 +9,8 @@
  *   rows are missing or wrong elsewhere     the .idx is made anew from the .dat
  *   .idx is lost                            it is made from the .dat
  *
- * If such a repair cannot be written, the volume serves from memory, read-only (VOLUME_RO_CORRUPT). What
+ * What was changed is told to the caller, and kept in <base>.repair.log. If such a repair cannot be
+ * written, the volume serves from memory, read-only (VOLUME_RO_CORRUPT). What
  * cannot be understood at all (no super block, a version that nobody writes) fails and is left as it is.
  * Blocks; any worker thread, volumes in parallel. */
 #include "volume/storage/volume_internal.h"
@@ -19,6 +20,7 @@
 #include "volume/storage/index_load.h"
 #include "volume/storage/index_repair.h"
 #include "volume/storage/index_width.h"
+#include "volume/storage/repair_log.h"
 #include "volume/storage/vacuum_recover.h"
 
 #include <errno.h>
@@ -307,12 +309,29 @@ static int recover_vacuum(struct loading *loading, const struct volume_place *pl
                           struct error *err)
 {
     struct volume *volume = loading->volume;
+    bool is_decided = volume_file_exists(volume->os, path_of(loading, VOLUME_FILE_CPC));
+    bool is_begun = volume_file_exists(volume->os, path_of(loading, VOLUME_FILE_CPD)) ||
+                    volume_file_exists(volume->os, path_of(loading, VOLUME_FILE_CPX));
     int code = vacuum_recover_volume(volume->os, &volume->files, err);
     if (code != 0)
         return code;
+    if (is_decided)
+        add_note(loading, "a vacuum that was cut off in its commit was finished");
+    else if (is_begun)
+        add_note(loading, "a vacuum that was cut off before its commit was undone");
     volume_files_fini(&volume->files);
     return volume_files_init(&volume->files, volume->os, place->data_dir, place->index_dir,
                              volume->collection, volume->id, err);
+}
+
+/* A log that cannot be written is no reason not to serve; the caller still has the note. */
+static void keep_note(struct loading *loading)
+{
+    struct error reason;
+    if (loading->note.length > 0 &&
+        repair_log_add(loading->volume->os, path_of(loading, VOLUME_FILE_REPAIR_LOG),
+                       buffer_cstr(&loading->note), &reason) != 0)
+        add_note(loading, "this could not be kept: %s", reason.message);
 }
 
 int volume_open(struct volume **ret, const struct volume_place *place, char **ret_note,
@@ -339,6 +358,7 @@ int volume_open(struct volume **ret, const struct volume_place *place, char **re
             error_prefix(err, "volume %u", place->id);
         return code;
     }
+    keep_note(&loading);
     if (ret_note)
         *ret_note = loading.note.length > 0 ? must(strdup(buffer_cstr(&loading.note))) : NULL;
     buffer_fini(&loading.note);
