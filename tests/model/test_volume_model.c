@@ -1,6 +1,8 @@
 /* A volume against a model: random puts, overwrites, deletes, reads, vacuums in any order of their calls,
- * starts, kills and power losses. Every run prints its seed when it fails; KELP_SEED repeats one. */
+ * starts, kills and power losses. Every run prints its seed when it fails; KELP_SEED repeats one,
+ * KELP_ROUNDS makes more of them. */
 #include "tests/fixtures/disk_os.h"
+#include "tests/fixtures/tally.h"
 #include "tests/fixtures/volume_stage.h"
 
 #include <setjmp.h>
@@ -11,7 +13,7 @@
 
 #include <cmocka.h>
 
-#define RUNS  60u
+#define RUNS  150u
 #define STEPS 150u
 #define KEYS  60u
 
@@ -21,6 +23,8 @@ struct model {
     struct disk_os *disk;
     struct stage stage;
 };
+
+static uint64_t changes;
 
 static uint64_t next_random(struct model *m)
 {
@@ -71,13 +75,25 @@ static void crash(struct model *m)
     start_again(m);
 }
 
+static void put(struct model *m)
+{
+    must(m, stage_put(&m->stage, 1 + next_random(m) % KEYS, random_size(m)), "put");
+    changes++;
+}
+
+static void remove_one(struct model *m)
+{
+    must(m, stage_delete(&m->stage, 1 + next_random(m) % KEYS), "delete");
+    changes++;
+}
+
 /* During a copy, on its thread. */
 static int write_meanwhile(void *ctx, const struct vacuum_progress *progress)
 {
     struct model *m = ctx;
     for (unsigned i = 0; i < 3; i++) {
-        must(m, stage_put(&m->stage, 1 + next_random(m) % KEYS, random_size(m)), "put");
-        must(m, stage_delete(&m->stage, 1 + next_random(m) % KEYS), "delete");
+        put(m);
+        remove_one(m);
     }
     return next_random(m) % 8 == 0;
 }
@@ -99,10 +115,10 @@ static void step(struct model *m)
 {
     switch (next_random(m) % 24) {
     default:
-        must(m, stage_put(&m->stage, 1 + next_random(m) % KEYS, random_size(m)), "put");
+        put(m);
         return;
     case 0 ... 6:
-        must(m, stage_delete(&m->stage, 1 + next_random(m) % KEYS), "delete");
+        remove_one(m);
         return;
     case 7:
         compact(m);
@@ -147,12 +163,15 @@ static void volume_does_what_the_model_does(void **state)
         run(strtoull(seed, NULL, 10));
         return;
     }
-    for (uint64_t i = 1; i <= RUNS; i++)
+    const char *rounds = getenv("KELP_ROUNDS");
+    for (uint64_t i = 1; i <= (rounds ? strtoull(rounds, NULL, 10) : RUNS); i++)
         run(i);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(volume_does_what_the_model_does)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    tally(changes, "model changes");
+    return failed;
 }
