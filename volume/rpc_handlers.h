@@ -27,9 +27,17 @@ void rpc_fail_unknown(struct rpc_call *call, const struct error *err);
 rpc_handler rpc_vacuum_check, rpc_vacuum_compact, rpc_vacuum_commit, rpc_vacuum_cleanup;
 /* rpc_volume_admin.c */
 rpc_handler rpc_allocate_volume, rpc_volume_mount, rpc_volume_unmount, rpc_volume_delete,
-    rpc_delete_collection, rpc_volume_status;
+    rpc_delete_collection, rpc_volume_status, rpc_volume_sync_status, rpc_volume_configure;
 /* rpc_volume_mark.c */
 rpc_handler rpc_volume_mark_readonly, rpc_volume_mark_writable;
+/* VolumeMarkReadonly of an acquired volume. On failure *ret_status is what the call fails with. */
+int rpc_mark_read_only(struct volume_rpc *rpc, struct volume *volume, bool can_delete, bool persist,
+                       enum rpc_status *ret_status, struct error *err);
+/* rpc_needle.c */
+rpc_handler rpc_read_needle_blob, rpc_read_needle_meta, rpc_write_needle_blob,
+    rpc_volume_needle_status, rpc_read_all_needles;
+/* rpc_scrub.c */
+rpc_handler rpc_scrub_volume;
 /* rpc_batch_delete.c */
 rpc_handler rpc_batch_delete;
 /* rpc_server_status.c */

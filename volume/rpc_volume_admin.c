@@ -1,4 +1,4 @@
-/* AllocateVolume, VolumeMount, -Unmount, -Delete, -Status, DeleteCollection. The work is the
+/* AllocateVolume, VolumeMount, -Unmount, -Delete, -Configure, -Status, -SyncStatus, DeleteCollection. The work is the
  * store's; the texts are the wire's. Source: spec/volume-rpc.md 2. */
 #include "volume/rpc_handlers.h"
 
@@ -134,5 +134,65 @@ void rpc_volume_status(struct volume_rpc *rpc, struct rpc_call *call,
     response.volume_size = stat.dat_bytes;
     response.file_count = stat.file_count;
     response.file_deleted_count = stat.deletion_count;
+    rpc_call_reply(call, &response.base);
+}
+
+void rpc_volume_sync_status(struct volume_rpc *rpc, struct rpc_call *call,
+                            const ProtobufCMessage *message)
+{
+    const VolumeServerPb__VolumeSyncStatusRequest *request =
+        (const VolumeServerPb__VolumeSyncStatusRequest *)message;
+    struct volume *volume = store_acquire(rpc->config.store, request->volume_id);
+    if (!volume) {
+        rpc_call_fail(call, RPC_UNKNOWN, "not found volume id %u", request->volume_id);
+        return;
+    }
+    struct volume_stat stat;
+    volume_stat(volume, &stat);
+    char replication[10], ttl[8];
+    replica_placement_format(stat.replica_placement, replication);
+    ttl_format(stat.ttl, ttl);
+    VolumeServerPb__VolumeSyncStatusResponse response =
+        VOLUME_SERVER_PB__VOLUME_SYNC_STATUS_RESPONSE__INIT;
+    response.volume_id = request->volume_id;
+    response.collection = (char *)(uintptr_t)volume_collection(volume);
+    response.replication = replication;
+    response.ttl = ttl;
+    response.tail_offset = stat.dat_bytes;
+    response.compact_revision = stat.compact_revision;
+    response.idx_file_size = stat.idx_bytes;
+    response.version = stat.version;
+    rpc_call_reply(call, &response.base);
+    store_release(rpc->config.store, volume);
+}
+
+/* Its failures are told in an answer. The volume is served all the while, where the peer takes it away and
+ * mounts it again; the master is told the same. */
+void rpc_volume_configure(struct volume_rpc *rpc, struct rpc_call *call,
+                          const ProtobufCMessage *message)
+{
+    const VolumeServerPb__VolumeConfigureRequest *request =
+        (const VolumeServerPb__VolumeConfigureRequest *)message;
+    VolumeServerPb__VolumeConfigureResponse response =
+        VOLUME_SERVER_PB__VOLUME_CONFIGURE_RESPONSE__INIT;
+    struct replica_placement unused;
+    struct error err = {0}, text = {0};
+    uint32_t id = request->volume_id;
+    int code = replica_placement_parse(slice_cstr(request->replication), &unused, &err);
+    if (code) {
+        error_set(&text, code, "volume configure replication volume_id:%u replication:\"%.64s\": %s", id,
+                  request->replication, err.message);
+    } else {
+        code = store_configure_volume(rpc->config.store, id, request->replication, &err);
+        if (code)
+            error_set(&text, code, "volume configure volume_id:%u replication:\"%.64s\": %s%s%s", id,
+                      request->replication, err.message,
+                      code == KELP_E_NOT_FOUND ? ". Also failed to restore mount: " : "",
+                      code == KELP_E_NOT_FOUND ? err.message : "");
+    }
+    if (code)
+        response.error = text.message;
+    else
+        log_info("volume configured", "volume=%u replication=%s", id, request->replication);
     rpc_call_reply(call, &response.base);
 }

@@ -42,18 +42,17 @@ static int call_master(struct volume_rpc *rpc, const struct address *master,
                            MARK_TIMEOUT_MS, NULL, ret_status, err);
 }
 
-/* Fails the call and returns false when the master was not told. */
-static bool tell_master(struct volume_rpc *rpc, struct rpc_call *call, const struct marked *marked,
-                        bool is_readonly)
+/* *ret_status is what the call fails with, then. */
+static int tell_master(struct volume_rpc *rpc, const struct marked *marked, bool is_readonly,
+                       enum rpc_status *ret_status, struct error *ret_err)
 {
     struct address master;
-    if (!heartbeat_master(rpc->config.heartbeat, &master)) {
-        rpc_call_fail(call, RPC_UNKNOWN,
-                      "grpc VolumeMarkReadonly with master : set volume %u to read only on master: "
-                      "no master has answered this server yet",
-                      marked->id);
-        return false;
-    }
+    *ret_status = RPC_UNKNOWN;
+    if (!heartbeat_master(rpc->config.heartbeat, &master))
+        return error_set(ret_err, KELP_E_UNAVAILABLE,
+                         "grpc VolumeMarkReadonly with master : set volume %u to read only on master: "
+                         "no master has answered this server yet",
+                         marked->id);
     char text[ADDRESS_TEXT_SIZE];
     address_format(&master, text);
     enum rpc_status status;
@@ -61,51 +60,55 @@ static bool tell_master(struct volume_rpc *rpc, struct rpc_call *call, const str
     int code = call_master(rpc, &master, marked, is_readonly, &status, &err);
     if (code && strstr(err.message, "Not current leader")) {
         struct address leader;
-        if (master_find_leader(rpc->config.client, rpc->config.masters, rpc->config.master_count,
-                               &leader, &status, &err)) {
-            rpc_call_fail(call, status,
-                          "heartbeat master %s rejected mark-readonly and leader lookup failed: %s",
-                          text, err.message);
-            return false;
+        code = master_find_leader(rpc->config.client, rpc->config.masters, rpc->config.master_count,
+                                  &leader, &status, &err);
+        if (code) {
+            *ret_status = status;
+            return error_set(ret_err, code,
+                             "heartbeat master %s rejected mark-readonly and leader lookup failed: %s",
+                             text, err.message);
         }
         address_format(&leader, text);
         code = call_master(rpc, &leader, marked, is_readonly, &status, &err);
     }
     if (code)
-        rpc_call_fail(call, RPC_UNKNOWN,
-                      "grpc VolumeMarkReadonly with master %s: set volume %u to read only on "
-                      "master: rpc error: code = %s desc = %s",
-                      text, marked->id, rpc_status_name(status), err.message);
-    return code == 0;
+        error_set(ret_err, code,
+                  "grpc VolumeMarkReadonly with master %s: set volume %u to read only on "
+                  "master: rpc error: code = %s desc = %s",
+                  text, marked->id, rpc_status_name(status), err.message);
+    return code;
 }
 
-static struct volume *acquire(struct volume_rpc *rpc, struct rpc_call *call, uint32_t id,
-                              struct marked *ret)
+static void describe(struct volume_rpc *rpc, struct volume *volume, struct marked *ret)
 {
-    struct volume *volume = store_acquire(rpc->config.store, id);
-    if (!volume) {
-        rpc_call_fail(call, RPC_UNKNOWN, "volume %u not found", id);
-        return NULL;
-    }
-    ret->id = id;
+    ret->id = volume_id(volume);
     ret->collection = (char *)(uintptr_t)volume_collection(volume);
     ret->disk_type = disk_location_disk_type(store_location_of(rpc->config.store, volume));
     volume_stat(volume, &ret->stat);
-    return volume;
 }
 
-static bool mark_read_only(struct volume_rpc *rpc, struct rpc_call *call, struct volume *volume,
-                           const struct marked *marked,
-                           const VolumeServerPb__VolumeMarkReadonlyRequest *request)
+int rpc_mark_read_only(struct volume_rpc *rpc, struct volume *volume, bool can_delete, bool persist,
+                       enum rpc_status *ret_status, struct error *err)
 {
-    if (!tell_master(rpc, call, marked, true))
-        return false;
-    struct error err = {0};
-    if (volume_mark_read_only(volume, request->can_delete, request->persist, &err)) {
-        rpc_fail_unknown(call, &err);
-        return false;
-    }
-    return tell_master(rpc, call, marked, true);
+    struct marked marked;
+    describe(rpc, volume, &marked);
+    int code = tell_master(rpc, &marked, true, ret_status, err);
+    if (!code)
+        code = volume_mark_read_only(volume, can_delete, persist, err);
+    if (!code)
+        code = tell_master(rpc, &marked, true, ret_status, err);
+    if (!code)
+        log_info("volume marked read-only", "volume=%u can_delete=%d persist=%d", marked.id,
+                 can_delete, persist);
+    return code;
+}
+
+static struct volume *acquire(struct volume_rpc *rpc, struct rpc_call *call, uint32_t id)
+{
+    struct volume *volume = store_acquire(rpc->config.store, id);
+    if (!volume)
+        rpc_call_fail(call, RPC_UNKNOWN, "volume %u not found", id);
+    return volume;
 }
 
 void rpc_volume_mark_readonly(struct volume_rpc *rpc, struct rpc_call *call,
@@ -113,16 +116,17 @@ void rpc_volume_mark_readonly(struct volume_rpc *rpc, struct rpc_call *call,
 {
     const VolumeServerPb__VolumeMarkReadonlyRequest *request =
         (const VolumeServerPb__VolumeMarkReadonlyRequest *)message;
-    struct marked marked;
-    struct volume *volume = acquire(rpc, call, request->volume_id, &marked);
+    struct volume *volume = acquire(rpc, call, request->volume_id);
     if (!volume)
         return;
-    bool is_done = mark_read_only(rpc, call, volume, &marked, request);
+    enum rpc_status status;
+    struct error err = {0};
+    int code = rpc_mark_read_only(rpc, volume, request->can_delete, request->persist, &status, &err);
     store_release(rpc->config.store, volume);
-    if (!is_done)
+    if (code) {
+        rpc_call_fail(call, status, "%s", err.message);
         return;
-    log_info("volume marked read-only", "volume=%u can_delete=%d persist=%d", marked.id,
-             request->can_delete, request->persist);
+    }
     VolumeServerPb__VolumeMarkReadonlyResponse response =
         VOLUME_SERVER_PB__VOLUME_MARK_READONLY_RESPONSE__INIT;
     rpc_call_reply(call, &response.base);
@@ -133,21 +137,25 @@ void rpc_volume_mark_writable(struct volume_rpc *rpc, struct rpc_call *call,
 {
     const VolumeServerPb__VolumeMarkWritableRequest *request =
         (const VolumeServerPb__VolumeMarkWritableRequest *)message;
-    struct marked marked;
-    struct volume *volume = acquire(rpc, call, request->volume_id, &marked);
+    struct volume *volume = acquire(rpc, call, request->volume_id);
     if (!volume)
         return;
-    struct error err = {0};
-    bool is_done = false;
-    if (!rpc_refuse_in_maintenance(rpc, call)) {
-        if (volume_mark_writable(volume, &err))
-            rpc_fail_unknown(call, &err);
-        else
-            is_done = tell_master(rpc, call, &marked, false);
-    }
-    store_release(rpc->config.store, volume);
-    if (!is_done)
+    if (rpc_refuse_in_maintenance(rpc, call)) {
+        store_release(rpc->config.store, volume);
         return;
+    }
+    struct marked marked;
+    describe(rpc, volume, &marked);
+    enum rpc_status status = RPC_UNKNOWN;
+    struct error err = {0};
+    int code = volume_mark_writable(volume, &err);
+    if (!code)
+        code = tell_master(rpc, &marked, false, &status, &err);
+    store_release(rpc->config.store, volume);
+    if (code) {
+        rpc_call_fail(call, status, "%s", err.message);
+        return;
+    }
     log_info("volume marked writable", "volume=%u", marked.id);
     VolumeServerPb__VolumeMarkWritableResponse response =
         VOLUME_SERVER_PB__VOLUME_MARK_WRITABLE_RESPONSE__INIT;

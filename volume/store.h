@@ -121,6 +121,11 @@ int store_mount_volume(struct store *store, uint32_t id, const char *collection,
 /* Of a volume that is not mounted: success. A running vacuum of it is cancelled. */
 int store_unmount_volume(struct store *store, uint32_t id, struct error *err);
 
+/* Another replication for every copy of the id that is here; it is served all the while, and announced
+ * as gone and as new. KELP_E_NOT_FOUND, KELP_E_INVALID. */
+int store_configure_volume(struct store *store, uint32_t id, const char *replication,
+                           struct error *err);
+
 enum store_delete_rule {
     STORE_DELETE_ALWAYS,
     STORE_DELETE_ONLY_EMPTY = 1,   /* nothing was ever written */

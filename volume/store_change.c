@@ -74,6 +74,7 @@ static int create_on_disk(struct store *store, struct store_disk *disk,
         .index_dir = disk_location_index_directory(disk->location),
         .collection = request->collection,
         .id = request->id,
+        .foreground = disk->foreground,
     };
     struct volume_options options = {
         .replica_placement = request->replica_placement,
@@ -212,6 +213,32 @@ int store_unmount_volume(struct store *store, uint32_t id, struct error *err)
         volume_close(take_out(store, entry));
     store_end_change(store, &change);
     return 0;
+}
+
+/* ---- configure ---- */
+
+int store_configure_volume(struct store *store, uint32_t id, const char *replication,
+                           struct error *err)
+{
+    struct store_change change;
+    store_begin_change(store, &change, id);
+    int code = 0;
+    bool is_found = false;
+    for (size_t i = 0; i < store->disk_count && !code; i++) {
+        struct store_entry *entry = store_table_use(store, id, &store->disks[i]);
+        if (!entry)
+            continue;
+        is_found = true;
+        /* The master files it under its placement: it goes under the old one, and comes under the new. */
+        if (store->on_volume_removed)
+            store->on_volume_removed(store->ctx, entry->disk->location, entry->volume);
+        code = volume_set_replication(entry->volume, replication, err);
+        if (store->on_volume_added)
+            store->on_volume_added(store->ctx, entry->disk->location, entry->volume);
+        store_entry_release(store, entry);
+    }
+    store_end_change(store, &change);
+    return is_found ? code : error_set(err, KELP_E_NOT_FOUND, "volume %u not found on disk", id);
 }
 
 /* ---- delete ---- */

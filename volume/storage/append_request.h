@@ -29,10 +29,11 @@ struct append_request {
     struct needle needle; /* checksum is computed by the caller (crc32c of data) */
     bool check_cookie;    /* false: adopt the stored cookie when ours is 0 */
     bool is_durable;      /* fdatasync before the completion */
-    /* Raw only: the padded record. Its append-at-ns is overwritten. What else is in it is not looked at
-     * but for the header's size, which the row says. Spec 12, "raw blob write". */
+    /* Raw only: the padded record. Its key and its append-at-ns are overwritten. What else is in it is not
+     * looked at but for the header's size, which the row says. Spec 12, "raw blob write". */
     uint8_t *record;
     size_t record_size;
+    int64_t submitted_at_ns; /* monotonic; set by the queue */
     /* results */
     int code; /* 0 or an error; then err says why */
     struct error err;

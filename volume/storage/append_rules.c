@@ -122,6 +122,10 @@ bool append_is_same_record(struct volume_generation *generation, const struct ne
     size_t head_size = generation->version == 1 ? NEEDLE_HEADER_SIZE : NEEDLE_HEAD_MAX;
     uint64_t data_size = generation->version == 1 ? (uint64_t)header.size
                                                   : load_be32(record + NEEDLE_HEADER_SIZE);
+    if (header.size == 0 && old->size == 0) /* cookie and checksum are all there is */
+        return read_head(generation, old, head, &offset, NULL) == 0 &&
+               load_be32(head) == header.cookie &&
+               memcmp(head + NEEDLE_HEADER_SIZE, record + NEEDLE_HEADER_SIZE, 4) == 0;
     if (old->size <= 0 || header.size != old->size || head_size + data_size >= record_size ||
         read_head(generation, old, head, &offset, NULL) != 0 ||
         load_be32(head) != header.cookie ||

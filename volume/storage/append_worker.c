@@ -215,6 +215,7 @@ static void prepare_raw(struct append_worker *worker, struct volume *volume,
         return;
     }
     request->body_size = entry.size;
+        store_be64(request->record + 4, request->needle.key); /* or no read of the key would take it */
     worker->is_batch_durable = worker->is_batch_durable || request->is_durable;
     request_list_append(&worker->batch, request);
 }

@@ -147,7 +147,7 @@ static bool is_data_missing(struct volume *volume)
 
 struct replica_placement volume_replica_placement(const struct volume *volume)
 {
-    return volume->replica_placement;
+    return replica_placement_from_byte((uint8_t)atomic_load(&volume->placement));
 }
 
 void volume_stat(struct volume *volume, struct volume_stat *ret)
@@ -171,7 +171,7 @@ void volume_stat(struct volume *volume, struct volume_stat *ret)
         .damaged_count = atomic_load(&volume->damaged_count),
         .garbage_ratio = garbage_ratio(&index, dat_bytes),
         .read_only = volume_read_only_bits(volume, generation),
-        .replica_placement = volume->replica_placement,
+        .replica_placement = volume_replica_placement(volume),
         .ttl = volume->ttl,
         .compact_revision = generation->super_block.compact_revision,
         .version = generation->version,

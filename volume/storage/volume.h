@@ -125,6 +125,8 @@ int volume_read_data(struct volume_read *read, void *buf, size_t n, uint64_t pos
                      struct error *err);
 /* What volume_read_data gave does not match the record's CRC: counts it, lists it. */
 void volume_read_damaged(struct volume_read *read, const char *reason);
+/* Reads all of the data in pieces and compares it with needle->checksum, which volume_read_around told. */
+int volume_read_check(struct volume_read *read, struct needle *needle, struct error *err);
 /* Once for each volume_read_begin that succeeded. */
 void volume_read_end(struct volume_read *read);
 
@@ -138,6 +140,9 @@ int volume_mark_read_only(struct volume *volume, bool can_delete, bool persist, 
 int volume_mark_writable(struct volume *volume, struct error *err);
 void volume_set_low_space(struct volume *volume, bool is_low);
 
+/* Spec 21: what the .vif says instead of the super block, from now on; "" ends that. KELP_E_INVALID in the
+ * wire's words; on any failure nothing has changed. */
+int volume_set_replication(struct volume *volume, const char *replication, struct error *err);
 /* Whether a put would be refused already for what the volume is: KELP_E_READ_ONLY, KELP_E_TOO_LARGE, with
  * the words of the refusal. Any thread, does not block. */
 int volume_check_writable(struct volume *volume, struct error *err);

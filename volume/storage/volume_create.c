@@ -79,7 +79,7 @@ static int make_files(struct volume *volume, const struct volume_options *option
     if (code != 0)
         return code;
     volume_swap_generation(volume, generation);
-    volume->replica_placement = super_block.replica_placement;
+    atomic_store(&volume->placement, replica_placement_to_byte(super_block.replica_placement));
     volume->ttl = super_block.ttl;
     volume->info.version = super_block.version;
     volume->info.bytes_offset = options->offset_bytes;

@@ -57,9 +57,8 @@ struct volume {
     pthread_mutex_t state_lock;
     struct volume_info info;
     bool is_info_foreign; /* the .vif could not be read: it is left alone */
-    /* Constant after load: the super block's, with the override of the .vif. */
-    struct replica_placement replica_placement;
-    struct ttl ttl;
+    atomic_uint placement; /* as a byte: the super block's, or what the .vif says instead */
+    struct ttl ttl;        /* the super block's; constant after load */
 
     pthread_mutex_t damage_lock; /* innermost; the two that follow */
     struct volume_damage_list *damage; /* NULL: none was found yet */

@@ -279,13 +279,13 @@ static int settle_identity(struct loading *loading, struct error *err)
     struct volume *volume = loading->volume;
     struct volume_generation *generation = loading->generation;
     volume->ttl = generation->super_block.ttl;
-    volume->replica_placement = generation->super_block.replica_placement;
+    struct replica_placement placement = generation->super_block.replica_placement;
     if (volume->info.replication[0] != '\0') {
-        int code = replica_placement_parse(slice_cstr(volume->info.replication),
-                                           &volume->replica_placement, err);
+        int code = replica_placement_parse(slice_cstr(volume->info.replication), &placement, err);
         if (code != 0)
             return code;
     }
+    atomic_store(&volume->placement, replica_placement_to_byte(placement));
     volume->info.version = generation->version;
     if (volume->info.bytes_offset == 0)
         volume->info.bytes_offset = generation->offset_bytes;

@@ -5,6 +5,10 @@
 #include "volume/storage/volume_internal.h"
 
 #include "common/check.h"
+#include "common/crc32c.h"
+#include "volume/storage/foreground.h"
+
+#include <stdlib.h>
 
 int volume_read_begin(struct volume *volume, uint64_t key, bool allow_deleted,
                       struct volume_read *ret, struct error *err)
@@ -76,7 +80,13 @@ int volume_read_record(struct volume_read *read, void *buf, bool nowait, struct 
     struct needle needle;
     const struct needle_entry entry = {read->key, read->offset, read->body_size};
     struct error reason = {0};
+    struct os *os = read->volume->os;
+    int64_t since_ns = nowait ? 0 : os_monotonic_ns(os);
     int code = volume_generation_read(read->generation, &entry, buf, nowait, &needle, &reason);
+    if (!nowait) { /* others never wait for the disk */
+        int64_t now_ns = os_monotonic_ns(os);
+        foreground_note(read->volume->foreground, FOREGROUND_READ, now_ns, now_ns - since_ns);
+    }
     note(read, code, &reason);
     if (code != 0 && code != KELP_E_AGAIN && err)
         *err = reason;
@@ -159,6 +169,39 @@ int volume_read_data(struct volume_read *read, void *buf, size_t n, uint64_t pos
     if (code != 0 && code != KELP_E_AGAIN && err)
         *err = reason;
     return note(read, code, &reason);
+}
+
+#define CHECK_PIECE (256u << 10)
+
+int volume_read_check(struct volume_read *read, struct needle *needle, struct error *err)
+{
+    if (needle->data.len == 0)
+        return 0;
+    size_t piece = needle->data.len < CHECK_PIECE ? needle->data.len : CHECK_PIECE;
+    char *buf = must(malloc(piece));
+    uint32_t crc = 0;
+    int code = 0;
+    for (size_t done = 0; code == 0 && done < needle->data.len; done += piece) {
+        if (piece > needle->data.len - done)
+            piece = needle->data.len - done;
+        code = volume_read_data(read, buf, piece, done, false, err);
+        if (code == 0)
+            crc = crc32c(crc, buf, piece);
+    }
+    free(buf);
+    if (code != 0)
+        return code;
+    if (!needle_checksum_matches(needle->checksum, crc)) {
+        struct error reason;
+        code = error_set(&reason, KELP_E_CORRUPT,
+                         "invalid CRC for needle %llx (got %x, want %x), data on disk corrupted: needle "
+                         "data corrupted",
+                         (unsigned long long)read->key, crc, needle->checksum);
+        volume_read_damaged(read, reason.message);
+        return error_set(err, code, "%s", reason.message);
+    }
+    needle->checksum = crc;
+    return 0;
 }
 
 void volume_read_end(struct volume_read *read)

@@ -141,6 +141,32 @@ int volume_mark_writable(struct volume *volume, struct error *err)
     return 0;
 }
 
+int volume_set_replication(struct volume *volume, const char *replication, struct error *err)
+{
+    struct replica_placement placement;
+    char old[sizeof(volume->info.replication)], text[10] = "";
+    int code = replica_placement_parse(slice_cstr(replication), &placement, err);
+    if (code != 0)
+        return code;
+    if (*replication)
+        replica_placement_format(placement, text);
+    CHECK(strlen(text) < sizeof(old)); /* what parses, fits a byte */
+    struct volume_generation *generation = volume_get_generation(volume);
+    pthread_mutex_lock(&volume->state_lock);
+    memcpy(old, volume->info.replication, sizeof(old));
+    memcpy(volume->info.replication, text, sizeof(old));
+    code = volume_save_info(volume, err);
+    if (code != 0)
+        memcpy(volume->info.replication, old, sizeof(old));
+    else
+        atomic_store(&volume->placement,
+                     replica_placement_to_byte(
+                         *replication ? placement : generation->super_block.replica_placement));
+    pthread_mutex_unlock(&volume->state_lock);
+    volume_generation_unref(generation);
+    return code;
+}
+
 void volume_set_low_space(struct volume *volume, bool is_low)
 {
     if (is_low)
