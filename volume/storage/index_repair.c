@@ -120,6 +120,7 @@ int index_repair_tail(struct volume_generation *generation, uint64_t offset, boo
 struct old_rows {
     struct needle_entry *entries; /* rows that name a record, sorted by offset */
     size_t count, capacity;
+    struct needle_entry *by_key; /* the same, sorted by key and offset; made when first asked for */
     struct needle_entry *cut_deletes; /* rows without a record: (key, 0, -1) */
     size_t cut_count, cut_capacity;
 };
@@ -244,12 +245,43 @@ static const struct needle_entry *find_rival(const struct old_rows *old, const s
     return NULL;
 }
 
-static bool has_other_place(const struct old_rows *old, const struct needle_entry *row)
+static int by_key_and_offset(const void *a, const void *b)
 {
-    for (size_t i = 0; i < old->count; i++)
-        if (old->entries[i].key == row->key && old->entries[i].offset != row->offset)
-            return true;
-    return false;
+    const struct needle_entry *x = a, *y = b;
+    if (x->key != y->key)
+        return x->key < y->key ? -1 : 1;
+    return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+/* The first of by_key whose key is not below this one. */
+static size_t first_of_key(const struct old_rows *old, uint64_t key)
+{
+    size_t low = 0, high = old->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (old->by_key[middle].key < key)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Whether the old rows, of which this is one, know its key at another offset, too. */
+static int has_other_place(struct old_rows *old, const struct needle_entry *row, bool *ret,
+                           struct error *err)
+{
+    if (!old->by_key) {
+        old->by_key = malloc(old->count * sizeof(*old->by_key));
+        if (!old->by_key)
+            return error_set(err, KELP_E_NO_MEMORY, "no memory to sort %zu index rows", old->count);
+        memcpy(old->by_key, old->entries, old->count * sizeof(*old->by_key));
+        qsort(old->by_key, old->count, sizeof(*old->by_key), by_key_and_offset);
+    }
+    size_t first = first_of_key(old, row->key);
+    size_t after = row->key == UINT64_MAX ? old->count : first_of_key(old, row->key + 1);
+    *ret = old->by_key[first].offset != row->offset || old->by_key[after - 1].offset != row->offset;
+    return 0;
 }
 
 enum who_is_right { BOTH_MAY_BE, RECORD_IS, ROW_IS };
@@ -259,20 +291,27 @@ enum who_is_right { BOTH_MAY_BE, RECORD_IS, ROW_IS };
  * another place, the row is taken to be wrong. If neither has, a row for each of the two keys does no
  * harm: the wrong one is of a key that nobody asks for. Where both rows are there already (own_row), an
  * earlier repair has come to that end. */
-static enum who_is_right judge_keys(struct rebuild *rebuild, const struct dat_item *item,
-                                    const struct needle_entry *row,
-                                    const struct needle_entry *own_row)
+static int judge_keys(struct rebuild *rebuild, const struct dat_item *item,
+                      const struct needle_entry *row, const struct needle_entry *own_row,
+                      enum who_is_right *ret, struct error *err)
 {
     struct needle_entry other;
     struct needle_header header;
     uint8_t bytes[NEEDLE_HEADER_SIZE];
-    if (own_row || needle_index_get(rebuild->old_index, item->header.key, &other, NULL) != 0)
-        return has_other_place(&rebuild->old, row) ? RECORD_IS : BOTH_MAY_BE;
+    if (own_row || needle_index_get(rebuild->old_index, item->header.key, &other, NULL) != 0) {
+        bool is_elsewhere = false;
+        int code = has_other_place(&rebuild->old, row, &is_elsewhere, err);
+        *ret = is_elsewhere ? RECORD_IS : BOTH_MAY_BE;
+        return code;
+    }
+    *ret = ROW_IS;
     if (volume_generation_pread(rebuild->generation, bytes, sizeof(bytes), other.offset, false,
                                 NULL) != 0)
-        return ROW_IS;
+        return 0;
     needle_header_load(bytes, &header);
-    return header.key == item->header.key && header.cookie == item->header.cookie ? RECORD_IS : ROW_IS;
+    if (header.key == item->header.key && header.cookie == item->header.cookie)
+        *ret = RECORD_IS;
+    return 0;
 }
 
 /* Settles a quarrel about a record's key; two rows for one place tell the next start that it is settled.
@@ -281,12 +320,13 @@ static int rebuild_disputed(struct rebuild *rebuild, const struct dat_item *item
                             const struct needle_entry *row, const struct needle_entry *own_row,
                             bool *ret_is_done, struct error *err)
 {
-    enum who_is_right right = judge_keys(rebuild, item, row, own_row);
+    enum who_is_right right = BOTH_MAY_BE;
+    int code = judge_keys(rebuild, item, row, own_row, &right, err);
     *ret_is_done = right == ROW_IS;
-    if (right == RECORD_IS)
-        return 0;
+    if (code != 0 || right == RECORD_IS)
+        return code;
     rebuild->rows_kept++;
-    int code = sink_add(rebuild->sink, row, err);
+    code = sink_add(rebuild->sink, row, err);
     if (code == 0 && right == ROW_IS)
         code = sink_add(rebuild->sink, row, err);
     return code;
@@ -415,6 +455,7 @@ int index_repair_rebuild(struct volume_generation *generation, bool is_writable,
     needle_index_destroy(fresh);
     free(rebuild.sink);
     free(rebuild.old.entries);
+    free(rebuild.old.by_key);
     free(rebuild.old.cut_deletes);
     free(temporary);
     return code;
