@@ -6,8 +6,9 @@
  *     by 16 clients at once. Ends with 1 if any answer is not a success.
  *   blob_clients watch PORT FID FIRST STEP COUNT FOLDER
  *     Two clients until its input ends: one reads blobs of that series at random, one stores new
- *     ones far above it. FOLDER/read and FOLDER/write get each request's start and duration (two
- *     64-bit ns, of the monotonic clock).
+ *     ones far above it, and after WRITTEN of them begins again, with other bytes: so that what is
+ *     alive does not grow with the speed of the server. FOLDER/read and FOLDER/write get each
+ *     request's start and duration (two 64-bit ns, of the monotonic clock).
  *
  * In C, because a pause of a garbage collector here would pass for one of the server. */
 #include <arpa/inet.h>
@@ -28,6 +29,7 @@
 #define BLOB_SIZE 1024
 #define SENDERS 16
 #define FAR_ABOVE (1ull << 32) /* where the keys of new blobs begin */
+#define WRITTEN   100000u
 
 static struct {
     const char *method;
@@ -131,8 +133,10 @@ static void *watch(void *ctx)
     unsigned seed = 1;
     for (uint64_t rank = 0; !atomic_load(&is_over); rank++) {
         uint64_t key = plan.key + plan.first + (uint64_t)rand_r(&seed) % plan.count * plan.step;
-        if (watcher->is_writer)
-            key = plan.key + FAR_ABOVE + rank;
+        if (watcher->is_writer) {
+            key = plan.key + FAR_ABOVE + rank % WRITTEN;
+            memcpy(plan.body, &rank, sizeof(rank)); /* the same bytes would not be stored again */
+        }
         size_t length;
         uint64_t times[2] = {now_ns(), 0};
         int status = exchange(fd, watcher->is_writer ? "PUT" : "GET", key, &length);
