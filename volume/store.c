@@ -59,6 +59,7 @@ static int open_disk(struct store *store, const struct store_config *config, siz
     int code = disk_location_open(&disk->location, &location, err);
     if (code)
         return code;
+    store_open_index(store, disk, config->index);
     char name[32];
     snprintf(name, sizeof(name), "append-%zu", index);
     code = append_queue_create(&disk->queue, name, err);
@@ -127,6 +128,7 @@ void store_close(struct store *store)
     close_volumes(store);
     for (size_t i = 0; i < store->disk_count; i++) {
         append_queue_destroy(store->disks[i].queue);
+        store_close_index(&store->disks[i]);
         vacuum_budget_destroy(store->disks[i].budget);
         disk_location_close(store->disks[i].location);
     }

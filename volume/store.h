@@ -34,12 +34,21 @@ enum store_durability {
 /* "none", "interval", "always"; KELP_E_INVALID. */
 int store_durability_parse(const char *text, enum store_durability *ret, struct error *err);
 
+/* Where the needle indexes are: in memory, or in a database on each disk, with caches of that size. */
+enum store_index {
+    STORE_INDEX_MEMORY,
+    STORE_INDEX_LEVELDB,
+    STORE_INDEX_LEVELDB_MEDIUM,
+    STORE_INDEX_LEVELDB_LARGE,
+};
+
 struct store_config {
     struct os *os;
     const struct store_location_config *locations;
     size_t location_count;
     const char *index_directory;       /* -dir.idx; NULL or "": beside the data */
     uint8_t offset_bytes;              /* of new volumes: 4 or 5 */
+    enum store_index index;
     uint64_t compaction_bytes_per_second; /* 0: no limit */
     enum store_durability durability;
     uint32_t sync_interval_ms;            /* of STORE_DURABILITY_INTERVAL; 0: a second */

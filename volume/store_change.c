@@ -74,6 +74,7 @@ static int create_on_disk(struct store *store, struct store_disk *disk,
         .index_dir = disk_location_index_directory(disk->location),
         .collection = request->collection,
         .id = request->id,
+        .index_store = disk->index_store,
         .foreground = disk->foreground,
     };
     struct volume_options options = {

@@ -30,6 +30,7 @@ struct store_entry {
 
 struct store_disk {
     struct disk_location *location;
+    struct index_store *index_store; /* NULL: indexes are in memory */
     struct append_queue *queue;
     struct vacuum_budget *budget;
     size_t volume_count; /* table_lock */
@@ -150,6 +151,14 @@ int store_pending_load(struct store *store, struct store_pending *pending, bool 
 void store_pending_settle(struct store *store, uint32_t id);
 /* Loads what is pending of the collection. The caller changes nothing. */
 void store_pending_settle_collection(struct store *store, const char *collection);
+
+/* ---- store_index.c ---- */
+
+/* Opens what holds the disk's needle indexes; if it cannot be had they are in memory. Logs. */
+void store_open_index(struct store *store, struct store_disk *disk, enum store_index kind);
+void store_close_index(struct store_disk *disk);
+/* Once all volumes were opened: what is kept of others goes. */
+void store_tidy_indexes(struct store *store);
 
 /* ---- store_space.c ---- */
 

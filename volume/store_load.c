@@ -48,6 +48,7 @@ int store_load_volume(struct store *store, struct store_disk *disk, const char *
         .index_dir = disk_location_index_directory(disk->location),
         .collection = collection,
         .id = id,
+        .index_store = disk->index_store,
     };
     struct volume *volume;
     char *note = NULL;
@@ -254,6 +255,8 @@ static void *load_main(void *arg)
 {
     struct store *store = arg;
     run_plan(store->loading);
+    if (!atomic_load(&store->is_load_stopping))
+        store_tidy_indexes(store);
     if (store->on_loaded)
         store->on_loaded(store->ctx);
     return NULL;

@@ -130,6 +130,7 @@ static int open_store(struct volume_server *server, struct error *err)
         .location_count = config->location_count,
         .index_directory = config->index_directory,
         .offset_bytes = config->offset_bytes,
+        .index = config->index,
         .durability = config->durability,
         .sync_interval_ms = config->sync_interval_ms,
         .compaction_bytes_per_second = (uint64_t)config->compaction_mbps << 20,

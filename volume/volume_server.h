@@ -44,6 +44,7 @@ struct volume_server_config {
     size_t location_count;
     const char *index_directory; /* -dir.idx: "" = beside the data */
     uint8_t offset_bytes;        /* -offsetBytes of new volumes: 4 or 5; 0: 5 */
+    enum store_index index;      /* -index */
     uint32_t compaction_mbps;    /* -compactionMBps: 0 = no limit */
     enum store_durability durability; /* -durability */
     uint32_t sync_interval_ms;        /* -durability.interval; 0: a second */

@@ -15,6 +15,10 @@
 
 #define SINKS 64u /* of one round of deliveries; one more makes an early round */
 
+/* After so many rows an index on disk is brought up to date: no more than these, and a batch, have to be
+ * read again after a crash, and wait in memory for each volume. */
+#define KEEP_ROWS 256u
+
 struct append_worker {
     struct append_worker_owner owner;
     struct record_writer *writer;
@@ -257,6 +261,14 @@ static void carry_out(struct append_worker *worker, struct volume *volume,
         prepare_raw(worker, volume, request);
 }
 
+/* An index on disk that cannot be written says so when nothing is lost yet: the rows are in the .idx. */
+static void keep_index(struct volume *volume)
+{
+    struct error err;
+    if (volume_generation_keep_mark(volume->generation, KEEP_ROWS, &err) != 0)
+        volume_quarantine(volume, err.message);
+}
+
 /* One hold of the append lock. Answers what is to be carried out next. */
 static struct request_list run_list(struct append_worker *worker, struct volume *volume,
                                     struct request_list list)
@@ -274,6 +286,7 @@ static struct request_list run_list(struct append_worker *worker, struct volume 
         carry_out(worker, volume, request);
     }
     flush(worker, volume);
+    keep_index(volume);
     struct request_list more = worker->owner.more(worker->owner.ctx, volume);
     /* The last touch of the volume: once nothing is pending it may be closed. */
     if (atomic_fetch_sub(&volume->pending_appends, count) == count)

@@ -274,8 +274,9 @@ void index_store_leave(struct index_tenant *tenant)
     unlink_tenant(tenant);
     if (tenant->is_retired || listed_number(store, tenant) != tenant->number)
         drop_stored(tenant);
-    pthread_mutex_unlock(&store->lock);
+    pthread_cond_broadcast(&store->changed);
     free(tenant->collection);
+    pthread_mutex_unlock(&store->lock);
 }
 
 void index_store_retire(struct index_tenant *tenant)

@@ -181,7 +181,10 @@ void index_store_close(struct index_store *store)
 {
     if (!store)
         return;
-    CHECK(!store->tenants);
+    pthread_mutex_lock(&store->lock);
+    while (store->tenants)
+        pthread_cond_wait(&store->changed, &store->lock);
+    pthread_mutex_unlock(&store->lock);
     index_sweep_stop(store);
     close_database(store);
     leveldb_options_destroy(store->options);

@@ -32,7 +32,7 @@ enum index_store_size { INDEX_STORE_SMALL, INDEX_STORE_MEDIUM, INDEX_STORE_LARGE
  * say): that it was made anew, and why. KELP_E_BUSY when somebody else has it open. */
 int index_store_open(struct index_store **ret, struct os *os, const char *path,
                      enum index_store_size size, char **ret_note, struct error *err);
-/* All tenants must have left. NULL is fine. */
+/* Waits for the last tenant to leave. NULL is fine. */
 void index_store_close(struct index_store *store);
 /* Removes what is kept of a volume; what is in use goes when its tenant leaves. */
 void index_store_forget(struct index_store *store, const char *collection, uint32_t volume_id);

@@ -93,13 +93,17 @@ static void leveldb_unreserve(struct needle_index *base, uint64_t key)
     of(base)->reserved--;
 }
 
-/* The table must not grow for ever while an index is filled. At run time its rows are on disk, and wait. */
+/* The table must not grow for ever while an index is filled. But for a load, which can fail, what it holds
+ * has happened, and waits. */
 static int limit_pending(struct leveldb_index *index, enum needle_index_event event, struct error *err)
 {
-    if (index->pending.count < PENDING_MOST || (event == NEEDLE_INDEX_RUNTIME && (index->has_failed || index->is_inexact)))
+    if (index->pending.count < PENDING_MOST)
         return 0;
-    int code = write_pending(index, NULL, event == NEEDLE_INDEX_RUNTIME ? NULL : err);
-    return event == NEEDLE_INDEX_RUNTIME ? 0 : code;
+    if (event == NEEDLE_INDEX_LOAD)
+        return write_pending(index, NULL, err);
+    if (!index->has_failed && !index->is_inexact)
+        write_pending(index, NULL, NULL);
+    return 0;
 }
 
 /* ---- looking up ---- */
@@ -119,7 +123,7 @@ static int find_own(struct leveldb_index *index, uint64_t key, struct needle_ent
     return index_store_get(index->tenant.store, index->tenant.number, key, ret, err);
 }
 
-/* For a change: at run time it has happened already, whatever the database says. */
+/* For a change: but for a load it has happened already, whatever the database says. */
 static int find_old(struct leveldb_index *index, uint64_t key, enum needle_index_event event,
                     struct needle_entry *old, bool *ret_has_old, struct error *err)
 {
@@ -128,7 +132,7 @@ static int find_old(struct leveldb_index *index, uint64_t key, enum needle_index
     *ret_has_old = code == 0;
     if (code == 0 || code == KELP_E_NOT_FOUND)
         return 0;
-    if (event != NEEDLE_INDEX_RUNTIME)
+    if (event == NEEDLE_INDEX_LOAD)
         return error_set(err, code, "%s", why.message);
     index->is_inexact = true;
     index->failure = why;

@@ -6,6 +6,8 @@
  * unreadable that was readable before. Runs on the worker. */
 #include "volume/storage/vacuum_internal.h"
 
+#define KEEP_ROWS 10000u /* of an index on disk: a crash after the commit reads no more of them again */
+
 #include <stdio.h>
 
 uint32_t vacuum_record_checksum(const uint8_t *record, int32_t size)
@@ -123,6 +125,8 @@ int vacuum_batch_flush(struct vacuum *v, struct error *err)
     int code = record_writer_flush(v->writer, false, NEEDLE_INDEX_LOAD_COMPACTED, NULL, err);
     if (code == 0)
         code = check_written(v, err);
+    if (code == 0)
+        code = volume_generation_keep_mark(v->next, KEEP_ROWS, err);
     v->written_count = 0;
     return code;
 }

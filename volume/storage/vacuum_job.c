@@ -9,6 +9,8 @@ int vacuum_check_cancelled(struct vacuum *v, struct error *err)
 
 void vacuum_drop_job(struct vacuum *v, bool keep_files)
 {
+    if (v->next) /* it never came to be */
+        needle_index_retire(v->next->index);
     volume_generation_unref(v->next);
     volume_generation_unref(v->old);
     needle_index_destroy(v->expired);

@@ -3,6 +3,7 @@
 #include "volume/storage/volume_internal.h"
 
 #include "common/check.h"
+#include "volume/storage/index_store.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -219,6 +220,8 @@ static void shut(struct volume *volume)
     volume->generation = NULL;
     volume_unlock_appends(volume);
     /* Nobody waits for the outcome: what had to be safe was synced when it was acknowledged. */
+    if (generation)
+        volume_generation_keep_mark(generation, 0, NULL);
     if (generation && generation->is_writable)
         volume_generation_sync(generation, NULL);
     volume_generation_unref(generation);
@@ -242,6 +245,8 @@ int volume_delete_files(struct volume *volume, struct error *err)
                          volume->id);
     shut(volume);
     int code = volume_files_remove(&volume->files, volume->os, err);
+    if (volume->index_store)
+        index_store_forget(volume->index_store, volume->collection, volume->id);
     volume_release(volume);
     return code;
 }

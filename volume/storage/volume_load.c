@@ -267,6 +267,8 @@ static int load_index(struct loading *loading, struct error *err)
     } else if (code != 0) {
         return error_set(err, code, "%s", reason.message);
     }
+    if (code == 0) /* what cannot be kept is loaded again the next time */
+        volume_generation_keep_mark(generation, 0, NULL);
     if (code != 0 || verdict.needs_rebuild) /* that has seen all stamps */
         return code;
     return read_last_stamp(loading, &verdict.last, err);

@@ -189,6 +189,7 @@ static int finish(struct vacuum *v, struct volume_generation *replaced, struct e
     pthread_mutex_unlock(&v->progress_lock);
 
     CHECK(replaced == v->old);
+    needle_index_retire(replaced->index);
     v->is_swap_pending = true;
     v->next = NULL; /* the volume's now */
     int code = vacuum_finish_swap(v, err);
