@@ -173,7 +173,7 @@ int offline_open(const struct offline_volume *volume, bool has_index, struct vol
                  struct error *err)
 {
     struct volume_generation *generation;
-    struct volume_generation_owner owner = {.volume_id = volume->id};
+    struct volume_generation_owner owner = {.volume_id = volume->id, .collection = volume->collection};
     int code = volume_generation_open(&generation, os_real(), &owner,
                                       volume_files_path(&volume->files, VOLUME_FILE_DAT),
                                       volume_files_path(&volume->files, VOLUME_FILE_IDX), false,

@@ -19,7 +19,7 @@ enum volume_problem_kind {
     VOLUME_PROBLEM_KEY,         /* the record is of another key: other_key */
     VOLUME_PROBLEM_BODY,        /* the parts of the body do not fit into it */
     VOLUME_PROBLEM_CRC,         /* the data do not match their checksum: crc_stored, crc_computed */
-    VOLUME_PROBLEM_NO_ROW,      /* a whole record that no row names */
+    VOLUME_PROBLEM_NO_ROW,      /* a whole record that no row names, though its key's newest */
     VOLUME_PROBLEM_GAP,         /* bytes between records that no row names or marks */
     /* Not damage: the next start settles these. */
     VOLUME_PROBLEM_TAIL_RECORDS, /* whole records after the last row's, rows will be added: `row` of them */
