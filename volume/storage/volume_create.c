@@ -5,12 +5,10 @@
 
 #include <errno.h>
 #include <linux/falloc.h>
+#include <string.h>
 
 static const enum volume_file made[] = {VOLUME_FILE_DAT, VOLUME_FILE_IDX, VOLUME_FILE_VIF};
 #define MADE 3u
-
-/* What a file may hold at most for it to be the leftover of a creation. */
-static const uint64_t left_bytes[MADE] = {SUPER_BLOCK_SIZE, 0, UINT64_MAX};
 
 /* Whether the .vif speaks of this volume's data alone; one that cannot be read may speak of anything. */
 static bool is_local_info(struct volume *volume)
@@ -23,27 +21,46 @@ static bool is_local_info(struct volume *volume)
     return is_local;
 }
 
-/* Nothing may be there, or a part of the files and in them no needle: a creation that was cut off, which is
- * begun again. Only a clear "no such file" counts as one: whatever exists would be truncated. */
+/* Whether such a file may be what is left of a volume, or of the making of one, and holds no needle. Rows
+ * without a .dat are of nothing; but where an index directory serves several data directories, they may be
+ * of a volume in another one. */
+static bool is_leftover(struct volume *volume, enum volume_file file, uint64_t size, bool has_dat)
+{
+    switch (file) {
+    case VOLUME_FILE_DAT:
+        return size <= SUPER_BLOCK_SIZE;
+    case VOLUME_FILE_IDX:
+        return size == 0 ||
+               (!has_dat && strcmp(volume->files.data_dir, volume->files.index_dir) == 0);
+    default:
+        return is_local_info(volume);
+    }
+}
+
+/* Nothing may be there, or a part of the files and in them no needle. Only a clear "no such file" counts as
+ * one: whatever exists would be truncated. */
 static int check_room(struct volume *volume, struct error *err)
 {
     const char *there = NULL;
-    unsigned count = 0;
-    bool is_leftover = true;
+    bool is_free = true, has_dat = false, has_all = true;
     for (size_t i = 0; i < MADE; i++) {
         struct os_stat st;
         const char *path = volume->files.paths[made[i]];
         int result = os_stat(volume->os, path, &st);
         if (result < 0 && result != -ENOENT)
             return error_set_errno(err, -result, "stat %s", path);
+        has_all = has_all && result >= 0;
         if (result < 0)
             continue;
         there = there ? there : path;
-        count++;
-        is_leftover = is_leftover && st.size <= left_bytes[i] &&
-                      (made[i] != VOLUME_FILE_VIF || is_local_info(volume));
+        has_dat = has_dat || made[i] == VOLUME_FILE_DAT;
+        is_free = is_free && is_leftover(volume, made[i], st.size, has_dat);
     }
-    if (count == 0 || (count < MADE && is_leftover))
+    /* Beside one, the next start would take the volume for EC metadata. */
+    const char *ecx = volume->files.paths[VOLUME_FILE_ECX];
+    if (volume_file_exists(volume->os, ecx))
+        return error_set(err, KELP_E_EXISTS, "%s exists: the volume is erasure coded here", ecx);
+    if (is_free && !has_all)
         return 0;
     return error_set(err, KELP_E_EXISTS, "%s exists already: mount the volume, or move it away",
                      there);
@@ -106,6 +123,8 @@ int volume_create(struct volume **ret, const struct volume_place *place,
     if (code != 0)
         return code;
     code = check_room(volume, err);
+    if (code == 0)
+        code = volume_files_remove_strays(&volume->files, volume->os, err);
     if (code != 0) {
         volume_release(volume);
         return code;

@@ -146,19 +146,32 @@ static void remove_both(const struct volume_files *files, struct os *os, enum vo
     }
 }
 
+static void remove_side_files(const struct volume_files *files, struct os *os, int *code,
+                              struct error *err)
+{
+    static const enum volume_file side[] = {
+        VOLUME_FILE_SDX, VOLUME_FILE_LDB,   VOLUME_FILE_RDB,  VOLUME_FILE_CPC, VOLUME_FILE_CPD,
+        VOLUME_FILE_CPX, VOLUME_FILE_CPLDB, VOLUME_FILE_NOTE, VOLUME_FILE_KIX, VOLUME_FILE_REPAIR_LOG,
+    };
+    for (size_t i = 0; i < sizeof(side) / sizeof(side[0]); i++)
+        remove_both(files, os, side[i], code, err);
+}
+
+int volume_files_remove_strays(const struct volume_files *files, struct os *os, struct error *err)
+{
+    int code = 0;
+    remove_side_files(files, os, &code, err);
+    return code;
+}
+
 int volume_files_remove(const struct volume_files *files, struct os *os, struct error *err)
 {
-    static const enum volume_file all[] = {
-        VOLUME_FILE_IDX, VOLUME_FILE_SDX, VOLUME_FILE_LDB,   VOLUME_FILE_RDB,
-        VOLUME_FILE_CPC, VOLUME_FILE_CPD, VOLUME_FILE_CPX,   VOLUME_FILE_CPLDB,
-        VOLUME_FILE_NOTE, VOLUME_FILE_KIX, VOLUME_FILE_REPAIR_LOG,
-    };
     int code = 0;
     remove_both(files, os, VOLUME_FILE_DAT, &code, err);
     if (code != 0) /* else a start would not know it for a volume any more */
         return code;
-    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-        remove_both(files, os, all[i], &code, err);
+    remove_both(files, os, VOLUME_FILE_IDX, &code, err);
+    remove_side_files(files, os, &code, err);
     if (!exists_in(os, files->data_dir, files->base, VOLUME_FILE_ECX) &&
         !volume_file_exists(os, files->paths[VOLUME_FILE_ECX]))
         remove_both(files, os, VOLUME_FILE_VIF, &code, err);

@@ -55,6 +55,10 @@ int volume_files_sync_directories(const struct volume_files *files, struct os *o
  * for a volume; keeps the .vif when EC files of the id are there. */
 int volume_files_remove(const struct volume_files *files, struct os *os, struct error *err);
 
+/* Removes what may lie beside .dat, .idx and .vif: what was derived from them, begun, or noted. Before a
+ * volume is made: an old .note or .cpd would undo it at the next start. */
+int volume_files_remove_strays(const struct volume_files *files, struct os *os, struct error *err);
+
 /* Splits a base name ("photos_2026_7" -> "photos_2026", 7). False when it names no volume.
  * `collection` points into base and is not terminated. */
 bool volume_name_parse(struct slice base, struct slice *ret_collection, uint32_t *ret_id);
