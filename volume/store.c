@@ -66,7 +66,9 @@ static int open_disk(struct store *store, const struct store_config *config, siz
     if (code)
         return code;
     append_queue_set_always_durable(disk->queue, config->durability == STORE_DURABILITY_ALWAYS);
-    code = vacuum_budget_create(&disk->budget, config->os, config->compaction_bytes_per_second);
+    disk->foreground = foreground_create();
+    code = vacuum_budget_create(&disk->budget, config->os, disk->foreground,
+                                config->compaction_bytes_per_second);
     return code ? error_set(err, code, "vacuum budget") : 0;
 }
 
@@ -130,6 +132,7 @@ void store_close(struct store *store)
         append_queue_destroy(store->disks[i].queue);
         store_close_index(&store->disks[i]);
         vacuum_budget_destroy(store->disks[i].budget);
+        foreground_destroy(store->disks[i].foreground);
         disk_location_close(store->disks[i].location);
     }
     free(store->disks);

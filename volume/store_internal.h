@@ -32,6 +32,7 @@ struct store_disk {
     struct disk_location *location;
     struct index_store *index_store; /* NULL: indexes are in memory */
     struct append_queue *queue;
+    struct foreground *foreground;
     struct vacuum_budget *budget;
     size_t volume_count; /* table_lock */
     size_t pending_count; /* table_lock: found here, not loaded yet */

@@ -49,6 +49,7 @@ int store_load_volume(struct store *store, struct store_disk *disk, const char *
         .collection = collection,
         .id = id,
         .index_store = disk->index_store,
+        .foreground = disk->foreground,
     };
     struct volume *volume;
     char *note = NULL;

@@ -283,9 +283,11 @@ int append_queue_submit(struct append_queue *queue, struct append_request *list)
     struct append_request *last = NULL;
     uint64_t bytes = 0;
     bool is_durable = atomic_load_explicit(&queue->is_always_durable, memory_order_relaxed);
+    int64_t now_ns = list ? os_monotonic_ns(list->volume->os) : 0;
     for (struct append_request *request = list; request; request = request->next) {
         bytes += append_request_bytes(request);
         request->is_durable = request->is_durable || is_durable;
+        request->submitted_at_ns = now_ns;
         last = request;
     }
     if (!last)

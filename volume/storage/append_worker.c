@@ -8,6 +8,7 @@
 
 #include "common/check.h"
 #include "volume/storage/append_rules.h"
+#include "volume/storage/foreground.h"
 #include "volume/storage/record_writer.h"
 #include "volume/storage/volume_internal.h"
 
@@ -78,13 +79,19 @@ static void finish(struct append_worker *worker, struct append_request *request,
 
 static void flush(struct append_worker *worker, struct volume *volume)
 {
-    bool is_lost;
+    bool is_lost = true; /* a swap that cannot be settled */
     struct error err = {0};
     bool is_empty = record_writer_count(worker->writer) == 0;
-    int code = record_writer_flush(worker->writer, worker->is_batch_durable, NEEDLE_INDEX_RUNTIME,
+    int code = worker->is_batch_durable ? volume_settle(volume, &err) : 0;
+    if (code == 0)
+        code = record_writer_flush(worker->writer, worker->is_batch_durable, NEEDLE_INDEX_RUNTIME,
                                    &is_lost, &err);
+    else
+        record_writer_discard(worker->writer);
     if (is_lost)
         volume_quarantine(volume, err.message);
+    if (code == 0 && worker->is_batch_durable && !is_empty)
+        volume_generation_promise(volume->generation, volume_generation_end(volume->generation));
     if (!is_empty && code == 0)
         atomic_store(&volume->is_unsynced, true);
     if (!is_empty)
@@ -109,11 +116,15 @@ static void flush(struct append_worker *worker, struct volume *volume)
 static int sync_now(struct volume *volume, struct append_request *request)
 {
     struct volume_generation *generation = volume->generation;
-    int result = os_fdatasync(volume->os, generation->dat_fd);
-    if (result >= 0)
-        return 0;
-    int code = error_set_errno(&request->err, -result, "fdatasync %s",
+    int code = volume_settle(volume, &request->err);
+    int result = code == 0 ? os_fdatasync(volume->os, generation->dat_fd) : 0;
+    if (result < 0)
+        code = error_set_errno(&request->err, -result, "fdatasync %s",
                                atomic_load(&generation->dat_path));
+    if (code == 0) {
+        volume_generation_promise(generation, volume_generation_end(generation));
+        return 0;
+    }
     volume_quarantine(volume, request->err.message);
     error_prefix(&request->err, "volume %u", volume->id);
     return code;
@@ -208,6 +219,7 @@ static void prepare_raw(struct append_worker *worker, struct volume *volume,
         return;
     }
     if (code == 0 || code == KELP_E_NOT_FOUND) {
+        store_be64(request->record + 4, request->needle.key); /* or no read of the key would take it */
         if (generation->version >= 3)
             store_be64(request->record + NEEDLE_HEADER_SIZE + (uint32_t)size + 4,
                        volume_next_append_at_ns(volume));
@@ -219,7 +231,6 @@ static void prepare_raw(struct append_worker *worker, struct volume *volume,
         return;
     }
     request->body_size = entry.size;
-        store_be64(request->record + 4, request->needle.key); /* or no read of the key would take it */
     worker->is_batch_durable = worker->is_batch_durable || request->is_durable;
     request_list_append(&worker->batch, request);
 }
@@ -288,6 +299,8 @@ static struct request_list run_list(struct append_worker *worker, struct volume 
     flush(worker, volume);
     keep_index(volume);
     struct request_list more = worker->owner.more(worker->owner.ctx, volume);
+    struct foreground *foreground = volume->foreground;
+    int64_t now_ns = os_monotonic_ns(volume->os);
     /* The last touch of the volume: once nothing is pending it may be closed. */
     if (atomic_fetch_sub(&volume->pending_appends, count) == count)
         pthread_cond_broadcast(&volume->append_idle);
@@ -295,6 +308,7 @@ static struct request_list run_list(struct append_worker *worker, struct volume 
 
     for (struct append_request *request = worker->done.first; request; request = next) {
         next = request->next;
+        foreground_note(foreground, FOREGROUND_WRITE, now_ns, now_ns - request->submitted_at_ns);
         collect_delivery(worker, request);
     }
     worker->done = (struct request_list){0};

@@ -27,10 +27,12 @@ struct vacuum {
     pthread_cond_t moved;     /* (lock) the state changed */
     enum vacuum_state state;  /* (lock) */
     atomic_bool is_cancelled; /* read by the worker, set by whoever wants it to end */
+    atomic_bool is_paused;    /* likewise */
     bool is_swap_pending;     /* (job) a decided commit whose renames are not complete */
 
     struct volume_generation *old, *next; /* (job) one reference to each */
     uint64_t mark;                        /* (job) old's .idx up to here is in next */
+    uint64_t safe_end;                    /* (job) old's .dat up to here is in next, and synced */
     uint64_t reserved_bytes;              /* (job) of next's .dat, by fallocate */
     bool keeps_reservation;               /* (job) the request asked for it */
     struct needle_index *expired;         /* (job) dropped by the TTL, still in old; NULL: no TTL */
@@ -55,10 +57,6 @@ int vacuum_check_cancelled(struct vacuum *v, struct error *err);
 /* Drops what the last job left: generations, index, files unless a decided swap needs them. */
 void vacuum_drop_job(struct vacuum *v, bool keep_files);
 
-/* Takes bytes out of the budget, waiting as long as it must or until *is_cancelled. */
-void vacuum_budget_take(struct vacuum_budget *budget, uint64_t bytes,
-                        const atomic_bool *is_cancelled);
-
 /* ---- vacuum_batch.c: writing to the new generation and reading back ---- */
 
 /* Adds one record as it is; `bytes` must stay until the next flush, which this may cause. `size` as
@@ -75,6 +73,12 @@ int vacuum_batch_forget(struct vacuum *v, uint64_t key, bool *ret_was_live, stru
 /* Lists a record that failed its check. */
 void vacuum_note_damage(struct vacuum *v, const struct needle_entry *entry, const char *reason);
 
+/* ---- vacuum_space.c ---- */
+
+/* Creates v->next, with its space reserved, or refuses. `live`: what will be copied. */
+int vacuum_make_next(struct vacuum *v, const struct vacuum_options *options,
+                     const struct needle_index_stat *live, struct error *err);
+
 /* ---- vacuum_pages.c: the page cache during a copy; both calls with offsets that grow ---- */
 
 struct vacuum_pages *vacuum_pages_create(struct volume_generation *);
@@ -85,11 +89,32 @@ void vacuum_pages_want(struct vacuum_pages *, uint64_t from, uint64_t to);
 /* All below `to` has been. */
 void vacuum_pages_done(struct vacuum_pages *, uint64_t to);
 
+/* ---- vacuum_pace.c: waiting, and telling how far it is ---- */
+
+struct vacuum_pace {
+    struct vacuum *v;
+    const struct vacuum_options *options;
+    bool has_place;
+    int64_t worked_since_ns, told_at_ns, measured_at_ns;
+    uint64_t measured_offset;
+};
+
+/* Waits for a place among the jobs of the disk. vacuum_pace_end in any case. */
+int vacuum_pace_begin(struct vacuum_pace *pace, struct vacuum *v,
+                      const struct vacuum_options *options, struct error *err);
+void vacuum_pace_end(struct vacuum_pace *pace);
+/* A piece of work is done: the copy has passed source_offset, and has read and written `moved` bytes for it.
+ * Tells, waits as it must. KELP_E_CANCELLED. */
+int vacuum_pace_step(struct vacuum_pace *pace, uint64_t source_offset, uint64_t moved,
+                     struct error *err);
+
 /* ---- the phases ---- */
 
 int vacuum_copy(struct vacuum *v, const struct vacuum_options *options, struct error *err);
 /* Brings the rows of old's .idx in [mark, to) into next. */
 int vacuum_replay(struct vacuum *v, uint64_t to, struct error *err);
 int vacuum_commit(struct vacuum *v, uint64_t *ret_pause_ns, struct error *err);
+/* Makes the swap durable: see volume_internal.h. Any thread, with append_lock held or by the committer. */
+int vacuum_settle(struct volume *volume, struct error *err);
 /* Completes the renames of a decided commit. */
 int vacuum_finish_swap(struct vacuum *v, struct error *err);

@@ -28,6 +28,7 @@ int volume_allocate(struct volume **ret, const struct volume_place *place, struc
     volume->os = place->os;
     volume->id = place->id;
     volume->index_store = place->index_store;
+    volume->foreground = place->foreground;
     volume->collection = must(strdup(collection));
     CHECK(pthread_mutex_init(&volume->generation_lock, NULL) == 0);
     CHECK(pthread_mutex_init(&volume->append_lock, NULL) == 0);
@@ -183,12 +184,44 @@ void volume_stat(struct volume *volume, struct volume_stat *ret)
     volume_generation_unref(generation);
 }
 
+int volume_settle(struct volume *volume, struct error *err)
+{
+    int code = volume->settle ? volume->settle(volume, err) : 0;
+    if (code == 0)
+        volume->settle = NULL;
+    return code;
+}
+
+/* The generation is synced: *ret_is_safe unless a vacuum has swapped it meanwhile. */
+static int promise(struct volume *volume, struct volume_generation *generation, uint64_t end,
+                   bool *ret_is_safe, struct error *err)
+{
+    volume_lock_appends(volume);
+    *ret_is_safe = volume->generation == generation || !volume->generation;
+    int code = 0;
+    if (*ret_is_safe) {
+        volume_generation_promise(generation, end);
+        code = volume_settle(volume, err);
+    }
+    volume_unlock_appends(volume);
+    return code;
+}
+
 int volume_sync(struct volume *volume, struct error *err)
 {
-    struct volume_generation *generation = volume_get_generation(volume);
     struct error reason = {0};
-    int code = generation->is_writable ? volume_generation_sync(generation, &reason) : 0;
-    volume_generation_unref(generation);
+    bool is_safe = false;
+    int code = 0;
+    while (code == 0 && !is_safe) {
+        struct volume_generation *generation = volume_get_generation(volume);
+        uint64_t end = volume_generation_end(generation);
+        is_safe = !generation->is_writable;
+        if (!is_safe)
+            code = volume_generation_sync(generation, &reason);
+        if (code == 0 && !is_safe)
+            code = promise(volume, generation, end, &is_safe, &reason);
+        volume_generation_unref(generation);
+    }
     if (code != 0)
         volume_quarantine(volume, reason.message);
     if (code != 0 && err)

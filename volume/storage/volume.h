@@ -16,6 +16,7 @@
 #include "volume/storage/needle.h"
 
 struct volume;
+struct foreground;
 
 /* Why a volume is read-only: a set. Any bit stops writes; VOLUME_BLOCKS_DELETE_MASK stops deletes too.
  * Full and low-space volumes may be vacuumed, and become writable when the cause is gone. */
@@ -43,6 +44,7 @@ struct volume_place {
     const char *collection;
     uint32_t id;
     struct index_store *index_store; /* of the disk; must outlive the volume; NULL: index in memory */
+    struct foreground *foreground;   /* of the disk, likewise: learns how long its clients wait; may be NULL */
 };
 
 struct volume_options {
@@ -100,6 +102,7 @@ void volume_stat(struct volume *volume, struct volume_stat *ret);
 struct volume_read {
     struct volume *volume;
     struct volume_generation *generation;
+    uint64_t serial; /* of the generation: what lies at a place of it never changes */
     uint64_t key;
     uint64_t offset;      /* of the record, bytes */
     uint64_t record_size; /* 0 for an empty needle: nothing to read */
@@ -123,10 +126,10 @@ int volume_read_around(struct volume_read *read, void *buf, bool nowait, struct 
  * or an error. */
 int volume_read_data(struct volume_read *read, void *buf, size_t n, uint64_t position, bool nowait,
                      struct error *err);
-/* What volume_read_data gave does not match the record's CRC: counts it, lists it. */
-void volume_read_damaged(struct volume_read *read, const char *reason);
 /* Reads all of the data in pieces and compares it with needle->checksum, which volume_read_around told. */
 int volume_read_check(struct volume_read *read, struct needle *needle, struct error *err);
+/* What volume_read_data gave does not match the record's CRC: counts it, lists it. */
+void volume_read_damaged(struct volume_read *read, const char *reason);
 /* Once for each volume_read_begin that succeeded. */
 void volume_read_end(struct volume_read *read);
 
@@ -138,11 +141,11 @@ int volume_mark_read_only(struct volume *volume, bool can_delete, bool persist, 
  * writes left behind and syncs; if that fails too, the volume stays as it is. KELP_E_READ_ONLY when the volume is read-only for a
  * reason that a mark cannot end: corrupt, or a .dat that is not writable for us. */
 int volume_mark_writable(struct volume *volume, struct error *err);
-void volume_set_low_space(struct volume *volume, bool is_low);
-
 /* Spec 21: what the .vif says instead of the super block, from now on; "" ends that. KELP_E_INVALID in the
  * wire's words; on any failure nothing has changed. */
 int volume_set_replication(struct volume *volume, const char *replication, struct error *err);
+void volume_set_low_space(struct volume *volume, bool is_low);
+
 /* Whether a put would be refused already for what the volume is: KELP_E_READ_ONLY, KELP_E_TOO_LARGE, with
  * the words of the refusal. Any thread, does not block. */
 int volume_check_writable(struct volume *volume, struct error *err);

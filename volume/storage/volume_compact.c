@@ -10,14 +10,14 @@
 #include "common/check.h"
 #include "volume/storage/vacuum_internal.h"
 
-#include <errno.h>
-#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #define RUN_BYTES   (1u << 20)  /* one read; larger only for a larger record */
 #define RUN_ENTRIES 8192u
 #define RUN_GAP     (32u << 10) /* garbage that is cheaper to read than to seek over */
-#define SYNC_BYTES  (256u << 20) /* so that the last fsync has little left to do */
-#define SLACK_BYTES (1u << 20)   /* for what is written while the copy runs */
+#define WRITE_BACK_BYTES (8u << 20)
+#define COPY_NICE 19
 
 struct copy {
     struct vacuum *v;
@@ -28,91 +28,17 @@ struct copy {
     struct needle_entry *entries; /* of the run, RUN_ENTRIES */
     size_t count;
     uint64_t start, end; /* of the run in the .dat */
+    uint64_t run_bytes;  /* RUN_BYTES, or less where a rate is to be kept */
     struct vacuum_pages *pages;
-    uint64_t unsynced;
+    uint64_t copied_records, copied_bytes; /* of the run */
+    uint64_t started_end, written_end; /* of next's .dat: up to here is on its way to the disk, is there */
+    struct vacuum_pace pace;
+    int code; /* of the copying thread, which leaves err */
+    struct error *err;
     int64_t now_second;
     struct needle_entry healthy; /* the last record that was; where it lies in the new .dat */
     bool has_healthy, ends_damaged;
 };
-
-/* ---- the space ---- */
-
-static int refuse_space(uint64_t needed, uint64_t floor_bytes, uint64_t free_bytes,
-                        const char *directory, struct error *err)
-{
-    return error_set(err, KELP_E_NO_SPACE,
-                     "insufficient free space for compaction: need %llu bytes and a floor of %llu "
-                     "in %s, but only %llu bytes available, %llu are missing: delete or move a "
-                     "volume, or vacuum a smaller one first",
-                     (unsigned long long)needed, (unsigned long long)floor_bytes, directory,
-                     (unsigned long long)free_bytes,
-                     (unsigned long long)(needed + floor_bytes - free_bytes));
-}
-
-static int check_space(struct vacuum *v, const char *directory, uint64_t needed,
-                       uint64_t floor_bytes, struct error *err)
-{
-    struct os_space space;
-    int result = os_space(v->volume->os, directory, &space);
-    if (result < 0)
-        return error_set_errno(err, -result, "statvfs %s", directory);
-    if (space.free_bytes < needed + floor_bytes)
-        return refuse_space(needed, floor_bytes, space.free_bytes, directory, err);
-    return 0;
-}
-
-static int reserve(struct vacuum *v, int fd, const char *directory, uint64_t size,
-                   uint64_t floor_bytes, struct error *err)
-{
-    int result = os_fallocate(v->volume->os, fd, FALLOC_FL_KEEP_SIZE, 0, size);
-    if (result == -ENOSPC) {
-        struct os_space space = {0};
-        os_space(v->volume->os, directory, &space);
-        return refuse_space(size, floor_bytes,
-                            space.free_bytes < size + floor_bytes ? space.free_bytes : 0, directory,
-                            err);
-    }
-    /* Some file systems cannot reserve; there a write will say it. */
-    if (result < 0 && result != -EOPNOTSUPP)
-        return error_set_errno(err, -result, "fallocate of %llu bytes in %s",
-                               (unsigned long long)size, directory);
-    return 0;
-}
-
-static int make_next(struct vacuum *v, const struct vacuum_options *options,
-                     const struct needle_index_stat *live, struct error *err)
-{
-    const struct volume_files *files = &v->volume->files;
-    uint64_t dat_bytes = SUPER_BLOCK_SIZE + live->live_record_bytes + SLACK_BYTES;
-    uint64_t idx_bytes = live->live_count * index_row_size(v->old->offset_bytes);
-    bool is_one_disk = strcmp(files->data_dir, files->index_dir) == 0;
-    if (options->preallocate > dat_bytes)
-        dat_bytes = options->preallocate;
-    int code = check_space(v, files->data_dir, dat_bytes + (is_one_disk ? idx_bytes : 0),
-                           options->space_floor_bytes, err);
-    if (code == 0 && !is_one_disk)
-        code = check_space(v, files->index_dir, idx_bytes, 0, err);
-    if (code != 0)
-        return code;
-    struct super_block block = v->old->super_block;
-    block.replica_placement = v->volume->replica_placement;
-    block.compact_revision++;
-    struct volume_generation_owner owner = {v->volume->id, v->volume->index_store,
-                                            v->volume->collection};
-    code = volume_generation_create(&v->next, v->volume->os, &owner,
-                                    volume_files_path(files, VOLUME_FILE_CPD),
-                                    volume_files_path(files, VOLUME_FILE_CPX), &block,
-                                    v->old->offset_bytes, live->live_count, err);
-    if (code == 0)
-        code = reserve(v, v->next->dat_fd, files->data_dir, dat_bytes, options->space_floor_bytes,
-                       err);
-    if (code == 0 && idx_bytes > 0)
-        code = reserve(v, v->next->idx.fd, files->index_dir, idx_bytes, options->space_floor_bytes,
-                       err);
-    v->reserved_bytes = dat_bytes;
-    v->keeps_reservation = options->preallocate > 0;
-    return code;
-}
 
 /* ---- one record ---- */
 
@@ -165,11 +91,8 @@ static int add_record(struct copy *c, const struct needle_entry *entry, const ui
         return code;
     vacuum_digest_add(&v->source, entry->key, entry->size,
                       vacuum_record_checksum(bytes, entry->size));
-    pthread_mutex_lock(&v->progress_lock);
-    v->progress.records_copied++;
-    v->progress.bytes_copied += size;
-    pthread_mutex_unlock(&v->progress_lock);
-    c->unsynced += size;
+    c->copied_records++;
+    c->copied_bytes += size;
     return 0;
 }
 
@@ -259,46 +182,34 @@ static int read_run(struct copy *c, size_t *ret_got, struct error *err)
     return 0;
 }
 
-static void report(struct copy *c, struct vacuum_progress *ret)
+/* The disk is kept busy, and never gets much at once: a large sync at the end would hold up every sync of
+ * the clients. */
+static int write_behind(struct copy *c, struct error *err)
 {
-    struct vacuum *v = c->v;
-    pthread_mutex_lock(&v->progress_lock);
-    v->progress.source_offset = c->end;
-    /* All that was passed by and not copied: the super block is neither. */
-    uint64_t kept = v->progress.bytes_copied + SUPER_BLOCK_SIZE;
-    v->progress.bytes_reclaimed = c->end > kept ? c->end - kept : 0;
-    *ret = v->progress;
-    pthread_mutex_unlock(&v->progress_lock);
-}
-
-static int end_run(struct copy *c, struct error *err)
-{
-    struct vacuum *v = c->v;
-    vacuum_pages_done(c->pages, c->end);
-    if (c->unsynced >= SYNC_BYTES) {
-        c->unsynced = 0;
-        int result = os_fdatasync(v->next->os, v->next->dat_fd);
-        if (result < 0)
-            return error_set_errno(err, -result, "fdatasync %s", atomic_load(&v->next->dat_path));
-    }
-    struct vacuum_progress progress;
-    report(c, &progress);
-    if (c->options->on_progress && c->options->on_progress(c->options->ctx, &progress) != 0)
-        return error_set(err, KELP_E_CANCELLED, "cancelled");
+    struct volume_generation *next = c->v->next;
+    uint64_t end = volume_generation_end(next);
+    if (end - c->started_end < WRITE_BACK_BYTES)
+        return 0;
+    int result = os_write_back(next->os, next->dat_fd, c->started_end, end - c->started_end, false);
+    if (result == 0 && c->started_end > c->written_end)
+        result = os_write_back(next->os, next->dat_fd, c->written_end, c->started_end - c->written_end,
+                               true);
+    if (result < 0)
+        return error_set_errno(err, -result, "sync_file_range %s", atomic_load(&next->dat_path));
+    c->written_end = c->started_end;
+    c->started_end = end;
     return 0;
 }
 
 static int copy_run(struct copy *c, struct error *err)
 {
     struct vacuum *v = c->v;
+    uint64_t before = volume_generation_end(v->next);
+    size_t got = 0;
     if (c->count == 0)
         return 0;
-    uint64_t copied = v->progress.bytes_copied;
-    vacuum_budget_take(c->options->budget, c->end - c->start, &v->is_cancelled);
-    size_t got = 0;
-    int code = vacuum_check_cancelled(v, err);
-    if (code == 0)
-        code = read_run(c, &got, err);
+    c->copied_records = c->copied_bytes = 0;
+    int code = read_run(c, &got, err);
     for (size_t i = 0; i < c->count && code == 0; i++) {
         size_t at = (size_t)(c->entries[i].offset - c->start);
         code = copy_record(c, &c->entries[i], c->buffer + at, got > at ? got - at : 0, err);
@@ -306,19 +217,24 @@ static int copy_run(struct copy *c, struct error *err)
     if (code == 0)
         code = vacuum_batch_flush(v, err);
     if (code == 0)
-        vacuum_budget_take(c->options->budget, v->progress.bytes_copied - copied,
-                           &v->is_cancelled);
-    if (code == 0)
-        code = end_run(c, err);
+        code = write_behind(c, err);
     c->count = 0;
-    return code;
+    if (code != 0)
+        return code;
+    vacuum_pages_done(c->pages, c->end);
+    pthread_mutex_lock(&v->progress_lock);
+    v->progress.records_copied += c->copied_records;
+    v->progress.bytes_copied += c->copied_bytes;
+    pthread_mutex_unlock(&v->progress_lock);
+    return vacuum_pace_step(&c->pace, c->end,
+                            c->end - c->start + volume_generation_end(v->next) - before, err);
 }
 
 static int take_entry(struct copy *c, const struct needle_entry *entry, struct error *err)
 {
     uint64_t end = entry->offset + needle_record_size(c->v->old->version, entry->size);
     bool joins = c->count > 0 && c->count < RUN_ENTRIES && entry->offset >= c->start &&
-                 entry->offset <= c->end + RUN_GAP && end - c->start <= RUN_BYTES;
+                 entry->offset <= c->end + RUN_GAP && end - c->start <= c->run_bytes;
     if (!joins) {
         int code = copy_run(c, err);
         if (code != 0)
@@ -371,13 +287,46 @@ static void set_mark(struct vacuum *v, struct copy *c, struct needle_index_stat 
     pthread_mutex_unlock(&v->progress_lock);
 }
 
+/* Below whatever serves clients: it gets the processor when nobody else wants it, or little of it, and its
+ * disk calls the lowest of the usual classes. A thread cannot raise itself again, so a copy has its own. */
+static void lower_priority(void)
+{
+    setpriority(PRIO_PROCESS, (id_t)gettid(), COPY_NICE);
+}
+
+static void *run_copy(void *ctx)
+{
+    struct copy *c = ctx;
+    lower_priority();
+    c->code = vacuum_pace_begin(&c->pace, c->v, c->options, c->err);
+    if (c->code == 0)
+        c->code = copy_all(c, c->err);
+    if (c->code == 0)
+        c->code = volume_generation_sync(c->v->next, c->err);
+    vacuum_pace_end(&c->pace);
+    return NULL;
+}
+
+static int copy_on_own_thread(struct copy *c, struct error *err)
+{
+    pthread_t thread;
+    c->err = err;
+    int rc = pthread_create(&thread, NULL, run_copy, c);
+    if (rc != 0)
+        return error_set_errno(err, rc, "start the thread of a vacuum");
+    pthread_setname_np(thread, "vacuum");
+    pthread_join(thread, NULL);
+    return c->code;
+}
+
 int vacuum_copy(struct vacuum *v, const struct vacuum_options *options, struct error *err)
 {
     struct copy c = {.v = v, .options = options, .capacity = RUN_BYTES};
     struct needle_index_stat live;
     set_mark(v, &c, &live);
+    c.run_bytes = vacuum_budget_piece(options->budget, RUN_BYTES);
     c.now_second = os_now_ns(v->volume->os) / 1000000000;
-    int code = make_next(v, options, &live, err);
+    int code = vacuum_make_next(v, options, &live, err);
     if (code == 0 && ttl_is_set(v->volume->ttl))
         code = needle_index_memory_create(&v->expired,
                                           &(struct needle_index_config){
@@ -391,16 +340,12 @@ int vacuum_copy(struct vacuum *v, const struct vacuum_options *options, struct e
     c.pages = vacuum_pages_create(v->old);
     c.buffer = malloc(RUN_BYTES);
     c.entries = malloc(RUN_ENTRIES * sizeof(*c.entries));
-    if (!c.buffer || !c.entries) {
+    if (!c.buffer || !c.entries)
         code = error_set(err, KELP_E_NO_MEMORY, "no memory for a copy");
-        goto out;
-    }
-    code = copy_all(&c, err);
     if (code == 0)
-        code = volume_generation_sync(v->next, err);
+        code = copy_on_own_thread(&c, err);
     if (code == 0)
         code = volume_files_sync_directories(&v->volume->files, v->volume->os, err);
-out:
     record_writer_discard(v->writer);
     v->written_count = 0;
     vacuum_pages_destroy(c.pages);

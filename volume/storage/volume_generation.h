@@ -27,6 +27,7 @@ struct volume_generation {
     uint8_t version;                /* of the records, = super_block.version */
     uint8_t offset_bytes;
     bool is_writable;             /* the files are open for writing */
+    uint64_t serial; /* no two of this process have the same */
     uint32_t volume_id;
     char *collection;
     struct index_store *index_store; /* where the index is kept; NULL: in memory */
@@ -35,6 +36,8 @@ struct volume_generation {
     struct index_mark mark;
     bool is_marked;
     _Atomic uint64_t dat_end;     /* logical end: where the next record goes, a multiple of 8 */
+    /* What lies below was synced for somebody who was told so: no vacuum may risk it. */
+    _Atomic uint64_t promised_end;
     void (*on_close)(void *ctx);  /* called last, when the memory is gone; may be NULL */
     void *on_close_ctx;
     char *owned_paths[4]; /* what dat_path and idx.path have ever pointed to */
@@ -43,6 +46,12 @@ struct volume_generation {
 static inline uint64_t volume_generation_end(const struct volume_generation *generation)
 {
     return atomic_load_explicit(&generation->dat_end, memory_order_acquire);
+}
+
+static inline void volume_generation_promise(struct volume_generation *generation, uint64_t end)
+{
+    if (end > atomic_load(&generation->promised_end))
+        atomic_store(&generation->promised_end, end);
 }
 
 /* Which volume it is of, and where its index is kept. */

@@ -36,6 +36,7 @@ struct volume {
     char *collection;
     struct volume_files files;
     struct index_store *index_store;
+    struct foreground *foreground; /* of the disk; may be NULL */
 
     pthread_mutex_t generation_lock;
     struct volume_generation *generation; /* holds one reference */
@@ -43,6 +44,10 @@ struct volume {
     pthread_mutex_t append_lock;
     pthread_cond_t append_idle; /* with append_lock: pending_appends fell to 0 */
     atomic_size_t pending_appends; /* submitted and not yet carried out */
+    /* Under append_lock. Not NULL: the generation was swapped, and a power loss might still bring the old one
+     * back. Makes the swap durable, with all that the new generation holds; whoever promises that something
+     * is durable calls it before (volume_settle). */
+    int (*settle)(struct volume *volume, struct error *err);
     uint64_t last_append_at_ns; /* under append_lock: every stamp is above this one */
     _Atomic uint64_t shown_append_at_ns; /* the same, for volume_stat */
 
@@ -109,6 +114,9 @@ static inline unsigned volume_read_only_bits(const struct volume *volume,
 
 /* The state of the disk is not known any more: no write, no delete until somebody marks it writable. */
 void volume_quarantine(struct volume *volume, const char *why);
+/* append_lock held. Before a promise that something is durable: makes sure that the current generation is
+ * the one that a power loss would leave. A sync that fails: the caller quarantines. */
+int volume_settle(struct volume *volume, struct error *err);
 /* append_lock held; the pointer has not been swapped yet. What was damaged in the old generation and
  * lives on in the next one is listed with its new place, the rest is forgotten. */
 void volume_damage_follow(struct volume *volume, struct volume_generation *old,

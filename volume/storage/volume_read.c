@@ -30,6 +30,7 @@ int volume_read_begin(struct volume *volume, uint64_t key, bool allow_deleted,
     *ret = (struct volume_read){
         .volume = volume,
         .generation = generation,
+        .serial = generation->serial,
         .key = key,
         .offset = entry.offset,
         .record_size = size > 0 ? needle_record_size(generation->version, size) : 0,

@@ -158,7 +158,10 @@ static int clear_marker(struct volume *volume, struct error *err)
 static void start_progress(struct vacuum *v)
 {
     pthread_mutex_lock(&v->progress_lock);
-    v->progress = (struct vacuum_progress){.state = VACUUM_COPYING};
+    v->progress = (struct vacuum_progress){
+        .state = VACUUM_COPYING,
+        .longest_pause_ns = v->progress.longest_pause_ns,
+    };
     v->started_at_ns = os_monotonic_ns(v->volume->os);
     v->damage_count = 0;
     pthread_mutex_unlock(&v->progress_lock);
@@ -168,6 +171,7 @@ static void end_progress(struct vacuum *v)
 {
     pthread_mutex_lock(&v->progress_lock);
     v->progress.elapsed_ns = (uint64_t)(os_monotonic_ns(v->volume->os) - v->started_at_ns);
+    v->progress.left_ns = 0;
     pthread_mutex_unlock(&v->progress_lock);
 }
 
@@ -193,6 +197,7 @@ static int begin_copy(struct volume *volume, struct vacuum **ret, struct error *
     if (v->state == VACUUM_COPIED)
         vacuum_drop_job(v, false);
     atomic_store(&v->is_cancelled, false);
+    atomic_store(&v->is_paused, false);
     v->source = v->result = (struct vacuum_digest){0};
     v->old = volume_get_generation(volume);
     start_progress(v);
@@ -278,6 +283,19 @@ int volume_vacuum_cleanup(struct volume *volume, struct error *err)
     return code;
 }
 
+int volume_vacuum_pause(struct volume *volume, bool is_paused, struct error *err)
+{
+    pthread_mutex_lock(&volume->vacuum_lock);
+    struct vacuum *v = (struct vacuum *)volume->vacuum;
+    bool is_copying = v && v->state == VACUUM_COPYING;
+    if (is_copying)
+        atomic_store(&v->is_paused, is_paused);
+    pthread_mutex_unlock(&volume->vacuum_lock);
+    return is_copying ? 0
+                      : error_set(err, KELP_E_PRECONDITION, "volume %u is not being compacted",
+                                  volume->id);
+}
+
 void volume_vacuum_progress(struct volume *volume, struct vacuum_progress *ret)
 {
     *ret = (struct vacuum_progress){0};
@@ -286,6 +304,8 @@ void volume_vacuum_progress(struct volume *volume, struct vacuum_progress *ret)
     if (v) {
         pthread_mutex_lock(&v->progress_lock);
         *ret = v->progress;
+        ret->damaged = v->damage_count;
+        ret->is_paused = v->state == VACUUM_COPYING && atomic_load(&v->is_paused);
         if (is_working(v))
             ret->elapsed_ns = (uint64_t)(os_monotonic_ns(volume->os) - v->started_at_ns);
         pthread_mutex_unlock(&v->progress_lock);

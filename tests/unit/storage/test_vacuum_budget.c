@@ -20,7 +20,7 @@ static void bytes_beyond_the_rate_are_waited_for(void **state)
 {
     struct vacuum_budget *budget;
     atomic_bool is_cancelled = false;
-    assert_int_equal(vacuum_budget_create(&budget, os_real(), 10 << 20), 0);
+    assert_int_equal(vacuum_budget_create(&budget, os_real(), NULL, 10 << 20), 0);
     int64_t waited = timed_take(budget, 2 << 20, &is_cancelled);
     assert_true(waited >= 150000000); /* 0.2 s less the bucket's content at most */
     vacuum_budget_destroy(budget);
@@ -30,7 +30,7 @@ static void two_who_share_it_wait_for_each_other(void **state)
 {
     struct vacuum_budget *budget;
     atomic_bool is_cancelled = true; /* takes without waiting */
-    assert_int_equal(vacuum_budget_create(&budget, os_real(), 10 << 20), 0);
+    assert_int_equal(vacuum_budget_create(&budget, os_real(), NULL, 10 << 20), 0);
     vacuum_budget_take(budget, 2 << 20, &is_cancelled);
     is_cancelled = false;
     assert_true(timed_take(budget, 1, &is_cancelled) >= 150000000);
@@ -41,7 +41,7 @@ static void no_limit_never_waits(void **state)
 {
     struct vacuum_budget *budget;
     atomic_bool is_cancelled = false;
-    assert_int_equal(vacuum_budget_create(&budget, os_real(), 0), 0);
+    assert_int_equal(vacuum_budget_create(&budget, os_real(), NULL, 0), 0);
     vacuum_budget_take(budget, UINT64_MAX, &is_cancelled);
     vacuum_budget_take(NULL, UINT64_MAX, &is_cancelled);
     vacuum_budget_destroy(budget);
@@ -51,7 +51,7 @@ static void cancelled_take_returns(void **state)
 {
     struct vacuum_budget *budget;
     atomic_bool is_cancelled = true;
-    assert_int_equal(vacuum_budget_create(&budget, os_real(), 1), 0);
+    assert_int_equal(vacuum_budget_create(&budget, os_real(), NULL, 1), 0);
     assert_true(timed_take(budget, 1 << 20, &is_cancelled) < 500000000);
     vacuum_budget_destroy(budget);
 }
@@ -62,7 +62,7 @@ static void time_fills_the_bucket_only_so_far(void **state)
     struct vacuum_budget *budget;
     atomic_bool is_cancelled = true;
     disk_os_create(&disk, 1);
-    assert_int_equal(vacuum_budget_create(&budget, disk_os_get(disk), 1000), 0);
+    assert_int_equal(vacuum_budget_create(&budget, disk_os_get(disk), NULL, 1000), 0);
     disk_os_advance(disk, (int64_t)3600 * 1000000000);
     is_cancelled = false;
     vacuum_budget_take(budget, 100, &is_cancelled); /* a tenth of a second's worth is there */
