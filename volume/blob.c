@@ -56,7 +56,12 @@ void blob_offload(struct blob *blob, void (*do_work)(struct blob *blob),
     blob->next = next;
     blob->offload.work = work;
     blob->offload.done = done;
-    if (blob_lane_offload(blob->call->lane, &blob->offload) != 0) {
+    struct blob_call *call = blob->call;
+    int code = blob->volume ? blob_lane_offload_to_disk(
+                                  call->lane, store_location_of(call->http->config.store, blob->volume),
+                                  &blob->offload)
+                            : blob_lane_offload(call->lane, &blob->offload);
+    if (code != 0) {
         http_response_header(blob->call->request, "Retry-After", SLICE("1"));
         blob_reply_empty(blob, 503);
     }

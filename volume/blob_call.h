@@ -43,7 +43,9 @@ struct volume_http {
     struct volume_http_config config;
     struct http_handler admin, public;
     struct blob_lane *lanes; /* one a loop, in the order of config.loops */
-    struct worker_pool *pool;
+    struct worker_pool *pool;        /* for what takes long */
+    struct worker_pool **disk_pools; /* for what waits for a disk; one a location */
+    size_t disk_count;
     struct in_flight uploads, downloads;
     struct blob_metrics *metrics; /* NULL: none */
     struct slice server_text;

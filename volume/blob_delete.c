@@ -120,7 +120,9 @@ static void append_tombstone(struct blob_delete *delete)
     struct append_request *request = &delete->append.request;
     request->volume = delete->volume;
     request->kind = APPEND_DELETE;
-    request->needle = (struct needle){.key = delete->key, .cookie = delete->cookie};
+    /* The checksum, too: so does the peer. */
+    request->needle = (struct needle){
+        .key = delete->key, .cookie = delete->cookie, .checksum = delete->needle.checksum};
     request->check_cookie = true;
     request->is_durable = false;
     request->is_unchanged = false;
@@ -246,7 +248,9 @@ static void load(struct blob_delete *delete, bool is_whole)
         delete->offload.work = read_on_worker;
         delete->offload.done = on_read;
         /* From here on the worker owns `code`. */
-        if (blob_lane_offload(delete->call->lane, &delete->offload) == 0)
+        struct store *store = delete->call->http->config.store;
+        if (blob_lane_offload_to_disk(delete->call->lane, store_location_of(store, delete->volume),
+                                      &delete->offload) == 0)
             return;
         delete->code = KELP_E_LIMIT;
     }

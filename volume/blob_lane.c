@@ -14,9 +14,10 @@ static void on_completed(struct loop_task *task);
     ((struct blob_lane *)((char *)(pointer) - offsetof(struct blob_lane, member)))
 
 void blob_lane_init(struct blob_lane *lane, struct loop *loop, struct worker_pool *pool,
-                    uint64_t seed)
+                    struct worker_pool *const *disk_pools, uint64_t seed)
 {
-    *lane = (struct blob_lane){.loop = loop, .pool = pool, .random_state = seed | 1};
+    *lane = (struct blob_lane){
+        .loop = loop, .pool = pool, .disk_pools = disk_pools, .random_state = seed | 1};
     lane->sink.deliver = deliver;
     lane->turn_end.run = on_turn_end;
     lane->completed.run = on_completed;
@@ -46,6 +47,7 @@ void blob_lane_fini(struct blob_lane *lane)
     uv_sem_wait(&farewell.is_done);
     uv_sem_destroy(&farewell.is_done);
     buffer_fini(&lane->scratch);
+    free(lane->checked);
     pthread_mutex_destroy(&lane->lock);
 }
 
@@ -68,6 +70,27 @@ uint64_t blob_lane_random(struct blob_lane *lane)
     x ^= x >> 27;
     lane->random_state = x;
     return x * 0x2545f4914f6cdd1dull;
+}
+
+static size_t checked_slot(const struct volume_read *read)
+{
+    return (size_t)(((read->serial * 31 + read->offset / 8) * 0x9e3779b97f4a7c15ull) >> 40) %
+           BLOB_LANE_CHECKED;
+}
+
+bool blob_lane_has_checked(const struct blob_lane *lane, const struct volume_read *read)
+{
+    if (!lane->checked)
+        return false;
+    const struct blob_lane_checked *checked = &lane->checked[checked_slot(read)];
+    return checked->serial == read->serial && checked->offset == read->offset;
+}
+
+void blob_lane_remember_checked(struct blob_lane *lane, const struct volume_read *read)
+{
+    if (!lane->checked)
+        lane->checked = must(calloc(BLOB_LANE_CHECKED, sizeof(*lane->checked)));
+    lane->checked[checked_slot(read)] = (struct blob_lane_checked){read->serial, read->offset};
 }
 
 struct replicator *blob_lane_replicator(struct blob_lane *lane, struct error *err)
@@ -199,10 +222,21 @@ static void run_on_worker(struct worker_task *task)
     loop_post(offload->loop, &offload->loop_task);
 }
 
-int blob_lane_offload(struct blob_lane *lane, struct blob_offload *offload)
+static int submit(struct blob_lane *lane, struct worker_pool *pool, struct blob_offload *offload)
 {
     offload->loop = lane->loop;
     offload->worker_task.run = run_on_worker;
     offload->loop_task.run = return_to_loop;
-    return worker_pool_submit(lane->pool, &offload->worker_task);
+    return worker_pool_submit(pool, &offload->worker_task);
+}
+
+int blob_lane_offload(struct blob_lane *lane, struct blob_offload *offload)
+{
+    return submit(lane, lane->pool, offload);
+}
+
+int blob_lane_offload_to_disk(struct blob_lane *lane, const struct disk_location *location,
+                              struct blob_offload *offload)
+{
+    return submit(lane, lane->disk_pools[disk_location_id(location)], offload);
 }

@@ -6,6 +6,7 @@
 #include "common/buffer.h"
 #include "common/http_client.h"
 #include "common/worker_pool.h"
+#include "volume/disk_location.h"
 #include "volume/replicator.h"
 #include "volume/storage/append_queue.h"
 
@@ -17,11 +18,19 @@ struct blob_lane_batch {
     struct append_request *first, *last;
 };
 
+/* A big blob whose CRC was found right of late, so that each of many ranges of one need not be preceded by
+ * a reading of all of it. */
+struct blob_lane_checked {
+    uint64_t serial, offset; /* of the generation, in it; serial 0: none */
+};
+#define BLOB_LANE_CHECKED 1024u /* that many, each in a place of its own */
+
 #define BLOB_LANE_BATCHES 16 /* disks; beyond it the oldest batch is handed over early */
 
 struct blob_lane {
     struct loop *loop;
     struct worker_pool *pool; /* borrowed: for blob_lane_offload */
+    struct worker_pool *const *disk_pools; /* likewise, one a disk: a disk that hangs takes its own down */
     struct append_sink sink;
     struct blob_lane_batch batches[BLOB_LANE_BATCHES];
     unsigned batch_count;
@@ -37,17 +46,21 @@ struct blob_lane {
     struct replicator *replicator;   /* made on first use */
     struct http_client *http_client; /* made on first use */
     struct buffer scratch;
+    struct blob_lane_checked *checked; /* made on first use */
     uint64_t random_state;
 } __attribute__((aligned(64)));
 
 /* `seed` must differ from lane to lane. */
 void blob_lane_init(struct blob_lane *lane, struct loop *loop, struct worker_pool *pool,
-                    uint64_t seed);
+                    struct worker_pool *const *disk_pools, uint64_t seed);
 /* Not on a loop: lets the loop drop what it made, waits for that. */
 void blob_lane_fini(struct blob_lane *lane);
 /* The one of this loop. */
 struct blob_lane *blob_lane_of(struct blob_lane *lanes, unsigned count, const struct loop *loop);
 uint64_t blob_lane_random(struct blob_lane *lane);
+
+bool blob_lane_has_checked(const struct blob_lane *lane, const struct volume_read *read);
+void blob_lane_remember_checked(struct blob_lane *lane, const struct volume_read *read);
 
 /* NULL (and err) when it cannot be made. */
 struct replicator *blob_lane_replicator(struct blob_lane *lane, struct error *err);
@@ -74,3 +87,6 @@ struct blob_offload {
 };
 /* KELP_E_LIMIT when too much waits already: neither will be called. */
 int blob_lane_offload(struct blob_lane *lane, struct blob_offload *offload);
+/* The same for work that waits for this disk. */
+int blob_lane_offload_to_disk(struct blob_lane *lane, const struct disk_location *location,
+                              struct blob_offload *offload);

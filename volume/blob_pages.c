@@ -7,6 +7,9 @@
 
 struct volume_row {
     struct volume_stat stat;
+    char fault[VOLUME_FAULT_MAX];
+    struct volume_damage *damaged; /* malloc'd, or NULL */
+    size_t damaged_count;
     uint32_t id, disk_id;
     char *collection; /* malloc'd: the volume may go */
     char disk_type[32];
@@ -23,6 +26,15 @@ struct status_page {
 
 /* ---- collecting ---- */
 
+static int add_damage(struct volume_row *row, struct volume *volume)
+{
+    row->damaged = malloc(VOLUME_DAMAGE_MAX * sizeof(*row->damaged));
+    if (!row->damaged)
+        return KELP_E_NO_MEMORY;
+    row->damaged_count = volume_damaged(volume, row->damaged);
+    return 0;
+}
+
 static int add_row(void *ctx, struct disk_location *location, struct volume *volume)
 {
     struct status_page *page = ctx;
@@ -38,12 +50,15 @@ static int add_row(void *ctx, struct disk_location *location, struct volume *vol
     row->collection = strdup(volume_collection(volume));
     if (!row->collection)
         return KELP_E_NO_MEMORY;
+    row->damaged = NULL;
+    row->damaged_count = 0;
     row->id = volume_id(volume);
     row->disk_id = disk_location_id(location);
     snprintf(row->disk_type, sizeof(row->disk_type), "%s", disk_location_disk_type(location));
     volume_stat(volume, &row->stat);
+    volume_fault(volume, row->fault);
     page->count++;
-    return 0;
+    return row->stat.damaged_count > 0 ? add_damage(row, volume) : 0;
 }
 
 static int compare_rows(const void *a, const void *b)
@@ -98,6 +113,40 @@ static void print_placement(struct json_writer *w, struct replica_placement plac
     json_writer_end_object(w);
 }
 
+/* What the peer has no words for. */
+static void print_health(struct json_writer *w, const struct volume_row *row)
+{
+    json_writer_key(w, "kelp");
+    json_writer_begin_object(w);
+    json_writer_key(w, "readOnlyReasons");
+    json_writer_begin_array(w);
+    for (unsigned i = 0; i < VOLUME_READ_ONLY_REASONS; i++)
+        if (row->stat.read_only & 1u << i)
+            json_writer_text(w, volume_read_only_name(i));
+    json_writer_end_array(w);
+    if (row->fault[0])
+        json_writer_member_text(w, "fault", row->fault);
+    member_unless_zero(w, "damagedCount", row->stat.damaged_count);
+    if (row->damaged_count > 0) {
+        json_writer_key(w, "damaged");
+        json_writer_begin_array(w);
+        for (size_t i = 0; i < row->damaged_count; i++) {
+            const struct volume_damage *damage = &row->damaged[i];
+            char key[17];
+            snprintf(key, sizeof(key), "%llx", (unsigned long long)damage->key);
+            json_writer_begin_object(w);
+            json_writer_member_text(w, "needle", key);
+            json_writer_member_uint(w, "offset", damage->offset);
+            json_writer_member_text(w, "reason", damage->reason);
+            json_writer_member_uint(w, "foundAtSecond",
+                                    (uint64_t)(damage->found_at_ns / 1000000000));
+            json_writer_end_object(w);
+        }
+        json_writer_end_array(w);
+    }
+    json_writer_end_object(w);
+}
+
 static void print_volume(struct json_writer *w, const struct volume_row *row)
 {
     const struct volume_stat *stat = &row->stat;
@@ -123,6 +172,8 @@ static void print_volume(struct json_writer *w, const struct volume_row *row)
     json_writer_member_bool(w, "ReadOnly", stat->read_only != 0);
     json_writer_member_bool(w, "ReadOnlyCanDelete",
                             (stat->read_only & VOLUME_RO_OPERATOR_CAN_DELETE) != 0);
+    if (stat->read_only != 0 || stat->damaged_count > 0)
+        print_health(w, row);
     json_writer_end_object(w);
 }
 
@@ -162,8 +213,10 @@ static void work(struct blob_offload *offload)
 static void release(void *ctx)
 {
     struct status_page *page = ctx;
-    for (size_t i = 0; i < page->count; i++)
+    for (size_t i = 0; i < page->count; i++) {
         free(page->rows[i].collection);
+        free(page->rows[i].damaged);
+    }
     free(page->rows);
     buffer_fini(&page->text);
 }

@@ -4,9 +4,11 @@
  * The header goes out with the first piece, so a first read that fails is still a 500. The CRC
  * can only be known at the end: when all of the data was asked for in one stretch, the last
  * piece is held back unless it matches, and the connection is cut instead, so that a client
- * never takes damaged data for whole.
+ * never takes damaged data for whole. When only parts were asked for, all of it is read and
+ * checked first, on the pool, unless this lane has done so of late.
  *
  *   fill -> (full) -> write -> (written) -> fill ...       one fill and one write at a time
+ *   a check (of parts) comes before the first fill
  *   a failed fill waits for the write that is under way, then cuts. */
 #include "volume/blob_stream.h"
 
@@ -80,11 +82,48 @@ static int fill_data(struct stream *stream, struct piece *piece, bool is_waiting
         return 0;
     stream->crc = crc32c(stream->crc, into, n);
     uint32_t stored = stream->blob->needle.checksum;
-    if (stream->segment_done == segment->length && !needle_checksum_matches(stored, stream->crc))
-        return error_set(&stream->err, KELP_E_CORRUPT,
-                         "ReadNeedleData checksum %u expected %u for Needle: %u,%llx", stream->crc,
-                         stored, stream->blob->volume_id, (unsigned long long)stream->blob->key);
-    return 0;
+    if (stream->segment_done < segment->length || needle_checksum_matches(stored, stream->crc))
+        return 0;
+    code = error_set(&stream->err, KELP_E_CORRUPT,
+                     "ReadNeedleData checksum %u expected %u for Needle: %u,%llx", stream->crc, stored,
+                     stream->blob->volume_id, (unsigned long long)stream->blob->key);
+    volume_read_damaged(&stream->blob->read, stream->err.message);
+    return code;
+}
+
+/* The whole of a blob of which parts go out. */
+static void check_on_worker(struct blob_offload *offload)
+{
+    struct stream *stream = (struct stream *)((char *)offload - offsetof(struct stream, offload));
+    struct blob *blob = stream->blob;
+    stream->fill_code = volume_read_check(&blob->read, &blob->needle, &stream->err);
+}
+
+static void on_checked(struct blob_offload *offload)
+{
+    struct stream *stream = (struct stream *)((char *)offload - offsetof(struct stream, offload));
+    struct blob *blob = stream->blob;
+    stream->is_filling = false;
+    stream->code = stream->fill_code;
+    if (stream->code == 0)
+        blob_lane_remember_checked(blob->call->lane, &blob->read);
+    pump(stream);
+}
+
+static void start_check(struct stream *stream)
+{
+    struct blob_call *call = stream->blob->call;
+    stream->is_filling = true;
+    stream->offload.work = check_on_worker;
+    stream->offload.done = on_checked;
+    int code = blob_lane_offload_to_disk(
+        call->lane, store_location_of(call->http->config.store, stream->blob->volume),
+        &stream->offload);
+    if (code == 0)
+        return;
+    stream->is_filling = false;
+    stream->code = error_set(&stream->err, code, "too many reads wait for this disk: try again later");
+    pump(stream);
 }
 
 /* KELP_E_AGAIN: what is there stays, go on waiting. */
@@ -139,7 +178,10 @@ static void start_fill(struct stream *stream)
     if (code == KELP_E_AGAIN) {
         stream->offload.work = fill_on_worker;
         stream->offload.done = on_filled;
-        code = blob_lane_offload(stream->blob->call->lane, &stream->offload);
+        struct blob_call *call = stream->blob->call;
+        code = blob_lane_offload_to_disk(
+            call->lane, store_location_of(call->http->config.store, stream->blob->volume),
+            &stream->offload);
         if (code == 0)
             return;
         error_set(&stream->err, code, "too many reads wait for this disk: try again later");
@@ -237,5 +279,10 @@ void blob_stream_start(struct blob *blob, const struct blob_stream_plan *plan)
         stream->pieces[i].data = malloc(stream->capacity);
     if (!stream->pieces[0].data || !stream->pieces[1].data)
         stream->code = error_set(&stream->err, KELP_E_NO_MEMORY, "out of memory: try again later");
-    pump(stream);
+    bool is_unchecked = blob->is_streamed && !stream->is_checked && plan->segment_count > 0 &&
+                        !blob_lane_has_checked(blob->call->lane, &blob->read);
+    if (is_unchecked && stream->code == 0)
+        start_check(stream);
+    else
+        pump(stream);
 }

@@ -42,7 +42,7 @@ static bool parse(const char *text, bool skips_cookie, struct file_id *ret, stru
 
 /* Reads what is around the data and compares. 0, or the status of the result. */
 static int check_cookie(struct volume *volume, const struct file_id *id, char *buffer,
-                        struct error *err)
+                        uint32_t *ret_checksum, struct error *err)
 {
     struct volume_read read;
     int code = volume_read_begin(volume, id->key, false, &read, err);
@@ -70,16 +70,17 @@ static int check_cookie(struct volume *volume, const struct file_id *id, char *b
         error_set(err, KELP_E_INVALID, "ChunkManifest: not allowed in batch delete mode.");
         return 406;
     }
+    *ret_checksum = needle.checksum;
     return 0;
 }
 
 static void delete_needle(struct volume_rpc *rpc, struct volume *volume, const struct file_id *id,
-                          struct arena *arena, VolumeServerPb__DeleteResult *result)
+                          uint32_t checksum, struct arena *arena, VolumeServerPb__DeleteResult *result)
 {
     struct append_request request = {
         .volume = volume,
         .kind = APPEND_DELETE,
-        .needle = {.key = id->key, .cookie = id->cookie},
+        .needle = {.key = id->key, .cookie = id->cookie, .checksum = checksum},
     };
     int code = append_queue_wait(store_append_queue(rpc->config.store, volume), &request);
     if (code == KELP_E_READ_ONLY) {
@@ -120,11 +121,12 @@ static void delete_one(struct volume_rpc *rpc, const char *text, bool skips_cook
         fail(result, arena, skips_cookie ? 500 : 404, err.message);
         return;
     }
-    int status = skips_cookie ? 0 : check_cookie(volume, &id, buffer, &err);
+    uint32_t checksum = 0; /* the peer's tombstones have it, when it has read the needle */
+    int status = skips_cookie ? 0 : check_cookie(volume, &id, buffer, &checksum, &err);
     if (status)
         fail(result, arena, status, err.message);
     else
-        delete_needle(rpc, volume, &id, arena, result);
+        delete_needle(rpc, volume, &id, checksum, arena, result);
     store_release(rpc->config.store, volume);
 }
 

@@ -127,9 +127,31 @@ void rpc_volume_status(struct volume_rpc *rpc, struct rpc_call *call,
         return;
     }
     struct volume_stat stat;
+    struct volume_damage damaged[VOLUME_DAMAGE_MAX];
+    char fault[VOLUME_FAULT_MAX];
     volume_stat(volume, &stat);
+    size_t damaged_count = volume_damaged(volume, damaged);
+    volume_fault(volume, fault);
     store_release(rpc->config.store, volume);
     VolumeServerPb__VolumeStatusResponse response = VOLUME_SERVER_PB__VOLUME_STATUS_RESPONSE__INIT;
+    char *reasons[VOLUME_READ_ONLY_REASONS];
+    VolumeServerPb__DamagedNeedle needles[VOLUME_DAMAGE_MAX], *list[VOLUME_DAMAGE_MAX];
+    for (unsigned i = 0; i < VOLUME_READ_ONLY_REASONS; i++)
+        if (stat.read_only & 1u << i)
+            reasons[response.n_read_only_reasons++] = (char *)(uintptr_t)volume_read_only_name(i);
+    for (size_t i = 0; i < damaged_count; i++) {
+        volume_server_pb__damaged_needle__init(&needles[i]);
+        needles[i].needle_id = damaged[i].key;
+        needles[i].offset = damaged[i].offset;
+        needles[i].reason = damaged[i].reason;
+        needles[i].found_at_ns = damaged[i].found_at_ns;
+        list[i] = &needles[i];
+    }
+    response.read_only_reasons = reasons;
+    response.fault = fault;
+    response.damaged_count = stat.damaged_count;
+    response.damaged = list;
+    response.n_damaged = damaged_count;
     response.is_read_only = stat.read_only != 0;
     response.volume_size = stat.dat_bytes;
     response.file_count = stat.file_count;

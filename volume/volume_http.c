@@ -3,9 +3,11 @@
 #include "volume/volume_http.h"
 
 #include "common/check.h"
+#include "common/file_id.h"
 #include "common/url.h"
 #include "volume/blob_delete.h"
 #include "volume/blob_pages.h"
+#include "volume/blob_path.h"
 #include "volume/blob_read.h"
 #include "volume/blob_write.h"
 
@@ -139,7 +141,30 @@ static void on_public_request(struct http_request *request, void *ctx)
         route_blob(blob_call_begin(ctx, request, kind_of(request), true));
 }
 
-/* Before a body is taken in: is the client welcome, and how much may it send? */
+/* A body that could not be stored need not be sent. */
+static bool refuse_write(struct volume_http *http, struct http_request *request,
+                         enum blob_call_kind kind)
+{
+    struct blob_path parts;
+    uint32_t volume_id;
+    struct error err;
+    blob_path_parse(request->path, &parts);
+    if (volume_id_parse(parts.vid, &volume_id, NULL) != 0)
+        return false;
+    struct volume *volume = store_acquire(http->config.store, volume_id);
+    if (!volume)
+        return false;
+    int code = volume_check_writable(volume, &err);
+    store_release(http->config.store, volume);
+    if (code == 0)
+        return false;
+    blob_metrics_event(http->metrics, BLOB_EVENT_WRITE_LOCAL);
+    error_prefix(&err, "failed to write to local disk");
+    blob_call_reply_failure(blob_call_begin(http, request, kind, false), 500, &err);
+    return true;
+}
+
+/* Before a body is taken in: is the client welcome, can it be stored, and how much may it send? */
 static void on_admin_headers(struct http_request *request, void *ctx)
 {
     struct volume_http *http = ctx;
@@ -155,6 +180,8 @@ static void on_admin_headers(struct http_request *request, void *ctx)
             return;
         }
     }
+    if (is_write && refuse_write(http, request, kind))
+        return;
     if (is_write && request->has_body)
         http_request_limit_body(request, http->body_limit_bytes, 400,
                                 SLICE("application/json"), http->too_large);
@@ -202,6 +229,30 @@ static void fill_in_defaults(struct volume_http *http)
         .on_request = on_public_request, .on_aborted = on_aborted, .ctx = http};
 }
 
+static int make_pools(struct volume_http *http, struct error *err)
+{
+    const struct volume_http_config *config = &http->config;
+    http->disk_count = store_location_count(config->store);
+    http->disk_pools = must(calloc(http->disk_count + 1, sizeof(*http->disk_pools)));
+    int code = worker_pool_create(&http->pool, "worker", config->reader_threads,
+                                  config->reader_queue, err);
+    for (size_t i = 0; code == 0 && i < http->disk_count; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "reader-%u", (unsigned)i % 1000);
+        code = worker_pool_create(&http->disk_pools[i], name, config->reader_threads,
+                                  config->reader_queue, err);
+    }
+    return code;
+}
+
+static void destroy_pools(struct volume_http *http)
+{
+    worker_pool_destroy(http->pool);
+    for (size_t i = 0; i < http->disk_count; i++)
+        worker_pool_destroy(http->disk_pools[i]);
+    free(http->disk_pools);
+}
+
 int volume_http_create(struct volume_http **ret, const struct volume_http_config *config,
                        struct error *err)
 {
@@ -211,9 +262,9 @@ int volume_http_create(struct volume_http **ret, const struct volume_http_config
         return error_set(err, KELP_E_NO_MEMORY, "http: out of memory");
     http->config = *config;
     fill_in_defaults(http);
-    int code = worker_pool_create(&http->pool, "reader", http->config.reader_threads,
-                                  http->config.reader_queue, err);
+    int code = make_pools(http, err);
     if (code != 0) {
+        destroy_pools(http);
         free(http);
         return code;
     }
@@ -224,7 +275,7 @@ int volume_http_create(struct volume_http **ret, const struct volume_http_config
     http->lanes = must(aligned_alloc(_Alignof(struct blob_lane),
                                      config->loop_count * sizeof(struct blob_lane)));
     for (unsigned i = 0; i < config->loop_count; i++)
-        blob_lane_init(&http->lanes[i], config->loops[i], http->pool,
+        blob_lane_init(&http->lanes[i], config->loops[i], http->pool, http->disk_pools,
                        os_random(http->config.os));
     *ret = http;
     return 0;
@@ -234,7 +285,7 @@ void volume_http_destroy(struct volume_http *http)
 {
     if (!http)
         return;
-    worker_pool_destroy(http->pool);
+    destroy_pools(http);
     for (unsigned i = 0; i < http->config.loop_count; i++)
         blob_lane_fini(&http->lanes[i]);
     free(http->lanes);

@@ -18,6 +18,8 @@ static struct volume_generation *allocate(struct os *os, const struct volume_gen
         error_set(err, KELP_E_NO_MEMORY, "no memory to open %s", dat_path);
         return NULL;
     }
+    static atomic_uint_fast64_t serials;
+    generation->serial = atomic_fetch_add(&serials, 1) + 1;
     atomic_init(&generation->references, 1);
     generation->os = os;
     generation->volume_id = owner->volume_id;

@@ -507,8 +507,51 @@ static void a_damaged_big_blob_is_cut_short(void **state)
     ask("GET", FID, "", NULL);
     assert_int_equal(last.status, 200);
     assert_true(last.is_short);
-    ask("GET", FID, "Range: bytes=0-99\r\n", NULL);
-    assert_int_equal(last.status, 206);
+}
+
+/* Also of the part that is right: nothing vouches for it. */
+static void a_range_of_a_damaged_big_blob_is_500(void **state)
+{
+    free(put_big());
+    damage(BIG / 2);
+    for (int i = 0; i < 2; i++) {
+        ask("GET", FID, "Range: bytes=0-99\r\n", NULL);
+        assert_int_equal(last.status, 500);
+    }
+    ask("GET", "/status", "", NULL);
+    assert_non_null(strstr(last.body, "\"damagedCount\":2"));
+    assert_non_null(strstr(last.body, "\"damaged\":[{\"needle\":\"1\""));
+}
+
+static void a_new_put_takes_a_blob_off_the_list_of_damage(void **state)
+{
+    put_hello();
+    damage(64 - 21);
+    ask("GET", FID, "", NULL);
+    expect(500, "");
+    ask("GET", "/status", "", NULL);
+    assert_non_null(strstr(last.body, "\"damaged\":["));
+    ask("PUT", FID, "", "hello again");
+    assert_int_equal(last.status, 201);
+    ask("GET", "/status", "", NULL);
+    assert_non_null(strstr(last.body, "\"damagedCount\":1"));
+    assert_null(strstr(last.body, "\"damaged\":["));
+}
+
+/* The body is announced and never sent: only an early answer comes at all. */
+static void a_read_only_volume_refuses_before_the_body_comes(void **state)
+{
+    static const char announced[] = "PUT " FID " HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
+    struct volume *volume = store_acquire(port.store, 3);
+    assert_int_equal(volume_mark_read_only(volume, false, false, NULL), 0);
+    store_release(port.store, volume);
+    reply_fini(&last);
+    data_port_exchange((uint16_t)atoi(strchr(port.url, ':') + 1), announced, sizeof(announced) - 1,
+                       &last);
+    expect(500, "{\"error\":\"failed to write to local disk: volume 3 is read only: marked by the "
+                "operator\"}");
+    ask("GET", "/status", "", NULL);
+    assert_non_null(strstr(last.body, "\"kelp\":{\"readOnlyReasons\":[\"operator\"]}"));
 }
 
 static void big_compressed_uploads_take_the_pool_and_come_back(void **state)
@@ -1070,6 +1113,9 @@ int main(void)
         CASE(a_big_blob_is_streamed_whole_and_in_ranges),
         CASE(a_damaged_blob_is_500),
         CASE(a_damaged_big_blob_is_cut_short),
+        CASE(a_range_of_a_damaged_big_blob_is_500),
+        CASE(a_new_put_takes_a_blob_off_the_list_of_damage),
+        CASE(a_read_only_volume_refuses_before_the_body_comes),
         CASE(big_compressed_uploads_take_the_pool_and_come_back),
         CASE(what_is_not_in_memory_is_read_on_the_pool),
         CASE(reads_beyond_the_queue_are_told_to_come_again),

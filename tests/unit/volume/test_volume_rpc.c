@@ -498,8 +498,8 @@ static void server_status_describes_disks_and_process(void **state)
 static void what_is_not_there_yet_is_unimplemented(void **state)
 {
     struct server_fixture *f = *state;
-    VolumeServerPb__VolumeSyncStatusRequest request = INIT(VOLUME_SYNC_STATUS);
-    server_fixture_expect(f, "VolumeSyncStatus", &request.base, ANSWER(volume_sync_status),
+    VolumeServerPb__FetchAndWriteNeedleRequest request = INIT(FETCH_AND_WRITE_NEEDLE);
+    server_fixture_expect(f, "FetchAndWriteNeedle", &request.base, ANSWER(fetch_and_write_needle),
                           RPC_UNIMPLEMENTED, NULL);
 }
 
