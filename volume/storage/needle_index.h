@@ -51,6 +51,9 @@ struct needle_index_ops {
     int (*cursor_open)(struct needle_index *, enum needle_index_order, uint64_t offset_limit,
                        struct needle_cursor **ret, struct error *err);
     bool (*maintain)(struct needle_index *); /* NULL: nothing is ever owed */
+    /* NULL: filling is nothing special. */
+    int (*fill_begin)(struct needle_index *, uint64_t expected, struct error *err);
+    int (*fill_end)(struct needle_index *, struct error *err);
     /* Of an index that outlives the process; NULL: it does not. */
     int (*recall)(struct needle_index *, struct index_mark *ret, struct error *err);
     int (*keep)(struct needle_index *, const struct index_mark *, struct error *err);
@@ -136,6 +139,20 @@ static inline void needle_index_stat(struct needle_index *index, struct needle_i
 static inline bool needle_index_maintain(struct needle_index *index)
 {
     return index->ops->maintain && index->ops->maintain(index);
+}
+
+/* Many puts and deletes in a row, events of one kind that is not RUNTIME, are quicker between these two,
+ * and are in the index after the second. In between nobody else may use the index, and it can only be put
+ * to, deleted from, and destroyed. `expected`: how many come, about. After a failure, of the two or of what
+ * stands between them, it can only be destroyed. */
+static inline int needle_index_fill_begin(struct needle_index *index, uint64_t expected,
+                                          struct error *err)
+{
+    return index->ops->fill_begin ? index->ops->fill_begin(index, expected, err) : 0;
+}
+static inline int needle_index_fill_end(struct needle_index *index, struct error *err)
+{
+    return index->ops->fill_end ? index->ops->fill_end(index, err) : 0;
 }
 
 /* An index that outlives the process (is_kept) stores with its entries how far it has come in the .idx.
