@@ -8,12 +8,17 @@
 #include "tests/fixtures/fault_os.h"
 #include "tests/fixtures/volume_stage.h"
 
+/* Where the needle index is kept: in memory, or in a LevelDB, which the os seam does not reach: it lies in
+ * the real file system, and what a run or a loss has left of it is copied or dropped as a whole. */
+enum world_index { INDEX_IN_MEMORY, INDEX_IN_LEVELDB };
+
 /* One run, and before any run the base that it is a copy of. */
 struct world {
     struct disk_os *disk;
     struct fault_os *fault; /* around the disk; NULL in the base */
     struct stage stage;
     uint32_t first_seed; /* of what the run writes */
+    char store_path[64]; /* of the LevelDB; "": in memory */
 };
 
 enum scenario_end { /* what a start after the interruption may find */
@@ -37,9 +42,12 @@ extern const size_t scenario_count;
 /* KELP_SCENARIO names one that is to run alone. */
 bool scenario_is_chosen(const struct scenario *scenario);
 
-void world_prepare(struct world *base, const struct scenario *scenario);
+void world_prepare(struct world *base, const struct scenario *scenario, enum world_index index);
 void world_begin(struct world *world, const struct world *base, const struct scenario *scenario);
 void world_end(struct world *world); /* takes a base too */
+/* The LevelDB of a world as the base had it, or without any: what a disk may have left of it. */
+void world_store_revert(struct world *world, const struct world *base);
+void world_store_drop(struct world *world);
 static inline bool world_is_stopped(const struct world *world)
 {
     return fault_os_is_stopped(world->fault);

@@ -12,12 +12,12 @@
 
 static uint64_t points;
 
-static void kill_at_every_call(const struct scenario *scenario, enum fault_os_stop where,
-                               const char *word)
+static void kill_at_every_call(const struct scenario *scenario, enum world_index index,
+                               enum fault_os_stop where, const char *word)
 {
     static struct world base, world;
     bool was_stopped = true;
-    world_prepare(&base, scenario);
+    world_prepare(&base, scenario, index);
     for (uint64_t n = 1; was_stopped; n++) {
         char when[128];
         snprintf(when, sizeof(when), "%s: killed %s call %llu", scenario->name, word,
@@ -43,12 +43,19 @@ static void kill_all(enum fault_os_stop where, const char *word)
 {
     for (size_t i = 0; i < scenario_count; i++)
         if (scenario_is_chosen(&scenarios[i]))
-            kill_at_every_call(&scenarios[i], where, word);
+            kill_at_every_call(&scenarios[i], INDEX_IN_MEMORY, where, word);
 }
 
 static void killed_before_any_call(void **state) { kill_all(FAULT_STOP_BEFORE, "before"); }
 static void killed_in_the_middle_of_any_call(void **state) { kill_all(FAULT_STOP_MIDDLE, "in"); }
 static void killed_after_any_call(void **state) { kill_all(FAULT_STOP_AFTER, "after"); }
+
+static void killed_with_the_index_in_leveldb(void **state)
+{
+    for (size_t i = 0; i < scenario_count; i++)
+        if (scenario_is_chosen(&scenarios[i]))
+            kill_at_every_call(&scenarios[i], INDEX_IN_LEVELDB, FAULT_STOP_AFTER, "after");
+}
 
 int main(void)
 {
@@ -56,6 +63,7 @@ int main(void)
         cmocka_unit_test(killed_before_any_call),
         cmocka_unit_test(killed_in_the_middle_of_any_call),
         cmocka_unit_test(killed_after_any_call),
+        cmocka_unit_test(killed_with_the_index_in_leveldb),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     tally(points, "crash points");

@@ -2,20 +2,61 @@
 #include "tests/crash/scenario.h"
 
 #include "common/check.h"
+#include "tests/fixtures/volume_fixture.h"
 #include "volume/storage/volume_files.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
 #define DISK_BYTES (64u << 20)
 
-void world_prepare(struct world *base, const struct scenario *scenario)
+/* ---- the LevelDB's folder ---- */
+
+static int remove_name(void *ctx, const char *name)
+{
+    char path[512];
+    snprintf(path, sizeof(path), "%s/%s", (const char *)ctx, name);
+    return os_unlink(os_real(), path);
+}
+
+void world_store_drop(struct world *world)
+{
+    if (world->store_path[0] == '\0')
+        return;
+    int result = os_list(os_real(), world->store_path, remove_name, world->store_path);
+    CHECK(result == 0 || result == -ENOENT);
+    os_rmdir(os_real(), world->store_path);
+}
+
+void world_store_revert(struct world *world, const struct world *base)
+{
+    if (world->store_path[0] == '\0')
+        return;
+    world_store_drop(world);
+    CHECK(os_mkdir(os_real(), world->store_path, 0755) == 0);
+    fixture_copy_directory(os_real(), base->store_path, os_real(), world->store_path);
+}
+
+static void make_store(struct world *world)
+{
+    strcpy(world->store_path, "/tmp/kelp-crash-XXXXXX");
+    CHECK(mkdtemp(world->store_path));
+    world->stage.store_path = world->store_path;
+}
+
+/* ---- worlds ---- */
+
+void world_prepare(struct world *base, const struct scenario *scenario, enum world_index index)
 {
     *base = (struct world){0};
+    if (index == INDEX_IN_LEVELDB)
+        make_store(base);
     disk_os_create(&base->disk, DISK_BYTES);
     if (scenario->prepare(base) != 0)
         fail_msg("%s: prepare: %s", scenario->name, base->stage.err.message);
@@ -28,6 +69,10 @@ void world_begin(struct world *world, const struct world *base, const struct sce
     disk_os_clone(base->disk, &world->disk);
     fault_os_create(&world->fault, disk_os_get(world->disk));
     world->stage.os = fault_os_get(world->fault);
+    if (base->store_path[0] != '\0') {
+        make_store(world);
+        world_store_revert(world, base);
+    }
     if (scenario->is_opened && stage_open(&world->stage, world->stage.os) != 0)
         fail_msg("%s: open: %s", scenario->name, world->stage.err.message);
     fault_os_clear(world->fault);
@@ -38,6 +83,7 @@ void world_end(struct world *world)
     stage_close(&world->stage);
     fault_os_destroy(world->fault);
     disk_os_destroy(world->disk);
+    world_store_drop(world);
 }
 
 /* ---- judging ---- */
@@ -92,8 +138,11 @@ static bool is_there(struct disk_os *disk, enum scenario_end end, const char *wh
 /* What a creation left does not keep the volume from being made. */
 static void check_room(struct disk_os *disk, const char *when)
 {
+    const char *store_path = scratch.store_path;
     static const struct stage empty = {.is_durable = true};
+    stage_close(&scratch);
     scratch = empty;
+    scratch.store_path = store_path;
     MUST(stage_create(&scratch, disk_os_get(disk), "/d", "/i", 5, ""), when);
     MUST(stage_put(&scratch, 1, 100), when);
     check_keys(when);
@@ -122,6 +171,7 @@ void check_start(struct disk_os *disk, const struct stage *remembered, enum scen
     scratch = *remembered;
     scratch.volume = NULL;
     scratch.queue = NULL;
+    scratch.store = NULL;
     scratch.is_strict = false;
     if (scratch.is_broken)
         fail_msg("%s: %s", when, scratch.complaint);
@@ -132,7 +182,6 @@ void check_start(struct disk_os *disk, const struct stage *remembered, enum scen
     }
     int code = stage_open(&scratch, disk_os_get(disk));
     if (code != 0 && end == END_MAY_LACK && !has_acknowledged()) {
-        stage_close(&scratch);
         check_room(disk, when);
         return;
     }
