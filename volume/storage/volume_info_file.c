@@ -1,6 +1,6 @@
 /* Reading and writing .vif documents. See the header. May block.
  *
- * The peer rejects a document with a key that it does not know, so nothing else may ever be written. It
+ * The peer rejects a document with a key that it does not know, so none of our own may ever be written. It
  * replaces the file in place; we rename a finished one over it. */
 #include "volume/storage/volume_info_file.h"
 
@@ -23,8 +23,10 @@ void volume_info_fini(struct volume_info *info)
         free(info->files[i].backend_id);
         free(info->files[i].key);
         free(info->files[i].extension);
+        free(info->files[i].foreign);
     }
     free(info->files);
+    free(info->foreign);
     *info = (struct volume_info){0};
 }
 
@@ -75,6 +77,39 @@ static char *text(struct json_object *object, const char *camel, const char *oth
     return must(strdup(is_text ? json_object_get_string(value) : ""));
 }
 
+/* Each key in both spellings; then those of the legacy shape. */
+static const char *const root_keys[] = {
+    "files", "version", "replication", "bytesOffset", "bytes_offset", "datFileSize", "dat_file_size",
+    "expireAtSec", "expire_at_sec", "readOnly", "read_only", "ecShardConfig", "ec_shard_config",
+    "readOnlyCanDelete", "read_only_can_delete", "BytesOffset", "DestroyTime", NULL,
+};
+static const char *const file_keys[] = {
+    "backendType", "backend_type", "backendId", "backend_id", "key", "offset", "fileSize",
+    "file_size", "modifiedTime", "modified_time", "extension", NULL,
+};
+
+/* The members whose names are in no list, each as `"name": value`, with commas between. */
+static char *foreign_members(struct json_object *object, const char *const *known)
+{
+    struct buffer members = BUFFER_INIT;
+    json_object_object_foreach(object, name, value) {
+        size_t i = 0;
+        while (known[i] && strcmp(known[i], name) != 0)
+            i++;
+        if (known[i])
+            continue;
+        struct json_object *quoted = must(json_object_new_string(name));
+        const int plain = JSON_C_TO_STRING_NOSLASHESCAPE;
+        buffer_printf(&members, "%s%s: ", members.length ? ", " : "",
+                      json_object_to_json_string_ext(quoted, plain));
+        buffer_append_text(&members, json_object_to_json_string_ext(value, plain));
+        json_object_put(quoted);
+    }
+    char *text = members.length ? must(strdup(buffer_cstr(&members))) : NULL;
+    buffer_fini(&members);
+    return text;
+}
+
 static int parse_files(struct json_object *root, struct volume_info *info, struct error *err)
 {
     struct json_object *list = member(root, "files", NULL);
@@ -93,6 +128,7 @@ static int parse_files(struct json_object *root, struct volume_info *info, struc
         file->backend_id = text(item, "backendId", "backend_id");
         file->key = text(item, "key", NULL);
         file->extension = text(item, "extension", NULL);
+        file->foreign = foreign_members(item, file_keys);
         int code = number(item, "offset", NULL, &file->offset, err);
         if (code == 0)
             code = number(item, "fileSize", "file_size", &file->file_size, err);
@@ -158,6 +194,7 @@ static int parse_root(struct json_object *root, struct volume_info *info, struct
     info->bytes_offset = (uint32_t)bytes_offset;
     info->is_read_only = boolean(root, "readOnly", "read_only");
     info->can_delete = boolean(root, "readOnlyCanDelete", "read_only_can_delete");
+    info->foreign = foreign_members(root, root_keys);
     return 0;
 }
 
@@ -227,7 +264,10 @@ static void append_files(struct buffer *b, const struct volume_info *info)
         buffer_printf(b, "      \"fileSize\": \"%" PRIu64 "\",\n", file->file_size);
         buffer_printf(b, "      \"modifiedTime\": \"%" PRIu64 "\",\n", file->modified_time);
         append_quoted(b, "extension", file->extension);
-        b->length -= 2; /* no comma after the last member */
+        if (file->foreign)
+            buffer_printf(b, "      %s", file->foreign);
+        else
+            b->length -= 2; /* no comma after the last member */
         buffer_printf(b, "\n    }%s\n", i + 1 < info->file_count ? "," : "");
     }
     buffer_append_text(b, "  ],\n");
@@ -251,7 +291,10 @@ static void format_info(struct buffer *b, const struct volume_info *info)
                       info->ec_data_shards, info->ec_parity_shards, info->ec_encoded_at_ns);
     else
         buffer_append_text(b, "  \"ecShardConfig\": null,\n");
-    buffer_printf(b, "  \"readOnlyCanDelete\": %s\n}", info->can_delete ? "true" : "false");
+    buffer_printf(b, "  \"readOnlyCanDelete\": %s", info->can_delete ? "true" : "false");
+    if (info->foreign)
+        buffer_printf(b, ",\n  %s", info->foreign);
+    buffer_append_text(b, "\n}");
 }
 
 int volume_info_file_save(struct os *os, const char *path, const struct volume_info *info,

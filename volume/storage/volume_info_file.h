@@ -1,7 +1,8 @@
 /* The .vif file: what is known of a volume beside its records, as JSON. Source: spec/storage-format.md 10.
  *
  * Read with tolerance (numbers or strings, camelCase or snake_case, missing keys, the legacy shape);
- * written with exactly the peer's keys, whole or not at all. May block. Any thread. */
+ * written with exactly the peer's keys, and with those unknown ones that were there before (a later version
+ * may need them), whole or not at all. May block. Any thread. */
 #pragma once
 
 #include "common/os.h"
@@ -9,6 +10,7 @@
 struct volume_info_remote { /* a copy in remote storage; entry 0 is the one in use */
     char *backend_type, *backend_id, *key, *extension; /* owned, never NULL */
     uint64_t offset, file_size, modified_time;
+    char *foreign; /* keys that we do not know, as JSON members; owned, NULL for none */
 };
 
 struct volume_info {
@@ -23,6 +25,7 @@ struct volume_info {
     bool has_ec; /* then: */
     uint32_t ec_data_shards, ec_parity_shards;
     int64_t ec_encoded_at_ns;
+    char *foreign; /* as above */
 };
 
 void volume_info_fini(struct volume_info *info); /* takes a zeroed one too */

@@ -103,6 +103,66 @@ static void other_spellings_and_forms_are_taken(void **state)
     volume_info_fini(&info);
 }
 
+/* A later version's document: what we do not know is still there after we have changed a mark. */
+static void unknown_keys_survive_a_save(void **state)
+{
+    struct volume_info info, again;
+    assert_int_equal(load("{\"zoneId\": \"a/\\\"b\", \"version\": 3, \"deep\": {\"x\": [1, null, true]},"
+                          "\"files\": [{\"key\": \"k\", \"storageClass\": \"cold\"}, {\"key\": \"l\"}]}",
+                          &info), 0);
+    info.is_read_only = true;
+    assert_int_equal(volume_info_file_save(os, "/d/1.vif", &info, NULL), 0);
+    assert_int_equal(volume_info_file_load(os, "/d/1.vif", &again, NULL), 0);
+    assert_true(again.is_read_only);
+    assert_string_equal(again.foreign, info.foreign);
+    assert_string_equal(again.files[0].foreign, "\"storageClass\": \"cold\"");
+    assert_null(again.files[1].foreign);
+    char *text = fixture_read_file(os, "/d/1.vif", NULL);
+    assert_non_null(strstr(text, "  \"readOnlyCanDelete\": false,\n  \"zoneId\": \"a/\\\"b\", \"deep\": {"));
+    free(text);
+    volume_info_fini(&info);
+    volume_info_fini(&again);
+}
+
+/* 64-bit numbers as strings or numbers, both spellings, in any order, as the peer's printers vary. */
+static void every_field_is_taken_in_every_form(void **state)
+{
+    static const char *const forms[] = {
+        "{\"version\":2,\"bytesOffset\":4,\"datFileSize\":\"18446744073709551615\",\"expireAtSec\":\"7\","
+        "\"readOnly\":true,\"readOnlyCanDelete\":true,\"replication\":\"120\",\"ecShardConfig\":{\"dataShards\":10,"
+        "\"parityShards\":4,\"encodeTsNs\":\"-9\"},\"files\":[{\"backendType\":\"s3\",\"backendId\":\"d\",\"key\":\"k\","
+        "\"offset\":\"1\",\"fileSize\":\"2\",\"modifiedTime\":\"3\",\"extension\":\".dat\"}]}",
+        " {\n\"files\" :  [ { \"extension\": \".dat\", \"modified_time\": 3, \"file_size\": 2, \"offset\": 1, "
+        "\"key\": \"k\", \"backend_id\": \"d\", \"backend_type\": \"s3\" } ],\n\"ec_shard_config\": "
+        "{\"encode_ts_ns\": -9, \"parity_shards\": 4, \"data_shards\": 10}, \"replication\": \"120\", "
+        "\"read_only_can_delete\": true, \"read_only\": true, \"expire_at_sec\": 7, "
+        "\"dat_file_size\": 18446744073709551615, \"bytes_offset\": 4, \"version\": 2 } \n",
+    };
+    for (size_t i = 0; i < 2; i++) {
+        struct volume_info info;
+        assert_int_equal(load(forms[i], &info), 0);
+        assert_int_equal(info.version, 2);
+        assert_int_equal(info.bytes_offset, 4);
+        assert_true(info.dat_file_size == UINT64_MAX);
+        assert_int_equal(info.expire_at_second, 7);
+        assert_true(info.is_read_only && info.can_delete && info.has_ec);
+        assert_string_equal(info.replication, "120");
+        assert_int_equal(info.ec_data_shards, 10);
+        assert_int_equal(info.ec_parity_shards, 4);
+        assert_int_equal(info.ec_encoded_at_ns, -9);
+        assert_int_equal(info.file_count, 1);
+        assert_string_equal(info.files[0].backend_type, "s3");
+        assert_string_equal(info.files[0].backend_id, "d");
+        assert_string_equal(info.files[0].key, "k");
+        assert_int_equal(info.files[0].offset, 1);
+        assert_int_equal(info.files[0].file_size, 2);
+        assert_int_equal(info.files[0].modified_time, 3);
+        assert_string_equal(info.files[0].extension, ".dat");
+        assert_null(info.foreign);
+        volume_info_fini(&info);
+    }
+}
+
 static void what_is_no_such_document_is_told_apart(void **state)
 {
     static const char *const bad[] = {
@@ -150,6 +210,8 @@ int main(void)
         T(plain_document_is_the_peers),
         T(everything_reads_back),
         T(other_spellings_and_forms_are_taken),
+        T(unknown_keys_survive_a_save),
+        T(every_field_is_taken_in_every_form),
         T(what_is_no_such_document_is_told_apart),
         T(failed_save_keeps_the_old_document),
         T(document_without_write_permission_is_not_replaced),
