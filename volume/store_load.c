@@ -13,6 +13,8 @@
 
 #define LOAD_THREADS_LEAST 10u
 #define LOAD_THREADS_MOST  64u
+/* Half-written files that nobody has touched for a day are of a process that is gone. */
+#define TEMPORARY_AGE_NS (24ll * 3600 * 1000000000)
 
 struct load_plan {
     struct store *store;
@@ -92,6 +94,27 @@ static void keep_item(struct load_plan *plan, const char *collection, uint32_t i
     plan->count++;
 }
 
+/* Of an EC encode that was cut off: a super block without a needle, and its .idx. The shards stay. */
+static void remove_stub(struct store *store, struct store_disk *disk, const char *collection,
+                        uint32_t id)
+{
+    struct volume_files files = {0};
+    struct error err = {0};
+    int code = volume_files_init(&files, store->os, disk_location_directory(disk->location),
+                                 disk_location_index_directory(disk->location), collection, id,
+                                 &err);
+    if (!code)
+        code = volume_file_remove(store->os, volume_files_path(&files, VOLUME_FILE_DAT), &err);
+    if (!code)
+        code = volume_file_remove(store->os, volume_files_path(&files, VOLUME_FILE_IDX), &err);
+    volume_files_fini(&files);
+    if (code)
+        log_warning("leftover not removed", "volume=%u error=\"%s\"", id, err.message);
+    else
+        log_warning("leftover removed", "volume=%u directory=%s why=\"it was erasure coded\"", id,
+                    disk_location_directory(disk->location));
+}
+
 static int keep_found(void *ctx, const char *collection, uint32_t id, enum volume_found what)
 {
     struct load_plan *plan = ctx;
@@ -112,8 +135,10 @@ static int keep_found(void *ctx, const char *collection, uint32_t id, enum volum
                         id, directory);
         break;
     }
-    case VOLUME_FOUND_EC:
     case VOLUME_FOUND_STUB:
+        remove_stub(plan->store, plan->disk, collection, id);
+        break;
+    case VOLUME_FOUND_EC:
         log_info("volume is erasure coded", "volume=%u directory=%s", id, directory);
         break;
     case VOLUME_FOUND_NO_DATA:
@@ -252,6 +277,24 @@ int store_load_all(struct store *store, struct error *err)
 
 /* ---- the start ---- */
 
+static void note_swept(void *ctx, const char *path)
+{
+    log_warning("leftover removed", "path=%s why=\"half written, a day ago or more\"", path);
+}
+
+static void sweep_temporary(struct store *store)
+{
+    int64_t before_ns = os_now_ns(store->os) - TEMPORARY_AGE_NS;
+    for (size_t i = 0; i < store->disk_count; i++) {
+        const struct disk_location *location = store->disks[i].location;
+        const char *data = disk_location_directory(location);
+        const char *index = disk_location_index_directory(location);
+        volume_files_sweep(store->os, data, before_ns, note_swept, NULL);
+        if (strcmp(data, index) != 0)
+            volume_files_sweep(store->os, index, before_ns, note_swept, NULL);
+    }
+}
+
 static void *load_main(void *arg)
 {
     struct store *store = arg;
@@ -267,6 +310,7 @@ int store_start_loading(struct store *store, unsigned threads, bool in_backgroun
                         struct error *err)
 {
     struct error reason = {0};
+    sweep_temporary(store);
     struct load_plan *plan = plan_create(store, &reason);
     if (!plan)
         return error_set(err, reason.code, "%s", reason.message);

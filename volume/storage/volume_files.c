@@ -1,4 +1,4 @@
-/* File names, discovery and removal. See the header. May block. */
+/* File names, discovery, removal, sweeping. See the header. May block. */
 #include "volume/storage/volume_files.h"
 
 #include "common/buffer.h"
@@ -210,9 +210,24 @@ struct name_list {
     size_t count, capacity;
 };
 
+static void add_name(struct name_list *list, const char *name, size_t length)
+{
+    if (list->count == list->capacity) {
+        list->capacity = list->capacity ? list->capacity * 2 : 64;
+        list->names = must(realloc(list->names, list->capacity * sizeof(*list->names)));
+    }
+    list->names[list->count++] = must(strndup(name, length));
+}
+
+static void name_list_fini(struct name_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->names[i]);
+    free(list->names);
+}
+
 static int collect_name(void *ctx, const char *name)
 {
-    struct name_list *list = ctx;
     struct slice all = slice_cstr(name);
     ptrdiff_t dot = slice_find_last(all, '.');
     if (dot <= 0 || (strcmp(name + dot, ".idx") != 0 && strcmp(name + dot, ".vif") != 0))
@@ -221,11 +236,7 @@ static int collect_name(void *ctx, const char *name)
     uint32_t id;
     if (!volume_name_parse(slice_until(all, (size_t)dot), &collection, &id))
         return 0;
-    if (list->count == list->capacity) {
-        list->capacity = list->capacity ? list->capacity * 2 : 64;
-        list->names = must(realloc(list->names, list->capacity * sizeof(*list->names)));
-    }
-    list->names[list->count++] = must(strndup(name, (size_t)dot));
+    add_name(ctx, name, (size_t)dot);
     return 0;
 }
 
@@ -234,13 +245,20 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* What the .vif says that discovery needs; a document that cannot be read says nothing. */
+/* What the .vif, in D or else in I, says that discovery needs; a document that cannot be read says
+ * nothing. */
 static void read_info(struct os *os, const struct volume_files *files, bool *ret_has_ec,
                       bool *ret_is_remote)
 {
     struct volume_info info = {0};
     *ret_has_ec = *ret_is_remote = false;
-    if (volume_info_file_load(os, files->paths[VOLUME_FILE_VIF], &info, NULL) == 0) {
+    int code = volume_info_file_load(os, files->paths[VOLUME_FILE_VIF], &info, NULL);
+    if (code == KELP_E_NOT_FOUND && strcmp(files->data_dir, files->index_dir) != 0) {
+        char *path = join(files->index_dir, files->base, kinds[VOLUME_FILE_VIF].extension);
+        code = volume_info_file_load(os, path, &info, NULL);
+        free(path);
+    }
+    if (code == 0) {
         *ret_has_ec = info.has_ec;
         *ret_is_remote = info.file_count > 0;
     }
@@ -298,8 +316,54 @@ int volume_files_discover(struct os *os, const char *data_dir, const char *index
         if (i == 0 || strcmp(list.names[i], list.names[i - 1]) != 0)
             code = discover_one(os, data_dir, index_dir, list.names[i], visit, ctx, err);
 out:
-    for (size_t i = 0; i < list.count; i++)
-        free(list.names[i]);
-    free(list.names);
+    name_list_fini(&list);
     return code;
+}
+
+/* ---- temporary names ---- */
+
+/* "<base>.idx.tmp", "<base>.ec03.rebuilding", "<base>.vif.copying" ...: what is left of a volume's name and
+ * nothing else. */
+static bool is_temporary(const char *name)
+{
+    static const char *const endings[] = {
+        ".copying",  ".mirror.tmp", ".rebuilding", ".ecxrecover.dat", ".idx.tmp", ".dat.tmp",
+        ".vif.tmp",  ".sdx.tmp",    ".kix.tmp",    ".ecsum.tmp",      ".repair.log.tmp",
+    };
+    struct slice all = slice_cstr(name), collection;
+    uint32_t id;
+    for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
+        size_t length = strlen(endings[i]);
+        if (all.len <= length || strcmp(name + all.len - length, endings[i]) != 0)
+            continue;
+        struct slice rest = slice_until(all, all.len - length);
+        ptrdiff_t dot = slice_find_last(rest, '.');
+        return volume_name_parse(rest, &collection, &id) ||
+               (dot > 0 && volume_name_parse(slice_until(rest, (size_t)dot), &collection, &id));
+    }
+    return false;
+}
+
+static int collect_temporary(void *ctx, const char *name)
+{
+    if (is_temporary(name))
+        add_name(ctx, name, strlen(name));
+    return 0;
+}
+
+void volume_files_sweep(struct os *os, const char *directory, int64_t before_ns,
+                        void (*removed)(void *ctx, const char *path), void *ctx)
+{
+    struct name_list list = {0};
+    os_list(os, directory, collect_temporary, &list);
+    for (size_t i = 0; i < list.count; i++) {
+        char *path = NULL;
+        struct os_stat st;
+        CHECK(asprintf(&path, "%s/%s", directory, list.names[i]) >= 0);
+        if (os_stat(os, path, &st) >= 0 && !st.is_directory && st.mtime_ns < before_ns &&
+            os_unlink(os, path) >= 0)
+            removed(ctx, path);
+        free(path);
+    }
+    name_list_fini(&list);
 }

@@ -76,3 +76,8 @@ typedef int volume_files_visitor(void *ctx, const char *collection, uint32_t id,
 /* Every base name that has an .idx or a .vif in data_dir. Changes nothing on disk. */
 int volume_files_discover(struct os *os, const char *data_dir, const char *index_dir,
                           volume_files_visitor *visit, void *ctx, struct error *err);
+
+/* Removes half-written files under their temporary names, ours and the peer's, that nobody has written to
+ * since `before_ns` (unix time). `removed` is told of each. What cannot be looked at or removed stays. */
+void volume_files_sweep(struct os *os, const char *directory, int64_t before_ns,
+                        void (*removed)(void *ctx, const char *path), void *ctx);

@@ -115,6 +115,56 @@ static int count_name(void *ctx, const char *name)
     return 0;
 }
 
+static void an_info_in_the_index_directory_counts_where_the_data_has_none(void **state)
+{
+    touch("/d/1.idx", "");
+    touch("/d/2.vif", "{}");
+    touch("/i/2.idx", "");
+    touch("/i/2.vif", "{\"files\": [{\"backendType\": \"s3\"}]}"); /* not looked at */
+    touch("/d/3.vif", "");
+    touch("/i/3.vif", "{\"files\": [{\"backendType\": \"s3\"}]}");
+    touch("/d/4.vif", "");
+    touch("/i/4.vif", "{\"ecShardConfig\": {\"dataShards\": 10}}");
+    touch("/d/4.dat", "12345678");
+    struct found found = {""};
+    char expected[128];
+    assert_int_equal(volume_files_discover(os, "/d", "/i", note_found, &found, NULL), 0);
+    snprintf(expected, sizeof(expected), "/1=%d /2=%d /3=%d /4=%d ", VOLUME_FOUND_NO_DATA,
+             VOLUME_FOUND_NO_DATA, VOLUME_FOUND, VOLUME_FOUND_STUB);
+    assert_string_equal(found.text, expected);
+}
+
+static void count_removed(void *ctx, const char *path) { ++*(int *)ctx; }
+
+static void old_temporary_files_are_swept(void **state)
+{
+    static const char *const swept[] = {
+        "/d/3.idx.tmp", "/d/a_b_3.dat.tmp", "/d/3.vif.tmp", "/d/3.vif.copying", "/d/a.b_3.dat.copying",
+        "/d/3.mirror.tmp", "/d/3.vif.mirror.tmp", "/d/3.ecsum.tmp", "/d/3.ec03.rebuilding",
+        "/d/3.ecxrecover.dat", "/d/3.repair.log.tmp", "/d/3.kix.tmp", "/d/3.sdx.tmp",
+    };
+    static const char *const kept[] = {
+        "/d/3.dat", "/d/3.idx", "/d/3.tmp", "/d/idx.tmp", "/d/notes.idx.tmp", "/d/_7.idx.tmp",
+        "/d/3.copying.txt", "/d/.copying", "/d/state.pb.tmp", "/d/x.copying", "/d/3.cpd",
+    };
+    for (size_t i = 0; i < sizeof(swept) / sizeof(swept[0]); i++)
+        touch(swept[i], "x");
+    for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+        touch(kept[i], "x");
+    os_mkdir(os, "/d/5.idx.tmp", 0755); /* a directory is nobody's temporary file */
+    int removed = 0, left = 0;
+    int64_t now = os_now_ns(os);
+    volume_files_sweep(os, "/d", now - 3600ll * 1000000000, count_removed, &removed);
+    assert_int_equal(removed, 0); /* somebody may be writing them */
+    volume_files_sweep(os, "/d", now + 1000000000, count_removed, &removed);
+    assert_int_equal(removed, sizeof(swept) / sizeof(swept[0]));
+    for (size_t i = 0; i < sizeof(swept) / sizeof(swept[0]); i++)
+        assert_false(volume_file_exists(os, swept[i]));
+    os_list(os, "/d", count_name, &left);
+    assert_int_equal(left, sizeof(kept) / sizeof(kept[0]) + 1);
+    volume_files_sweep(os, "/none", now, count_removed, &removed);
+}
+
 static void removal_takes_everything_in_both_directories(void **state)
 {
     static const char *const plain[] = {
@@ -161,6 +211,8 @@ int main(void)
         T(base_names_split_at_the_last_bar),
         T(index_directory_is_used_unless_the_idx_lies_with_the_data),
         T(discovery_tells_volumes_from_what_is_none),
+        T(an_info_in_the_index_directory_counts_where_the_data_has_none),
+        T(old_temporary_files_are_swept),
         T(removal_takes_everything_in_both_directories),
         T(vif_stays_when_ec_files_share_it),
     };

@@ -77,6 +77,29 @@ static void a_change_survives_reopening_and_raises_the_version(void **state)
     server_state_close(s);
 }
 
+static void the_file_is_the_peers_message(void **state)
+{
+    struct fixture *f = *state;
+    struct server_state *s = open_state(f);
+    assert_int_equal(server_state_set(s, true, 0, NULL), 0);
+    server_state_close(s);
+    uint8_t bytes[16];
+    FILE *file = must(fopen(f->path, "r"));
+    size_t size = fread(bytes, 1, sizeof(bytes), file);
+    fclose(file);
+    static const uint8_t expected[] = {0x08, 1, 0x10, 1}; /* 1: maintenance, 2: version */
+    assert_int_equal(size, sizeof(expected));
+    assert_memory_equal(bytes, expected, sizeof(expected));
+    /* A field that a later version added does no harm. */
+    static const uint8_t later[] = {0x10, 7, 0x18, 9};
+    file = must(fopen(f->path, "w"));
+    assert_int_equal(fwrite(later, 1, sizeof(later), file), sizeof(later));
+    fclose(file);
+    s = open_state(f);
+    check(s, false, 7);
+    server_state_close(s);
+}
+
 static void another_version_is_refused_in_the_words_of_the_wire(void **state)
 {
     struct server_state *s = open_state(*state);
@@ -121,6 +144,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_missing_file_is_the_initial_state, setup, teardown),
         cmocka_unit_test_setup_teardown(a_change_survives_reopening_and_raises_the_version, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(the_file_is_the_peers_message, setup, teardown),
         cmocka_unit_test_setup_teardown(another_version_is_refused_in_the_words_of_the_wire, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_failed_write_changes_nothing, setup, teardown),

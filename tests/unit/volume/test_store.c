@@ -4,12 +4,14 @@
 #include "tests/unit/volume/store_fixture.h"
 #include "tests/fixtures/volume_fixture.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static int setup(void **state)
@@ -112,8 +114,40 @@ static void the_uuid_is_made_once_and_kept(void **state)
     assert_int_equal(uuid[14], '4');
     assert_string_not_equal(uuid, disk_location_uuid(store_location(f->store, 1)));
     store_fixture_close(f);
+    char path[256];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/vol_dir.uuid", f->directories[0]);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, 36); /* no newline */
+    assert_int_equal(st.st_mode & 0777, 0644);
     store_fixture_open(f);
     assert_string_equal(uuid, disk_location_uuid(store_location(f->store, 0)));
+    store_fixture_close(f);
+    write_file(f, 0, "vol_dir.uuid", ""); /* an empty one is none */
+    store_fixture_open(f);
+    assert_int_equal(strlen(disk_location_uuid(store_location(f->store, 0))), 36);
+    assert_string_not_equal(uuid, disk_location_uuid(store_location(f->store, 0)));
+}
+
+static void leftovers_are_removed_at_the_start(void **state)
+{
+    struct store_fixture *f = *state;
+    write_file(f, 0, "3.idx.tmp", "half of it");
+    write_file(f, 0, "4.idx.tmp", "half of it");
+    char path[256];
+    snprintf(path, sizeof(path), "%s/3.idx.tmp", f->directories[0]);
+    struct timespec times[2] = {{.tv_sec = time(NULL) - 25 * 3600}, {.tv_sec = time(NULL) - 25 * 3600}};
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    /* What an EC encode leaves: a super block, an empty .idx, the .vif of the shards. */
+    write_file(f, 0, "5.dat", "\3\1\1\1\1\1\1\1");
+    write_file(f, 0, "5.idx", "");
+    write_file(f, 0, "5.vif", "{\"ecShardConfig\": {\"dataShards\": 10, \"parityShards\": 4}}");
+    store_fixture_open(f);
+    assert_false(has_file(f, 0, "3.idx.tmp"));
+    assert_true(has_file(f, 0, "4.idx.tmp")); /* somebody may be writing it */
+    assert_false(has_file(f, 0, "5.dat") || has_file(f, 0, "5.idx"));
+    assert_true(has_file(f, 0, "5.vif"));
+    assert_null(store_acquire(f->store, 5));
 }
 
 /* ---- discovery ---- */
@@ -548,6 +582,7 @@ int main(void)
         TEST(a_directory_without_write_permission_is_refused),
         TEST(no_directory_is_refused),
         TEST(the_uuid_is_made_once_and_kept),
+        TEST(leftovers_are_removed_at_the_start),
         TEST(volumes_are_found_again_with_their_blobs),
         TEST(index_files_may_live_in_one_directory_of_their_own),
         TEST(what_is_no_volume_is_left_alone),
