@@ -11,8 +11,8 @@ struct command {
 };
 
 extern const struct command command_master, command_volume, command_server, command_shell,
-    command_upload, command_download, command_benchmark, command_check, command_fix,
-    command_version;
+    command_upload, command_download, command_benchmark, command_check, command_compact,
+    command_convert, command_dump, command_export, command_fix, command_version;
 
 /* Parses the flags of `command`; on wrong usage prints why and what to do. Returns true to go on, else
  * *ret_status is the exit status. */
