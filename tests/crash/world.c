@@ -5,12 +5,9 @@
 #include "tests/fixtures/volume_fixture.h"
 #include "volume/storage/volume_files.h"
 
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include <cmocka.h>
 
@@ -18,20 +15,10 @@
 
 /* ---- the LevelDB's folder ---- */
 
-static int remove_name(void *ctx, const char *name)
-{
-    char path[512];
-    snprintf(path, sizeof(path), "%s/%s", (const char *)ctx, name);
-    return os_unlink(os_real(), path);
-}
-
 void world_store_drop(struct world *world)
 {
-    if (world->store_path[0] == '\0')
-        return;
-    int result = os_list(os_real(), world->store_path, remove_name, world->store_path);
-    CHECK(result == 0 || result == -ENOENT);
-    os_rmdir(os_real(), world->store_path);
+    if (world->store_path[0] != '\0')
+        fixture_remove_folder(world->store_path);
 }
 
 void world_store_revert(struct world *world, const struct world *base)
@@ -45,8 +32,7 @@ void world_store_revert(struct world *world, const struct world *base)
 
 static void make_store(struct world *world)
 {
-    strcpy(world->store_path, "/tmp/kelp-crash-XXXXXX");
-    CHECK(mkdtemp(world->store_path));
+    fixture_make_folder(world->store_path);
     world->stage.store_path = world->store_path;
 }
 

@@ -9,7 +9,9 @@
 #include "common/check.h"
 #include "common/crc32c.h"
 #include "tests/fixtures/tally.h"
+#include "tests/fixtures/volume_fixture.h"
 #include "volume/storage/append_queue.h"
+#include "volume/storage/index_store.h"
 #include "volume/storage/volume_vacuum.h"
 
 #include <pthread.h>
@@ -20,17 +22,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define ROUNDS 3u
-#define TURNS  100u
+#define TURNS  150u
 #else
-#define ROUNDS 5u
-#define TURNS  500u
+#define ROUNDS 6u
+#define TURNS  1000u
 #endif
 
 enum { WRITERS = 4, READERS = 2, KEYS = 4096, BATCH = 24, POOL = 1 << 16, LARGEST = 9000 };
@@ -42,6 +42,7 @@ struct key_model {
 struct config {
     const char *name;
     uint8_t offset_bytes;
+    bool is_leveldb;
 };
 
 struct content {
@@ -56,6 +57,7 @@ static uint64_t seed;
 static char folder[64];
 static struct volume *volume;
 static struct append_queue *queue;
+static struct index_store *store; /* NULL: the index is in memory */
 static atomic_bool is_over; /* the writers of this round have ended */
 static atomic_ullong changes, reads, vacuums;
 static const struct config *config;
@@ -324,9 +326,27 @@ static void *run_disturber(void *arg)
 
 /* ---- rounds ---- */
 
+static struct volume_place open_place(void)
+{
+    struct error err = {0};
+    char path[128];
+    snprintf(path, sizeof(path), "%s/index.ldb", folder);
+    if (config->is_leveldb &&
+        index_store_open(&store, os_real(), path, INDEX_STORE_SMALL, NULL, &err) != 0)
+        die("leveldb: %s", err.message);
+    return (struct volume_place){os_real(), folder, NULL, "", 1, store};
+}
+
+static void close_volume(void)
+{
+    volume_close(volume);
+    index_store_close(store);
+    store = NULL;
+}
+
 static void start_volume(void)
 {
-    struct volume_place place = {.os = os_real(), .data_dir = folder, .collection = "", .id = 1};
+    struct volume_place place = open_place();
     struct error err = {0};
     char *note = NULL;
     if (vacuum_recover_directory(os_real(), folder, NULL, &err) != 0 ||
@@ -375,13 +395,6 @@ static void run_round(uint64_t round)
         pthread_join(workers[i].thread, NULL);
 }
 
-static int remove_one(void *ctx, const char *name)
-{
-    char path[512];
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    return remove(path) < 0;
-}
-
 static void run(const struct config *chosen)
 {
     const char *text = getenv("KELP_ROUNDS");
@@ -389,9 +402,8 @@ static void run(const struct config *chosen)
     struct error err = {0};
     config = chosen;
     memset(model, 0, sizeof(model));
-    strcpy(folder, "/tmp/kelp-model-XXXXXX");
-    assert_non_null(mkdtemp(folder));
-    struct volume_place place = {.os = os_real(), .data_dir = folder, .collection = "", .id = 1};
+    fixture_make_folder(folder);
+    struct volume_place place = open_place();
     struct volume_options options = {.offset_bytes = config->offset_bytes};
     if (append_queue_create(&queue, "model", &err) != 0 ||
         volume_create(&volume, &place, &options, &err) != 0)
@@ -399,18 +411,28 @@ static void run(const struct config *chosen)
     for (unsigned long round = 0; round < rounds; round++) {
         run_round(round);
         check_all("after a round");
-        volume_close(volume);
+        close_volume();
         start_volume();
         check_all("after a start");
     }
-    volume_close(volume);
+    close_volume();
     append_queue_destroy(queue);
-    os_list(os_real(), folder, remove_one, NULL);
-    rmdir(folder);
+    fixture_remove_folder(folder);
 }
 
-static void memory_index_wide(void **state) { run(&(struct config){"memory, 5 bytes", 5}); }
-static void memory_index_narrow(void **state) { run(&(struct config){"memory, 4 bytes", 4}); }
+static void index_in_memory_wide(void **state)
+{
+    run(&(struct config){"memory, 5 bytes", 5, false});
+}
+static void index_in_memory_narrow(void **state)
+{
+    run(&(struct config){"memory, 4 bytes", 4, false});
+}
+static void index_in_leveldb_wide(void **state) { run(&(struct config){"leveldb, 5 bytes", 5, true}); }
+static void index_in_leveldb_narrow(void **state)
+{
+    run(&(struct config){"leveldb, 4 bytes", 4, true});
+}
 
 int main(void)
 {
@@ -419,8 +441,10 @@ int main(void)
     for (size_t i = 0; i < POOL; i++)
         pool[i] = (uint8_t)(mix(i) >> 24);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(memory_index_wide),
-        cmocka_unit_test(memory_index_narrow),
+        cmocka_unit_test(index_in_memory_wide),
+        cmocka_unit_test(index_in_memory_narrow),
+        cmocka_unit_test(index_in_leveldb_wide),
+        cmocka_unit_test(index_in_leveldb_narrow),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     printf("KELP_SEED=%llu\n", (unsigned long long)seed);
