@@ -5,7 +5,6 @@
 #include "cli/flag_values.h"
 #include "cli/process.h"
 #include "common/check.h"
-#include "common/log.h"
 
 #include <stdlib.h>
 
@@ -140,14 +139,38 @@ static int apply_durability(struct volume_server_config *config, struct error *e
     return 0;
 }
 
+/* The peer's other port calls its kinds redb; what was set for it may stay. */
+static int apply_index(struct volume_server_config *config, struct error *err)
+{
+    static const struct {
+        const char *name, *alias;
+        enum store_index index;
+    } kinds[] = {
+        {"memory", "memory", STORE_INDEX_MEMORY},
+        {"leveldb", "redb", STORE_INDEX_LEVELDB},
+        {"leveldbMedium", "redbMedium", STORE_INDEX_LEVELDB_MEDIUM},
+        {"leveldbLarge", "redbLarge", STORE_INDEX_LEVELDB_LARGE},
+    };
+    const char *name = volume_flags.index;
+    if (volume_flags.index_timeout_hours < 0)
+        return error_set(err, KELP_E_INVALID, "-index.leveldbTimeout must be 0 or more hours");
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (strcmp(name, kinds[i].name) == 0 || strcmp(name, kinds[i].alias) == 0) {
+            config->index = kinds[i].index;
+            return 0;
+        }
+    }
+    return error_set(err, KELP_E_INVALID,
+                     "-index must be memory, leveldb, leveldbMedium or leveldbLarge, not \"%s\"",
+                     name);
+}
+
 int volume_flags_apply(struct volume_server_config *config, struct error *err)
 {
     const struct volume_flags *f = &volume_flags;
     volume_server_config_init(config);
     if (f->offset_bytes != 4 && f->offset_bytes != 5)
         return error_set(err, KELP_E_INVALID, "-offsetBytes must be 4 or 5");
-    if (strcmp(f->index, "memory") != 0)
-        log_warning("index kind is memory", "asked=%s", f->index);
 
     config->ip = f->ip;
     config->bind_address = f->bind;
@@ -165,6 +188,8 @@ int volume_flags_apply(struct volume_server_config *config, struct error *err)
     config->download_timeout_ns = f->download_timeout_ns;
     config->version = KELP_WIRE_VERSION;
     int code = apply_numbers(config, err);
+    if (code == 0)
+        code = apply_index(config, err);
     if (code == 0)
         code = apply_durability(config, err);
     return code == 0 ? apply_locations(config, err) : code;

@@ -11,6 +11,7 @@ struct volume_flags {
     const char *data_center, *rack, *directories, *index_directory, *disks, *tags, *max;
     const char *min_free_percent, *min_free_space, *read_mode, *white_list, *index;
     const char *durability;
+    int64_t index_timeout_hours;
     int64_t sync_interval_ns;
     int64_t file_size_limit_mb, upload_limit_mb, download_limit_mb, read_buffer_mb;
     int64_t upload_timeout_ns, download_timeout_ns;
@@ -41,7 +42,11 @@ extern struct volume_flags volume_flags;
         {p "dir.idx", CONFIG_STRING, &volume_flags.index_directory, NULL,                          \
          "one folder for all index files; beside the data when empty"},                            \
         {p "index", CONFIG_STRING, &volume_flags.index, "memory",                                  \
-         "kind of needle index; all kinds of the peer are taken and mean memory"},                                                          \
+         "where the needle index is: memory (about 6 bytes a needle), or leveldb, leveldbMedium, "  \
+         "leveldbLarge: one database on each disk, with caches of that size"},                      \
+        {p "index.leveldbTimeout", CONFIG_INT, &volume_flags.index_timeout_hours, "0",             \
+         "hours after which the peer unloads an idle volume's database; one for all volumes of a "  \
+         "disk has bounded memory in any case and stays open"},                                    \
         {p "readMode", CONFIG_STRING, &volume_flags.read_mode, "proxy",                            \
          "a volume that is elsewhere: local (not found), proxy or redirect"},                      \
         {p "fileSizeLimitMB", CONFIG_INT, &volume_flags.file_size_limit_mb, "256",                 \
@@ -70,7 +75,6 @@ extern struct volume_flags volume_flags;
          "pause between two syncs of -durability=interval (kelp only)"},                           \
         {p "pulseMilliseconds", CONFIG_INT, &volume_flags.pulse_ms, "5000",                        \
          "pause between two heartbeats (kelp only)"},                                              \
-        {p "index.leveldbTimeout", CONFIG_IGNORED_VALUE, NULL, NULL, NULL},                        \
         {p "hasSlowRead", CONFIG_IGNORED_SWITCH, NULL, NULL, NULL},                                \
         {p "images.fix.orientation", CONFIG_IGNORED_SWITCH, NULL, NULL, NULL},                     \
         {p "maintenanceMBps", CONFIG_IGNORED_VALUE, NULL, NULL, NULL},                             \

@@ -79,7 +79,8 @@ static int create_next(struct vacuum *v, uint64_t expected, struct error *err)
     struct super_block block = v->old->super_block;
     block.replica_placement = volume_replica_placement(v->volume);
     block.compact_revision++;
-    struct volume_generation_owner owner = {v->volume->id, v->volume->index_store};
+    struct volume_generation_owner owner = {v->volume->id, v->volume->index_store,
+                                            v->volume->collection};
     return volume_generation_create(&v->next, v->volume->os, &owner,
                                     volume_files_path(files, VOLUME_FILE_CPD),
                                     volume_files_path(files, VOLUME_FILE_CPX), &block,
