@@ -232,6 +232,18 @@ static void on_read(struct blob_offload *offload)
     check((struct blob_delete *)((char *)offload - offsetof(struct blob_delete, offload)));
 }
 
+/* From here on the worker owns `code`. */
+static void offload(struct blob_delete *delete)
+{
+    struct store *store = delete->call->http->config.store;
+    if (blob_lane_offload_to_disk(delete->call->lane, store_location_of(store, delete->volume),
+                                  &delete->offload) == 0)
+        return;
+    struct error err;
+    error_set(&err, KELP_E_LIMIT, "too many requests wait for this disk: try again later");
+    fail(delete, &err);
+}
+
 /* All of the record, or, of a big one, what is around the data. */
 static void load(struct blob_delete *delete, bool is_whole)
 {
@@ -247,16 +259,12 @@ static void load(struct blob_delete *delete, bool is_whole)
     if (delete->code == KELP_E_AGAIN) {
         delete->offload.work = read_on_worker;
         delete->offload.done = on_read;
-        /* From here on the worker owns `code`. */
-        struct store *store = delete->call->http->config.store;
-        if (blob_lane_offload_to_disk(delete->call->lane, store_location_of(store, delete->volume),
-                                      &delete->offload) == 0)
-            return;
-        delete->code = KELP_E_LIMIT;
+        offload(delete);
+        return;
     }
-    if (delete->code == KELP_E_NO_MEMORY || delete->code == KELP_E_LIMIT) {
+    if (delete->code == KELP_E_NO_MEMORY) {
         struct error err;
-        error_set(&err, delete->code, "too many requests wait for this disk: try again later");
+        error_set(&err, delete->code, "no memory to read what is to be deleted: try again later");
         fail(delete, &err);
         return;
     }
@@ -288,6 +296,37 @@ static void check(struct blob_delete *delete)
         find_peers(delete);
 }
 
+/* The needle was looked for; delete->code says how that went. */
+static void found(struct blob_delete *delete)
+{
+    delete->is_deleted = delete->code == KELP_E_DELETED;
+    if (delete->is_deleted) {
+        find_peers(delete);
+    } else if (delete->code == KELP_E_NOT_FOUND) {
+        reply_size(delete, 404, 0);
+    } else if (delete->code != 0) { /* not 404: that would read as "gone already" */
+        fail(delete, &delete->err);
+    } else {
+        delete->is_reading = true;
+        if (delete->read.record_size == 0)
+            check(delete);
+        else
+            load(delete, delete->read.record_size <= WHOLE_RECORD_MAX);
+    }
+}
+
+static void find_needle(struct blob_offload *offload)
+{
+    struct blob_delete *delete =
+        (struct blob_delete *)((char *)offload - offsetof(struct blob_delete, offload));
+    delete->code = volume_read_begin(delete->volume, delete->key, false, &delete->read, &delete->err);
+}
+
+static void on_found(struct blob_offload *offload)
+{
+    found((struct blob_delete *)((char *)offload - offsetof(struct blob_delete, offload)));
+}
+
 void blob_delete_start(struct blob_call *call)
 {
     struct blob_path path;
@@ -311,19 +350,12 @@ void blob_delete_start(struct blob_call *call)
         reply_size(delete, 404, 0);
         return;
     }
-    delete->code = volume_read_begin(delete->volume, delete->key, false, &delete->read, NULL);
-    delete->is_deleted = delete->code == KELP_E_DELETED;
-    if (delete->is_deleted) {
-        find_peers(delete);
+    if (!volume_lookup_may_block(delete->volume)) {
+        find_needle(&delete->offload);
+        found(delete);
         return;
     }
-    if (delete->code != 0) {
-        reply_size(delete, 404, 0);
-        return;
-    }
-    delete->is_reading = true;
-    if (delete->read.record_size == 0)
-        check(delete);
-    else
-        load(delete, delete->read.record_size <= WHOLE_RECORD_MAX);
+    delete->offload.work = find_needle;
+    delete->offload.done = on_found;
+    offload(delete);
 }

@@ -98,6 +98,28 @@ static void fail(struct blob *blob, int code)
     blob_reply_empty(blob, is_missing ? 404 : is_short ? 503 : 500);
 }
 
+/* The needle was looked for; blob->code says how that went. */
+static void found(struct blob *blob)
+{
+    struct volume_http *http = blob->call->http;
+    if (blob->code != 0) {
+        fail(blob, blob->code);
+        return;
+    }
+    blob->is_reading = true;
+    if (http->downloads.limit_bytes != 0) {
+        blob->call->download_bytes = blob->read.record_size;
+        in_flight_enter(&http->downloads, blob->call->download_bytes);
+    }
+    load(blob);
+}
+
+static void find_needle(struct blob *blob)
+{
+    bool allow_deleted = blob_call_query_is(blob->call, "readDeleted", "true");
+    blob->code = volume_read_begin(blob->volume, blob->key, allow_deleted, &blob->read, NULL);
+}
+
 static void look_up(struct blob_call *call)
 {
     struct volume_http *http = call->http;
@@ -117,18 +139,12 @@ static void look_up(struct blob_call *call)
                          code == KELP_E_UNAVAILABLE ? &why : NULL);
         return;
     }
-    bool allow_deleted = blob_call_query_is(call, "readDeleted", "true");
-    code = volume_read_begin(blob->volume, blob->key, allow_deleted, &blob->read, NULL);
-    if (code != 0) {
-        fail(blob, code);
+    if (volume_lookup_may_block(blob->volume)) {
+        blob_offload(blob, find_needle, found);
         return;
     }
-    blob->is_reading = true;
-    if (http->downloads.limit_bytes != 0) {
-        call->download_bytes = blob->read.record_size;
-        in_flight_enter(&http->downloads, call->download_bytes);
-    }
-    load(blob);
+    find_needle(blob);
+    found(blob);
 }
 
 /* ---- load ---- */

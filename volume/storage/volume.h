@@ -110,8 +110,9 @@ struct volume_read {
     uint8_t version;
 };
 
-/* Looks the key up; no disk access. KELP_E_NOT_FOUND, KELP_E_DELETED; `allow_deleted` serves a deleted
+/* Looks the key up; may block if volume_lookup_may_block. KELP_E_NOT_FOUND, KELP_E_DELETED; `allow_deleted` serves a deleted
  * entry whose size is still known. */
+bool volume_lookup_may_block(struct volume *volume); /* its index is on disk: not on an event loop */
 int volume_read_begin(struct volume *volume, uint64_t key, bool allow_deleted,
                       struct volume_read *ret, struct error *err);
 /* Reads, checks and parses the whole record into buf[record_size]; the needle points into it. With
