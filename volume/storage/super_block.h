@@ -6,7 +6,7 @@
  *   2       2    TTL: count, unit
  *   4       2    compaction revision
  *   6       2    length of the extra part; 0 in everything that was ever released
- *   8       n    extra part (versions 2 and 3); carried along unread
+ *   8       n    extra part (versions 2 and 3); passed over, and left out by a vacuum
  *
  * All big-endian. Pure; any thread. */
 #pragma once
