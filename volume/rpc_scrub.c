@@ -73,6 +73,15 @@ static const char *describe(struct scrub *scrub, const struct volume_problem *p)
                             "] overlaps needle %" PRIu64 " at [%" PRIu64 "-%" PRIu64 "]",
                             p->key, p->row + 1, p->offset, p->offset + p->length - 1, p->other_key,
                             p->other_offset, p->other_offset + p->other_length - 1);
+    case VOLUME_PROBLEM_HEADER: {
+        char found[33] = "";
+        volume_inspect_format_id(p->other_key, found);
+        return arena_printf(arena,
+                            "failed to read needle %" PRIu64
+                            " on volume %u: size mismatch: entry not found: offset %" PRIu64
+                            " found id %s size %d, expected size %d",
+                            p->key, id, p->offset, found, p->other_size, p->size);
+    }
     case VOLUME_PROBLEM_KEY:
         return arena_printf(arena,
                             "index key %" PRIx64 " does not match needle's Id %" PRIx64

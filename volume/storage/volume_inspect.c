@@ -46,8 +46,7 @@ int volume_inspect_record(struct volume *volume, uint64_t offset, int32_t size, 
 
 /* ---- the record without its data ---- */
 
-/* The peer prints an id in hexadecimal, and then that text in hexadecimal. */
-static void format_twice(uint64_t id, char text[33])
+void volume_inspect_format_id(uint64_t id, char text[33])
 {
     char once[17];
     int n = snprintf(once, sizeof(once), "%" PRIx64, id);
@@ -68,7 +67,7 @@ static int read_meta(struct volume_generation *generation, uint64_t offset, int3
     needle_header_load(head, &header);
     if (header.size != size) {
         char id[33] = "";
-        format_twice(header.key, id);
+        volume_inspect_format_id(header.key, id);
         return error_set(err, KELP_E_INVALID,
                          "size mismatch for entry at offset %" PRIu64
                          ": found id %s size %d, expected size %d",

@@ -24,3 +24,6 @@ int volume_inspect_live(struct volume *volume,
 /* volume_verify of the current generation, as of now; damaged live needles are listed. */
 int volume_inspect_verify(struct volume *volume, const struct volume_verify_options *options,
                           struct volume_verify_result *ret, struct error *err);
+
+/* An id as the peer's texts on sizes have it: in hexadecimal, and that text in hexadecimal again. */
+void volume_inspect_format_id(uint64_t id, char text[33]);

@@ -281,6 +281,7 @@ static int check_record(struct verify *v, const struct needle_entry *row)
                                      .length = length,
                                      .row = v->row,
                                      .other_key = found.header.key,
+                                     .other_size = found.header.size,
                                      .crc_stored = found.crc_stored,
                                      .crc_computed = found.crc_computed};
     return report(v, &problem, "%s", found.reason);

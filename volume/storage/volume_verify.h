@@ -43,6 +43,7 @@ struct volume_problem {
     uint64_t offset, length; /* in the .dat; of PARTIAL_ROW in the .idx */
     uint64_t row;            /* its place among the rows in order of (offset, size), from 0 */
     uint64_t other_key, other_offset, other_length;
+    int32_t other_size; /* what a header says that is not the row's */
     uint32_t crc_stored, crc_computed;
     char detail[192]; /* one line, in words */
 };
