@@ -23,6 +23,7 @@
 #include "volume/storage/index_load.h"
 
 #include "common/check.h"
+#include "volume/storage/index_checkpoint.h"
 
 #include <stdlib.h>
 
@@ -153,6 +154,24 @@ static uint64_t first_bad_tail_row(const struct loader *loader, uint64_t end)
     return end;
 }
 
+/* Takes up the checkpoint of a memory index, if there is one that holds. */
+static int take_checkpoint(struct loader *loader, uint64_t limit, struct error *err)
+{
+    struct volume_generation *generation = loader->generation;
+    struct needle_index *index;
+    struct error reason;
+    int code = index_checkpoint_read(generation, limit, &index, &generation->mark, &reason);
+    if (code == 0) {
+        needle_index_destroy(generation->index);
+        generation->index = index;
+        generation->checkpoint_end = generation->mark.walk.idx_length;
+        loader->walk = generation->mark.walk;
+    } else if (code == KELP_E_CORRUPT && generation->is_writable) {
+        index_checkpoint_remove(generation, &reason);
+    }
+    return code == KELP_E_NO_MEMORY ? error_set(err, code, "%s", reason.message) : 0;
+}
+
 /* Where the walk begins: behind the rows that the index knows, if it was kept and its mark holds. */
 static int begin_walk(struct loader *loader, uint64_t end, struct error *err)
 {
@@ -160,21 +179,37 @@ static int begin_walk(struct loader *loader, uint64_t end, struct error *err)
     struct index_mark_place place;
     struct index_mark mark;
     struct error reason;
-    volume_generation_mark_place(generation, &place);
+    uint64_t limit = first_bad_tail_row(loader, end);
     index_walk_begin(&loader->walk, loader->first);
+    if (!generation->index_store)
+        return take_checkpoint(loader, limit, err);
     if (!needle_index_is_kept(generation->index))
         return 0;
+    volume_generation_mark_place(generation, &place);
     int code = needle_index_recall(generation->index, &mark, &reason);
+    if (code == 0 && mark.walk.idx_length > limit)
+        code = KELP_E_CORRUPT;
     if (code == 0)
-        code = mark.walk.idx_length <= first_bad_tail_row(loader, end)
-                   ? index_mark_check(&mark, &place, &reason)
-                   : KELP_E_CORRUPT;
-    if (code == 0) {
-        loader->walk = mark.walk;
-        generation->mark = mark;
+        code = index_mark_check(&mark, &place, &reason);
+    if (code != 0)
+        return needle_index_clear(generation->index, err);
+    loader->walk = mark.walk;
+    generation->mark = mark;
+    return 0;
+}
+
+/* Reads the rows from there on into the index. */
+static int walk_rows(struct loader *loader, uint64_t end, struct error *err)
+{
+    struct volume_generation *generation = loader->generation;
+    uint64_t from = loader->walk.idx_length;
+    if (from >= end)
         return 0;
-    }
-    return needle_index_clear(generation->index, err);
+    int code = needle_index_fill_begin(generation->index,
+                                       (end - from) / index_row_size(generation->offset_bytes), err);
+    if (code == 0)
+        code = index_file_walk(&generation->idx, from, end, load_row, loader, err);
+    return code == 0 ? needle_index_fill_end(generation->index, err) : code;
 }
 
 static void judge(struct loader *loader, uint64_t end)
@@ -209,7 +244,7 @@ int index_load(struct volume_generation *generation, struct index_verdict *ret, 
     if (code == 0)
         code = begin_walk(&loader, end, err);
     if (code == 0)
-        code = index_file_walk(&generation->idx, loader.walk.idx_length, end, load_row, &loader, err);
+        code = walk_rows(&loader, end, err);
     if (code != 0)
         return code;
     judge(&loader, end);

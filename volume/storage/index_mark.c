@@ -49,14 +49,14 @@ static int stat_index(const struct index_mark_place *place, struct os_stat *ret,
 }
 
 int index_mark_seal(struct index_mark *mark, const struct index_mark_place *place,
-                    struct needle_index *index, struct error *err)
+                    struct needle_index *index, bool is_synced, struct error *err)
 {
     struct os_stat st;
     int code = stat_index(place, &st, err);
     if (code != 0)
         return code;
     mark->dat_end = place->dat_end;
-    mark->idx_inode = st.inode;
+    mark->idx_inode = is_synced ? st.inode : 0; /* which no file has */
     mark->idx_size = st.size;
     mark->idx_mtime_ns = st.mtime_ns;
     needle_index_stat(index, &mark->counters);
@@ -162,7 +162,7 @@ int index_mark_check(const struct index_mark *mark, const struct index_mark_plac
     int code = stat_index(place, &st, err);
     if (code != 0)
         return code;
-    if (st.inode == mark->idx_inode && st.size == mark->idx_size &&
+    if (mark->idx_inode != 0 && st.inode == mark->idx_inode && st.size == mark->idx_size &&
         st.mtime_ns == mark->idx_mtime_ns)
         return 0;
     uint64_t hash;

@@ -52,9 +52,10 @@ void index_mark_begin(struct index_mark *mark, const struct index_mark_place *pl
 int index_mark_advance(struct index_mark *mark, const struct index_mark_place *place, uint64_t to,
                        struct error *err);
 /* Notes what file the .idx is now, the end of the .dat, and the counters. To be called when the index
- * holds the rows up to the mark and no others. */
+ * holds the rows up to the mark and no others. !is_synced: a power loss can still change the rows and leave
+ * name, size and time as they are, so that the mark will be held against the rows in any case. */
 int index_mark_seal(struct index_mark *mark, const struct index_mark_place *place,
-                    struct needle_index *index, struct error *err);
+                    struct needle_index *index, bool is_synced, struct error *err);
 
 void index_mark_store(uint8_t bytes[INDEX_MARK_SIZE], const struct index_mark *mark);
 /* KELP_E_CORRUPT when the bytes are no mark. */

@@ -3,6 +3,7 @@
 #include "volume/storage/volume_internal.h"
 
 #include "common/check.h"
+#include "volume/storage/index_checkpoint.h"
 #include "volume/storage/index_store.h"
 
 #include <errno.h>
@@ -237,8 +238,9 @@ int volume_sync_changes(struct volume *volume, struct error *err)
 
 /* ---- the end ---- */
 
-/* All of volume_close but giving the volume's own share of its memory back. */
-static void shut(struct volume *volume)
+/* All of volume_close but giving the volume's own share of its memory back. is_kept: what makes the next
+ * start quick is left. */
+static void shut(struct volume *volume, bool is_kept)
 {
     pthread_mutex_lock(&volume->vacuum_lock);
     struct volume_vacuum *vacuum = volume->vacuum;
@@ -253,10 +255,12 @@ static void shut(struct volume *volume)
     volume->generation = NULL;
     volume_unlock_appends(volume);
     /* Nobody waits for the outcome: what had to be safe was synced when it was acknowledged. */
-    if (generation)
-        volume_generation_keep_mark(generation, 0, NULL);
     if (generation && generation->is_writable)
         volume_generation_sync(generation, NULL);
+    if (generation && is_kept)
+        volume_generation_keep_mark(generation, 0, NULL);
+    if (generation && is_kept)
+        index_checkpoint_write(generation, NULL);
     volume_generation_unref(generation);
 }
 
@@ -264,7 +268,7 @@ void volume_close(struct volume *volume)
 {
     if (!volume)
         return;
-    shut(volume);
+    shut(volume, true);
     volume_release(volume);
 }
 
@@ -276,7 +280,7 @@ int volume_delete_files(struct volume *volume, struct error *err)
     if (is_busy)
         return error_set(err, KELP_E_BUSY, "volume %u is being compacted: try again later",
                          volume->id);
-    shut(volume);
+    shut(volume, false);
     int code = volume_files_remove(&volume->files, volume->os, err);
     if (volume->index_store)
         index_store_forget(volume->index_store, volume->collection, volume->id);

@@ -97,6 +97,7 @@ void volume_generation_begin_mark(struct volume_generation *generation, bool is_
     volume_generation_mark_place(generation, &place);
     index_mark_begin(&generation->mark, &place);
     generation->is_marked = is_marked;
+    generation->checkpoint_end = 0;
 }
 
 bool volume_generation_seal_mark(struct volume_generation *generation)
@@ -109,7 +110,9 @@ bool volume_generation_seal_mark(struct volume_generation *generation)
            index_mark_advance(&generation->mark, &place, UINT64_MAX, &ignored) == 0 &&
            index_walk_is_whole(&generation->mark.walk) &&
            generation->mark.walk.records_end == place.dat_end &&
-           index_mark_seal(&generation->mark, &place, generation->index, &ignored) == 0;
+           index_mark_seal(&generation->mark, &place, generation->index,
+                           atomic_load(&generation->synced_rows) == generation->mark.walk.idx_length,
+                           &ignored) == 0;
 }
 
 int volume_generation_keep_mark(struct volume_generation *generation, uint64_t rows,
@@ -236,10 +239,14 @@ void volume_generation_set_paths(struct volume_generation *generation, const cha
 
 int volume_generation_sync(struct volume_generation *generation, struct error *err)
 {
+    uint64_t rows = index_file_end(&generation->idx);
     int result = os_fsync(generation->os, generation->dat_fd);
     if (result < 0)
         return error_set_errno(err, -result, "fsync %s", atomic_load(&generation->dat_path));
-    return index_file_sync(&generation->idx, err);
+    int code = index_file_sync(&generation->idx, err);
+    if (code == 0)
+        atomic_store(&generation->synced_rows, rows);
+    return code;
 }
 
 /* The last record may lack some of its padding, which the logical end counts (spec 11.3) and a file that

@@ -35,6 +35,8 @@ struct volume_generation {
      * it could be repaired in memory only. Of the thread that appends. */
     struct index_mark mark;
     bool is_marked;
+    uint64_t checkpoint_end; /* the .idx is that long in the checkpoint it was loaded from; 0: it was not */
+    _Atomic uint64_t synced_rows; /* bytes of the .idx that a sync has covered, the records with them */
     _Atomic uint64_t dat_end;     /* logical end: where the next record goes, a multiple of 8 */
     /* What lies below was synced for somebody who was told so: no vacuum may risk it. */
     _Atomic uint64_t promised_end;
@@ -69,7 +71,8 @@ int volume_generation_make_index(const struct volume_generation *generation, uin
 void volume_generation_begin_mark(struct volume_generation *generation, bool is_marked);
 void volume_generation_mark_place(struct volume_generation *generation,
                                   struct index_mark_place *ret);
-/* Brings its mark up to the end of the .idx and seals it. False, and err untouched, when the index cannot
+/* Brings its mark up to the end of the .idx and seals it; only if all of that was synced does the mark ever
+ * stand for the file without a look into it. False, and err untouched, when the index cannot
  * be said to hold what the rows say, or the rows do not cover the .dat; an error that kept the rows from
  * being read counts as that. By the thread that appends, between two flushes. */
 bool volume_generation_seal_mark(struct volume_generation *generation);
