@@ -30,14 +30,18 @@
 #include <stdlib.h>
 
 #define PENDING_MOST (64u << 10) /* rows that wait without a mark: 2 MB */
+#define MISSES_MOST  10000u /* so many lookups of new keys, and a filter of all keys is worth making */
 
 struct leveldb_index {
     struct needle_index base;
     struct index_tenant tenant;
     uint8_t version;
-    uint64_t seed, expected;
+    uint64_t seed;
+    uint64_t to_come; /* so many puts and deletes are expected while it is being filled */
+    uint64_t expected;
     struct needle_counters counters;
-    struct key_filter *filter; /* all keys; NULL: none is kept */
+    struct key_filter *filter; /* all keys, while it is being filled; NULL: not yet, or not any more */
+    uint32_t misses;
     pthread_mutex_t lock;      /* pending, number */
     struct needle_pending pending;
     uint32_t number; /* the tenant's, for readers */
@@ -108,6 +112,25 @@ static int limit_pending(struct leveldb_index *index, enum needle_index_event ev
 
 /* ---- looking up ---- */
 
+/* An index that is being filled in an order that is not that of the keys: from now on a filter tells most
+ * new keys apart. If it cannot be had, the database is asked each time. */
+static void make_filter(struct leveldb_index *index)
+{
+    struct key_filter *filter = key_filter_create(index->expected, index->seed);
+    struct index_scan *scan = NULL;
+    struct needle_entry row;
+    int got = filter ? index_scan_open(&scan, index->tenant.store, index->tenant.number, NULL) : -1;
+    while (got >= 0 && (got = index_scan_next(scan, &row, NULL)) == 1)
+        key_filter_add(filter, row.key);
+    index_scan_close(scan);
+    for (uint32_t i = 0; got == 0 && i < index->pending.count; i++)
+        key_filter_add(filter, index->pending.rows[i].key);
+    if (got == 0)
+        index->filter = filter;
+    else
+        key_filter_destroy(filter);
+}
+
 /* What the writer, who needs no lock to read its own table, finds. */
 static int find_own(struct leveldb_index *index, uint64_t key, struct needle_entry *ret,
                     struct error *err)
@@ -120,7 +143,10 @@ static int find_own(struct leveldb_index *index, uint64_t key, struct needle_ent
     if (index->tenant.number == 0 || needle_counters_is_above(&index->counters, key) ||
         (index->filter && !key_filter_has(index->filter, key)))
         return KELP_E_NOT_FOUND;
-    return index_store_get(index->tenant.store, index->tenant.number, key, ret, err);
+    int code = index_store_get(index->tenant.store, index->tenant.number, key, ret, err);
+    if (code == KELP_E_NOT_FOUND && index->to_come > 0 && ++index->misses == MISSES_MOST)
+        make_filter(index);
+    return code;
 }
 
 /* For a change: but for a load it has happened already, whatever the database says. */
@@ -160,6 +186,14 @@ static int leveldb_get_entry(struct needle_index *base, uint64_t key, struct nee
 
 /* ---- changing ---- */
 
+static void count_event(struct leveldb_index *index)
+{
+    if (index->to_come == 0 || --index->to_come > 0)
+        return;
+    key_filter_destroy(index->filter); /* what comes now is little */
+    index->filter = NULL;
+}
+
 static int set_row(struct leveldb_index *index, const struct needle_entry *row, struct error *err)
 {
     pthread_mutex_lock(&index->lock);
@@ -190,6 +224,7 @@ static int leveldb_put_entry(struct needle_index *base, const struct needle_entr
     if (index->filter)
         key_filter_add(index->filter, entry->key);
     needle_counters_put(&index->counters, index->version, entry, has_old ? &old : NULL, event);
+    count_event(index);
     return limit_pending(index, event, err);
 }
 
@@ -209,6 +244,7 @@ static int leveldb_delete_entry(struct needle_index *base, uint64_t key,
             return code;
     }
     needle_counters_delete(&index->counters, index->version, key, has_old ? &old : NULL, event);
+    count_event(index);
     return limit_pending(index, event, err);
 }
 
@@ -231,8 +267,7 @@ static int leveldb_recall(struct needle_index *base, struct index_mark *ret, str
     if (code != 0)
         return code;
     needle_counters_restore(&index->counters, &ret->counters);
-    key_filter_destroy(index->filter); /* it does not know what was there before */
-    index->filter = NULL;
+    index->to_come = 0;
     pthread_mutex_lock(&index->lock);
     index->number = index->tenant.number;
     pthread_mutex_unlock(&index->lock);
@@ -243,10 +278,6 @@ static int leveldb_keep(struct needle_index *base, const struct index_mark *mark
 {
     struct leveldb_index *index = of(base);
     int code = write_pending(index, mark, err);
-    if (code == 0) { /* from here on changes are few */
-        key_filter_destroy(index->filter);
-        index->filter = NULL;
-    }
     return code;
 }
 
@@ -263,7 +294,9 @@ static int leveldb_clear(struct needle_index *base, struct error *err)
     pthread_mutex_unlock(&index->lock);
     needle_counters_restore(&index->counters, &nothing);
     key_filter_destroy(index->filter);
-    index->filter = index->expected > 0 ? key_filter_create(index->expected, index->seed) : NULL;
+    index->filter = NULL;
+    index->misses = 0;
+    index->to_come = index->expected;
     return 0;
 }
 
@@ -386,9 +419,7 @@ int needle_index_leveldb_create(struct needle_index **ret, const struct needle_i
     index->base.ops = &ops;
     index->version = config->version;
     index->seed = config->seed;
-    index->expected = config->expected;
-    if (config->expected > 0) /* without it the database is asked more often */
-        index->filter = key_filter_create(config->expected, config->seed);
+    index->to_come = index->expected = config->expected;
     needle_pending_init(&index->pending, config->seed);
     CHECK(pthread_mutex_init(&index->lock, NULL) == 0);
     index_store_join(config->store, &index->tenant, config->collection, config->volume_id,

@@ -39,12 +39,37 @@ static uint32_t slot_of(const struct needle_pending *pending, uint64_t key)
     return i;
 }
 
-const struct needle_entry *needle_pending_find(const struct needle_pending *pending, uint64_t key)
+/* Position + 1, or 0. */
+static uint32_t search(const struct needle_pending *pending, uint64_t key)
+{
+    uint32_t low = 0, high = pending->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (pending->rows[middle].key < key)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < pending->count && pending->rows[low].key == key ? low + 1 : 0;
+}
+
+static uint32_t position_of(const struct needle_pending *pending, uint64_t key)
 {
     if (pending->count == 0 || key > pending->last_key)
-        return NULL;
-    uint32_t position = pending->slots[slot_of(pending, key)];
+        return 0;
+    return pending->is_unsorted ? pending->slots[slot_of(pending, key)] : search(pending, key);
+}
+
+const struct needle_entry *needle_pending_find(const struct needle_pending *pending, uint64_t key)
+{
+    uint32_t position = position_of(pending, key);
     return position != 0 ? &pending->rows[position - 1] : NULL;
+}
+
+static void fill_slots(struct needle_pending *pending)
+{
+    for (uint32_t i = 0; i < pending->count; i++)
+        pending->slots[slot_of(pending, pending->rows[i].key)] = i + 1;
 }
 
 bool needle_pending_reserve(struct needle_pending *pending, uint32_t more)
@@ -68,25 +93,28 @@ bool needle_pending_reserve(struct needle_pending *pending, uint32_t more)
     pending->slots = slots;
     pending->capacity = (uint32_t)capacity;
     pending->slot_count = (uint32_t)capacity * 2;
-    for (uint32_t i = 0; i < pending->count; i++)
-        slots[slot_of(pending, rows[i].key)] = i + 1;
+    if (pending->is_unsorted)
+        fill_slots(pending);
     return true;
 }
 
 void needle_pending_set(struct needle_pending *pending, const struct needle_entry *row)
 {
     CHECK(pending->count < pending->capacity);
-    uint32_t slot = slot_of(pending, row->key);
-    if (pending->slots[slot] != 0) {
-        pending->rows[pending->slots[slot] - 1] = *row;
+    uint32_t position = position_of(pending, row->key);
+    if (position != 0) {
+        pending->rows[position - 1] = *row;
         return;
     }
-    if (pending->count > 0 && row->key < pending->last_key)
+    if (pending->count > 0 && row->key < pending->last_key && !pending->is_unsorted) {
         pending->is_unsorted = true;
+        fill_slots(pending);
+    }
+    if (pending->is_unsorted)
+        pending->slots[slot_of(pending, row->key)] = pending->count + 1;
     if (pending->count == 0 || row->key > pending->last_key)
         pending->last_key = row->key;
     pending->rows[pending->count++] = *row;
-    pending->slots[slot] = pending->count;
 }
 
 static int by_key(const void *a, const void *b)

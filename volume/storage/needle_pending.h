@@ -1,14 +1,15 @@
 /* Rows that an index on disk has taken and not written yet: a table in memory above it, by key.
  *
- * Rows stay in the order in which their keys first came, since most .idx files are in key order and need
- * no sorting then; a table of positions finds them. No lock: the owner's. */
+ * Rows stay in the order in which their keys first came. Most .idx files are in key order: then they need no
+ * sorting, and are found by halving; a table of positions is filled once they are not. No lock: the
+ * owner's. */
 #pragma once
 
 #include "volume/storage/needle.h"
 
 struct needle_pending {
     struct needle_entry *rows;
-    uint32_t *slots; /* position + 1; 0: empty. A power of two, at least twice the capacity */
+    uint32_t *slots; /* position + 1; 0: empty. Twice the capacity, a power of two */
     uint32_t count, capacity, slot_count;
     uint64_t seed, last_key; /* the highest */
     bool is_unsorted;
