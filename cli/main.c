@@ -10,7 +10,8 @@
 static const struct command *const commands[] = {
     &command_master, &command_volume,   &command_server,    &command_shell,
     &command_upload, &command_download, &command_benchmark, &command_check,
-    &command_compact, &command_convert, &command_export, &command_fix, &command_version,
+    &command_compact, &command_convert, &command_dump, &command_export, &command_fix,
+    &command_version,
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
