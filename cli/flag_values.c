@@ -1,7 +1,9 @@
 /* Checks on flag values. Main thread, at start. */
 #include "cli/flag_values.h"
 
+#include "common/bytes.h"
 #include "common/check.h"
+#include "common/config.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -71,5 +73,27 @@ int flag_setting(const char *key, unsigned fallback, unsigned *ret, struct error
         return error_set(err, KELP_E_INVALID, "environment variable %s: \"%s\" is no number", name,
                          value);
     *ret = (unsigned)number;
+    return 0;
+}
+
+int flag_min_free(const char *name, const char *text, double *ret_percent, uint64_t *ret_bytes,
+                  struct error *err)
+{
+    char *end;
+    double percent = strtod(text, &end);
+    bool is_plain = end != text && *end == '\0';
+    uint64_t bytes = 0;
+    if (is_plain && percent >= 0 && percent <= 100) { /* and no NaN */
+        *ret_percent = percent;
+        return 0;
+    }
+    if (!is_plain && config_parse_size(slice_cstr(text), &bytes, err) != 0)
+        return error_prefix(err, "%s", name);
+    if (is_plain || bytes <= 100)
+        return error_set(err, KELP_E_INVALID,
+                         "%s %s: a plain number up to 100 is a percentage; write a size with its unit, as "
+                         "in 10GiB",
+                         name, text);
+    *ret_bytes = bytes;
     return 0;
 }

@@ -10,25 +10,6 @@
 
 struct volume_flags volume_flags;
 
-/* A percentage up to 100, or a size with a unit. */
-static int parse_min_free(const char *text, struct store_location_config *location, struct error *err)
-{
-    char *end;
-    double percent = strtod(text, &end);
-    if (end != text && *end == '\0') {
-        if (percent < 0 || percent > 100)
-            return error_set(err, KELP_E_INVALID,
-                             "-minFreeSpace %s: a plain number is a percentage; write a size with its "
-                             "unit, as in 10GiB",
-                             text);
-        location->min_free_percent = percent;
-        return 0;
-    }
-    if (config_parse_size(slice_cstr(text), &location->min_free_bytes, err) != 0)
-        return error_prefix(err, "-minFreeSpace");
-    return 0;
-}
-
 /* One of the lists that go with -dir. */
 struct location_lists {
     struct flag_list directories, max, disks, tags, min_free;
@@ -66,7 +47,8 @@ static int fill_location(const struct location_lists *lists, size_t i,
         .disk_type = strdup(strcasecmp(disk, "hdd") == 0 ? "" : disk),
         .tags = strdup(lists->tags.count == 1 ? lists->tags.items[0] : tags),
     };
-    return parse_min_free(min_free, location, err);
+    return flag_min_free("-minFreeSpace", min_free, &location->min_free_percent,
+                         &location->min_free_bytes, err);
 }
 
 static int apply_locations(struct volume_server_config *config, struct error *err)

@@ -49,12 +49,43 @@ static void settings_come_from_the_environment(void **state)
     assert_non_null(strstr(err.message, "WEED_KELP_TEST_COPY_1"));
 }
 
+static void free_space_is_a_percentage_or_a_size(void **state)
+{
+    static const struct {
+        const char *text;
+        double percent;
+        uint64_t bytes;
+        int code;
+    } table[] = {
+        {"1", 1, 0, 0},           {"0", 0, 0, 0},         {"100", 100, 0, 0},
+        {"2.5", 2.5, 0, 0},       {"10GiB", -1, 10ull << 30, 0}, {"101B", -1, 101, 0},
+        {"100B", 0, 0, KELP_E_INVALID}, {"100.1", 0, 0, KELP_E_INVALID}, {"-1", 0, 0, KELP_E_INVALID},
+        {"200", 0, 0, KELP_E_INVALID},  {"nan", 0, 0, KELP_E_INVALID},   {"", 0, 0, KELP_E_INVALID},
+        {"ten", 0, 0, KELP_E_INVALID},
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        double percent = -1;
+        uint64_t bytes = 0;
+        struct error err = {0};
+        int code = flag_min_free("-minFreeSpace", table[i].text, &percent, &bytes, &err);
+        if (code != table[i].code)
+            fail_msg("\"%s\": %d", table[i].text, code);
+        if (code != 0) {
+            assert_non_null(strstr(err.message, "-minFreeSpace"));
+            continue;
+        }
+        assert_true(percent == table[i].percent);
+        assert_true(bytes == table[i].bytes);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_out_of_range_are_named),
         cmocka_unit_test(one_item_goes_for_all),
         cmocka_unit_test(settings_come_from_the_environment),
+        cmocka_unit_test(free_space_is_a_percentage_or_a_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
