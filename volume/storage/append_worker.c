@@ -37,8 +37,10 @@ struct append_worker {
 
 uint64_t append_request_bytes(const struct append_request *request)
 {
+    if (request->kind == APPEND_RAW)
+        return sizeof(*request) + request->record_size;
     return sizeof(*request) + request->needle.data.len + request->needle.name.len +
-           request->needle.mime.len + request->needle.pairs.len + request->record_size;
+           request->needle.mime.len + request->needle.pairs.len;
 }
 
 /* ---- deliveries ---- */
