@@ -298,12 +298,16 @@ static int judge_keys(struct rebuild *rebuild, const struct dat_item *item,
     struct needle_entry other;
     struct needle_header header;
     uint8_t bytes[NEEDLE_HEADER_SIZE];
-    if (own_row || needle_index_get(rebuild->old_index, item->header.key, &other, NULL) != 0) {
+    int code = own_row ? KELP_E_NOT_FOUND
+                       : needle_index_get(rebuild->old_index, item->header.key, &other, err);
+    if (code == KELP_E_NOT_FOUND) {
         bool is_elsewhere = false;
-        int code = has_other_place(&rebuild->old, row, &is_elsewhere, err);
+        code = has_other_place(&rebuild->old, row, &is_elsewhere, err);
         *ret = is_elsewhere ? RECORD_IS : BOTH_MAY_BE;
         return code;
     }
+    if (code != 0)
+        return code;
     *ret = ROW_IS;
     if (volume_generation_pread(rebuild->generation, bytes, sizeof(bytes), other.offset, false,
                                 NULL) != 0)
@@ -384,7 +388,8 @@ static int rebuild_rows(struct rebuild *rebuild, struct error *err)
     for (size_t i = 0; code == 0 && i < rebuild->old.cut_count; i++) {
         struct needle_entry now;
         uint64_t key = rebuild->old.cut_deletes[i].key;
-        if (needle_index_get(rebuild->old_index, key, &now, NULL) != 0 || now.size < 0)
+        code = needle_index_get(rebuild->old_index, key, &now, err);
+        if (code == KELP_E_NOT_FOUND || (code == 0 && now.size < 0))
             code = sink_add(rebuild->sink, &rebuild->old.cut_deletes[i], err);
         rebuild->rows_kept++;
     }

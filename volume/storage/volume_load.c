@@ -241,6 +241,24 @@ static int read_last_stamp(struct loading *loading, const struct needle_entry *l
     return code;
 }
 
+/* A volume whose index on disk cannot be had is served from memory. */
+static int walk_index(struct loading *loading, struct index_verdict *ret, struct error *err)
+{
+    struct volume_generation *generation = loading->generation;
+    struct error reason = {0};
+    int code = index_load(generation, ret, &reason);
+    if (code != 0 && generation->index_store) {
+        needle_index_destroy(generation->index);
+        generation->index = NULL;
+        generation->index_store = NULL;
+        if (index_load(generation, ret, err) == 0) {
+            add_note(loading, "its index is in memory: %s", reason.message);
+            return 0;
+        }
+    }
+    return code != 0 ? error_set(err, code, "%s", reason.message) : 0;
+}
+
 static int load_index(struct loading *loading, struct error *err)
 {
     struct volume *volume = loading->volume;
@@ -249,7 +267,7 @@ static int load_index(struct loading *loading, struct error *err)
     struct error reason = {0};
     /* The local copy of a tiered volume is not ours to change. */
     bool is_writable = loading->is_dat_writable && volume->info.file_count == 0;
-    int code = index_load(generation, &verdict, err);
+    int code = walk_index(loading, &verdict, err);
     if (code != 0)
         return code;
     code = is_writable ? fill_padding(loading, &reason) : 0;
@@ -261,7 +279,7 @@ static int load_index(struct loading *loading, struct error *err)
         atomic_fetch_or(&volume->read_only, (unsigned)VOLUME_RO_CORRUPT);
         needle_index_destroy(generation->index);
         generation->index = NULL;
-        code = index_load(generation, &verdict, err);
+        code = walk_index(loading, &verdict, err);
         if (code == 0)
             code = repair_index(loading, &verdict, false, err);
     } else if (code != 0) {
