@@ -146,6 +146,32 @@ static int record_at(struct dat_scan *scan, uint64_t offset, bool is_searching,
     return 0;
 }
 
+/* The first place from `at` whose header is not all zeros, or the end. Holes and blocks that were reserved
+ * may be gigabytes of them, and no record that proves itself begins so. */
+static int skip_zeros(struct dat_scan *scan, uint64_t at, uint64_t *ret, struct error *err)
+{
+    while (scan->end - at >= NEEDLE_HEADER_SIZE) {
+        uint64_t left = scan->end - at;
+        size_t size = left < WINDOW_SIZE ? (size_t)left : WINDOW_SIZE, i = 0;
+        if (at >= scan->window_offset && at < scan->window_offset + scan->window_size &&
+            scan->window_offset + scan->window_size - at >= NEEDLE_HEADER_SIZE)
+            size = (size_t)(scan->window_offset + scan->window_size - at);
+        const uint8_t *bytes;
+        int code = bytes_at(scan, at, size, &bytes, err);
+        if (code != 0)
+            return code;
+        while (i + NEEDLE_HEADER_SIZE <= size && (load_be64(bytes + i) | load_be64(bytes + i + 8)) == 0)
+            i += NEEDLE_ALIGNMENT;
+        at += i;
+        if (i + NEEDLE_HEADER_SIZE <= size) {
+            *ret = at;
+            return 0;
+        }
+    }
+    *ret = scan->end;
+    return 0;
+}
+
 int dat_scan_next(struct dat_scan *scan, struct dat_item *ret, struct error *err)
 {
     if (scan->at >= scan->end) {
@@ -165,7 +191,9 @@ int dat_scan_next(struct dat_scan *scan, struct dat_item *ret, struct error *err
     }
     uint64_t next = start;
     while (!is_good && next < scan->end) {
-        next += NEEDLE_ALIGNMENT;
+        code = skip_zeros(scan, next + NEEDLE_ALIGNMENT, &next, err);
+        if (code != 0)
+            return code;
         if (next >= scan->end)
             break;
         code = record_at(scan, next, true, &item, &is_good, err);

@@ -306,6 +306,26 @@ static void zeros_after_the_records_are_cut(void **state)
     assert_is_stable();
 }
 
+/* A record behind zeros is found wherever it begins, also across the pieces that the scan reads. */
+static void records_behind_zeros_are_found_wherever_they_begin(void **state)
+{
+    const size_t window = 1 << 20, record = (size_t)(dat_size - record_end[KEYS + 1]);
+    char *longer = must(calloc(1, dat_size + 3 * window));
+    memcpy(longer, dat, dat_size);
+    for (size_t gap = window - 32; gap <= window + 32; gap += 8) {
+        size_t start = record_end[KEYS + 1] + gap;
+        memset(longer + record_end[KEYS + 1], 0, 2 * window);
+        memcpy(longer + start, dat + record_end[KEYS + 1], record);
+        lay_out(longer, start + record, idx, idx_size - 17);
+        assert_true(open_volume());
+        assert_all_but(0);
+        assert_int_equal(dat_end(), start + record);
+        assert_is_stable();
+        close_again();
+    }
+    free(longer);
+}
+
 /* Pages of the .idx that did not reach the disk read as zeros, however many there are, and the row at
  * their edge as a put or delete of something else. */
 static void zeros_after_the_rows_are_cut(void **state)
@@ -783,6 +803,7 @@ int main(void)
         T(every_single_row_dropped),
         T(rows_of_another_volume_are_replaced),
         T(zeros_after_the_records_are_cut),
+        T(records_behind_zeros_are_found_wherever_they_begin),
         T(zeros_after_the_rows_are_cut),
         T(zeros_among_the_rows_delete_nothing),
         T(records_behind_a_torn_one_are_kept),
