@@ -21,16 +21,31 @@ static inline uint64_t bits_at(const uint8_t *list, size_t at, unsigned width)
     return value & mask_of(width);
 }
 
-/* The list was zeros there. */
-static inline void put_bits(uint8_t *list, size_t at, unsigned width, uint64_t value)
+/* Writes bits one after another; up to 16 bytes behind the last may be overwritten. */
+struct bit_writer {
+    uint8_t *at;
+    unsigned __int128 bits;
+    unsigned count;
+};
+
+/* The value has no bits above the width, which is at most 64. */
+static inline void write_bits(struct bit_writer *writer, unsigned width, uint64_t value)
 {
-    uint8_t *p = list + (at >> 3);
-    unsigned shift = at & 7;
-    if (width == 0)
-        return;
-    store_le64(p, load_le64(p) | value << shift);
-    if (width + shift > 64)
-        p[8] = (uint8_t)(value >> (64 - shift));
+    writer->bits |= (unsigned __int128)value << writer->count;
+    writer->count += width;
+    if (writer->count >= 64) {
+        store_le64(writer->at, (uint64_t)writer->bits);
+        writer->at += 8;
+        writer->bits >>= 64;
+        writer->count -= 64;
+    }
+}
+
+/* Up to the next byte. */
+static uint8_t *finish_bits(struct bit_writer *writer)
+{
+    store_le64(writer->at, (uint64_t)writer->bits);
+    return writer->at + (writer->count + 7) / 8;
 }
 
 static size_t list_bytes(size_t count, unsigned width) { return (count * width + 7) / 8; }
@@ -47,15 +62,17 @@ static inline uint32_t magnitude(int32_t size) { return size < 0 ? 0u - (uint32_
 
 struct parts {
     unsigned key_width, size_width, offset_width;
+    unsigned row_width;
     uint8_t flags;
     uint32_t size_base;
     uint64_t offset_base;
     uint64_t deleted, breaks;
-    size_t stored; /* offsets in the list */
-    const uint8_t *keys, *sizes, *offsets, *end;
+    uint64_t steep, begin;
+    size_t stored; /* offsets in the list behind the rows */
+    const uint8_t *rows, *offsets, *end;
 };
 
-static inline void find_parts(const uint8_t *block, size_t count, struct parts *ret)
+static inline void find_parts(const uint8_t *block, uint64_t first_key, size_t count, struct parts *ret)
 {
     ret->key_width = block[0];
     ret->size_width = block[1];
@@ -70,15 +87,23 @@ static inline void find_parts(const uint8_t *block, size_t count, struct parts *
         at += 8;
     }
     ret->breaks = 1;
-    ret->stored = ret->flags & PACKED_IS_CHAINED ? 0 : count;
+    ret->stored = 0;
     if (ret->flags & PACKED_HAS_BREAKS) {
         ret->breaks = load_le64(at) | 1;
         ret->stored = (size_t)__builtin_popcountll(ret->breaks);
         at += 8;
     }
-    ret->keys = at;
-    ret->sizes = ret->keys + list_bytes(count - 1, ret->key_width);
-    ret->offsets = ret->sizes + list_bytes(count, ret->size_width);
+    ret->steep = 1;
+    ret->begin = first_key;
+    if (ret->flags & PACKED_HAS_LINE) {
+        ret->steep = load_le64(at);
+        ret->begin = load_le64(at + 8);
+        at += 16;
+    }
+    ret->row_width = ret->key_width + ret->size_width +
+                     (ret->flags & PACKED_IS_CHAINED ? 0 : ret->offset_width);
+    ret->rows = at;
+    ret->offsets = at + list_bytes(count, ret->row_width);
     ret->end = ret->offsets + list_bytes(ret->stored, ret->offset_width);
 }
 
@@ -86,127 +111,171 @@ size_t packed_block_length(const uint8_t *block, size_t size, size_t count)
 {
     struct parts parts;
     if (size < PACKED_BLOCK_HEAD || count == 0 || count > PACKED_BLOCK_ENTRIES || block[0] > 64 ||
-        block[1] > 32 || block[2] > 40 || block[3] > 7 ||
+        block[1] > 32 || block[2] > 40 || block[3] > 15 ||
         (block[3] & (PACKED_IS_CHAINED | PACKED_HAS_BREAKS)) == PACKED_HAS_BREAKS)
         return 0;
-    size_t maps = (block[3] & PACKED_HAS_DELETED ? 8u : 0u) + (block[3] & PACKED_HAS_BREAKS ? 8u : 0u);
-    if (size < PACKED_BLOCK_HEAD + maps)
+    size_t optional = (block[3] & PACKED_HAS_DELETED ? 8u : 0u) +
+                      (block[3] & PACKED_HAS_BREAKS ? 8u : 0u) +
+                      (block[3] & PACKED_HAS_LINE ? 16u : 0u);
+    if (size < PACKED_BLOCK_HEAD + optional)
         return 0;
-    find_parts(block, count, &parts);
+    find_parts(block, 0, count, &parts);
     size_t length = (size_t)(parts.end - block);
     return length <= size ? length : 0;
 }
 
 /* ---- encoding ---- */
 
-/* What the lists need, found in one pass. */
-struct measures {
-    uint64_t longest_step;
-    uint32_t low_size, high_size;
-    uint64_t deleted, breaks;
-    uint64_t low_offset, high_offset;             /* of all */
-    uint64_t low_break_offset, high_break_offset; /* of those that are breaks */
-};
-
-static void measure(const struct needle_entry *entries, size_t count, uint8_t version,
-                    struct measures *ret)
+/* The line through the keys, and what they differ from it by. At most the distance of the last from the
+ * first, since keys rise: that fits in 64 bits. */
+static void measure_keys(const struct needle_entry *entries, size_t count, struct parts *parts)
 {
-    struct measures m = {.low_size = UINT32_MAX, .low_offset = UINT64_MAX, .low_break_offset = UINT64_MAX};
-    uint64_t expected = UINT64_MAX;
+    uint64_t first = entries[0].key, span = entries[count - 1].key - first;
+    parts->steep = 1;
+    parts->begin = first;
+    parts->key_width = 0;
+    if (span == count - 1)
+        return;
+    parts->steep = span / (count - 1);
+    if (span <= INT64_MAX) {
+        int64_t low = 0, high = 0;
+        for (size_t i = 0; i < count; i++) {
+            int64_t above = (int64_t)(entries[i].key - first) - (int64_t)(parts->steep * i);
+            low = above < low ? above : low;
+            high = above > high ? above : high;
+        }
+        parts->begin = first + (uint64_t)low;
+        parts->key_width = width_of((uint64_t)high - (uint64_t)low);
+    } else {
+        __int128 low = 0, high = 0;
+        for (size_t i = 0; i < count; i++) {
+            __int128 above = (__int128)(entries[i].key - first) - (__int128)(parts->steep * i);
+            low = above < low ? above : low;
+            high = above > high ? above : high;
+        }
+        parts->begin = first + (uint64_t)low;
+        parts->key_width = width_of((uint64_t)(high - low));
+    }
+    parts->flags |= PACKED_HAS_LINE;
+}
+
+/* Sizes, deletions, and the offsets: chained or not, whichever is shorter. */
+static void measure_records(const struct needle_entry *entries, size_t count, uint8_t version,
+                            struct parts *parts)
+{
+    uint32_t low_size = UINT32_MAX, high_size = 0;
+    uint64_t low = UINT64_MAX, high = 0, low_break = UINT64_MAX, high_break = 0, expected = UINT64_MAX;
+    uint64_t deleted = 0, breaks = 0;
     for (size_t i = 0; i < count; i++) {
         uint32_t size = magnitude(entries[i].size);
         uint64_t units = entries[i].offset / NEEDLE_ALIGNMENT;
-        if (i > 0 && entries[i].key - entries[i - 1].key - 1 > m.longest_step)
-            m.longest_step = entries[i].key - entries[i - 1].key - 1;
-        m.low_size = size < m.low_size ? size : m.low_size;
-        m.high_size = size > m.high_size ? size : m.high_size;
-        m.low_offset = units < m.low_offset ? units : m.low_offset;
-        m.high_offset = units > m.high_offset ? units : m.high_offset;
-        m.deleted |= (uint64_t)(entries[i].size < 0) << i;
+        low_size = size < low_size ? size : low_size;
+        high_size = size > high_size ? size : high_size;
+        low = units < low ? units : low;
+        high = units > high ? units : high;
+        deleted |= (uint64_t)(entries[i].size < 0) << i;
         if (units != expected) {
-            m.breaks |= 1ull << i;
-            m.low_break_offset = units < m.low_break_offset ? units : m.low_break_offset;
-            m.high_break_offset = units > m.high_break_offset ? units : m.high_break_offset;
+            breaks |= 1ull << i;
+            low_break = units < low_break ? units : low_break;
+            high_break = units > high_break ? units : high_break;
         }
         expected = units + record_units(version, size);
     }
-    *ret = m;
+    size_t break_count = (size_t)__builtin_popcountll(breaks);
+    unsigned width = width_of(high - low), break_width = width_of(high_break - low_break);
+    bool has_breaks = break_count > 1;
+    bool is_chained =
+        !has_breaks || 8 + list_bytes(break_count, break_width) < list_bytes(count, width);
+    parts->size_base = low_size;
+    parts->size_width = width_of(high_size - low_size);
+    parts->deleted = deleted;
+    parts->breaks = breaks;
+    parts->offset_base = is_chained ? low_break : low;
+    parts->offset_width = !is_chained ? width : has_breaks ? break_width : 0;
+    parts->flags |= (uint8_t)((deleted ? PACKED_HAS_DELETED : 0) | (is_chained ? PACKED_IS_CHAINED : 0) |
+                              (is_chained && has_breaks ? PACKED_HAS_BREAKS : 0));
 }
 
-/* Chained or not, whichever is shorter. */
-static void choose_offsets(const struct measures *m, size_t count, struct parts *parts)
+static uint8_t *write_head(uint8_t *ret, const struct parts *parts)
 {
-    size_t breaks = (size_t)__builtin_popcountll(m->breaks);
-    unsigned width = width_of(m->high_offset - m->low_offset);
-    unsigned break_width = width_of(m->high_break_offset - m->low_break_offset);
-    parts->offset_base = m->low_offset;
-    parts->offset_width = width;
-    parts->stored = count;
-    if (breaks == 1) {
-        parts->flags |= PACKED_IS_CHAINED;
-        parts->offset_base = m->low_break_offset;
-        parts->offset_width = 0;
-        parts->stored = 0;
-    } else if (8 + list_bytes(breaks, break_width) < list_bytes(count, width)) {
-        parts->flags |= PACKED_IS_CHAINED | PACKED_HAS_BREAKS;
-        parts->offset_base = m->low_break_offset;
-        parts->offset_width = break_width;
-        parts->stored = breaks;
+    ret[0] = (uint8_t)parts->key_width;
+    ret[1] = (uint8_t)parts->size_width;
+    ret[2] = (uint8_t)parts->offset_width;
+    ret[3] = parts->flags;
+    store_le32(ret + 4, parts->size_base);
+    store_le32(ret + 8, (uint32_t)parts->offset_base);
+    ret[12] = (uint8_t)(parts->offset_base >> 32);
+    uint8_t *at = ret + PACKED_BLOCK_HEAD;
+    if (parts->flags & PACKED_HAS_DELETED) {
+        store_le64(at, parts->deleted);
+        at += 8;
     }
+    if (parts->flags & PACKED_HAS_BREAKS) {
+        store_le64(at, parts->breaks);
+        at += 8;
+    }
+    if (parts->flags & PACKED_HAS_LINE) {
+        store_le64(at, parts->steep);
+        store_le64(at + 8, parts->begin);
+        at += 16;
+    }
+    return at;
 }
 
 size_t packed_block_encode(uint8_t *ret, const struct needle_entry *entries, size_t count,
                            uint8_t version)
 {
-    struct measures m;
     struct parts parts = {0};
     CHECK(count > 0 && count <= PACKED_BLOCK_ENTRIES);
-    measure(entries, count, version, &m);
-    parts.key_width = width_of(m.longest_step);
-    parts.size_width = width_of(m.high_size - m.low_size);
-    parts.flags = m.deleted ? PACKED_HAS_DELETED : 0;
-    choose_offsets(&m, count, &parts);
+    measure_keys(entries, count, &parts);
+    measure_records(entries, count, version, &parts);
 
-    ret[0] = (uint8_t)parts.key_width;
-    ret[1] = (uint8_t)parts.size_width;
-    ret[2] = (uint8_t)parts.offset_width;
-    ret[3] = parts.flags;
-    store_le32(ret + 4, m.low_size);
-    store_le32(ret + 8, (uint32_t)parts.offset_base);
-    ret[12] = (uint8_t)(parts.offset_base >> 32);
-    uint8_t *at = ret + PACKED_BLOCK_HEAD;
-    if (parts.flags & PACKED_HAS_DELETED) {
-        store_le64(at, m.deleted);
-        at += 8;
-    }
-    if (parts.flags & PACKED_HAS_BREAKS) {
-        store_le64(at, m.breaks);
-        at += 8;
-    }
-    for (size_t i = 1; parts.key_width > 0 && i < count; i++)
-        put_bits(at, (i - 1) * parts.key_width, parts.key_width,
-                 entries[i].key - entries[i - 1].key - 1);
-    at += list_bytes(count - 1, parts.key_width);
-    for (size_t i = 0; parts.size_width > 0 && i < count; i++)
-        put_bits(at, i * parts.size_width, parts.size_width, magnitude(entries[i].size) - m.low_size);
-    at += list_bytes(count, parts.size_width);
+    struct bit_writer writer = {.at = write_head(ret, &parts)};
     bool is_chained = (parts.flags & PACKED_IS_CHAINED) != 0;
-    for (size_t i = 0, stored = 0; stored < parts.stored; i++)
-        if (!is_chained || m.breaks >> i & 1)
-            put_bits(at, stored++ * parts.offset_width, parts.offset_width,
-                     entries[i].offset / NEEDLE_ALIGNMENT - parts.offset_base);
-    at += list_bytes(parts.stored, parts.offset_width);
+    if (parts.key_width + parts.size_width + (is_chained ? 0 : parts.offset_width) > 0)
+        for (size_t i = 0; i < count; i++) {
+            if (parts.key_width > 0)
+                write_bits(&writer, parts.key_width, entries[i].key - parts.begin - parts.steep * i);
+            write_bits(&writer, parts.size_width, magnitude(entries[i].size) - parts.size_base);
+            if (!is_chained)
+                write_bits(&writer, parts.offset_width,
+                           entries[i].offset / NEEDLE_ALIGNMENT - parts.offset_base);
+        }
+    uint8_t *at = finish_bits(&writer);
+    if (parts.flags & PACKED_HAS_BREAKS) {
+        writer = (struct bit_writer){.at = at};
+        for (uint64_t left = parts.breaks; left != 0; left &= left - 1)
+            write_bits(&writer, parts.offset_width,
+                       entries[__builtin_ctzll(left)].offset / NEEDLE_ALIGNMENT - parts.offset_base);
+        at = finish_bits(&writer);
+    }
     return (size_t)(at - ret);
 }
 
 /* ---- decoding ---- */
 
-static inline uint32_t size_at(const struct parts *parts, size_t i)
+static inline uint64_t key_at(const struct parts *parts, size_t i)
 {
-    return parts->size_base + (uint32_t)bits_at(parts->sizes, i * parts->size_width, parts->size_width);
+    return parts->begin + parts->steep * i +
+           bits_at(parts->rows, i * parts->row_width, parts->key_width);
 }
 
-static inline uint64_t stored_offset_at(const struct parts *parts, size_t i)
+static inline uint32_t size_at(const struct parts *parts, size_t i)
+{
+    return parts->size_base + (uint32_t)bits_at(parts->rows, i * parts->row_width + parts->key_width,
+                                                parts->size_width);
+}
+
+/* Of an entry whose row has it. */
+static inline uint64_t row_offset_at(const struct parts *parts, size_t i)
+{
+    return parts->offset_base +
+           bits_at(parts->rows, i * parts->row_width + parts->key_width + parts->size_width,
+                   parts->offset_width);
+}
+
+/* The i-th that is stored behind the rows. */
+static inline uint64_t break_offset_at(const struct parts *parts, size_t i)
 {
     return parts->offset_base + bits_at(parts->offsets, i * parts->offset_width, parts->offset_width);
 }
@@ -220,18 +289,19 @@ void packed_block_decode(const uint8_t *block, uint64_t first_key, size_t count,
                          struct needle_entry *ret)
 {
     struct parts parts;
-    find_parts(block, count, &parts);
+    find_parts(block, first_key, count, &parts);
     bool is_chained = (parts.flags & PACKED_IS_CHAINED) != 0;
     bool has_breaks = (parts.flags & PACKED_HAS_BREAKS) != 0;
-    uint64_t key = first_key, units = parts.offset_base;
+    uint64_t units = parts.offset_base;
     size_t stored = 0;
     for (size_t i = 0; i < count; i++) {
-        if (i > 0)
-            key += bits_at(parts.keys, (i - 1) * parts.key_width, parts.key_width) + 1;
         uint32_t size = size_at(&parts, i);
-        if (!is_chained || (has_breaks && parts.breaks >> i & 1))
-            units = stored_offset_at(&parts, stored++);
-        ret[i] = (struct needle_entry){key, units * NEEDLE_ALIGNMENT, signed_size(&parts, i, size)};
+        if (!is_chained)
+            units = row_offset_at(&parts, i);
+        else if (has_breaks && parts.breaks >> i & 1)
+            units = break_offset_at(&parts, stored++);
+        ret[i] = (struct needle_entry){key_at(&parts, i), units * NEEDLE_ALIGNMENT,
+                                       signed_size(&parts, i, size)};
         units += record_units(version, size);
     }
 }
@@ -243,7 +313,7 @@ static uint64_t follow_chain(const struct parts *parts, size_t i, uint8_t versio
     size_t from = 63u - (size_t)__builtin_clzll(before);
     uint64_t units = parts->offset_base;
     if (parts->flags & PACKED_HAS_BREAKS)
-        units = stored_offset_at(parts, (size_t)__builtin_popcountll(before) - 1);
+        units = break_offset_at(parts, (size_t)__builtin_popcountll(before) - 1);
     if (parts->size_width == 0)
         return units + (i - from) * record_units(version, parts->size_base);
     for (; from < i; from++)
@@ -254,14 +324,15 @@ static uint64_t follow_chain(const struct parts *parts, size_t i, uint8_t versio
 /* The place of the key among the entries, or `count`. */
 static size_t find_key(const struct parts *parts, uint64_t first_key, size_t count, uint64_t key)
 {
-    uint64_t at = first_key;
-    if (key < first_key)
+    if (key < first_key || parts->steep == 0)
         return count;
-    if (parts->key_width == 0)
-        return key - first_key < count ? (size_t)(key - first_key) : count;
-    size_t i = 0;
+    uint64_t guess = (key - first_key) / parts->steep;
+    size_t i = guess < count ? (size_t)guess : count - 1;
+    uint64_t at = key_at(parts, i);
+    while (at > key && i > 0)
+        at = key_at(parts, --i);
     while (at < key && ++i < count)
-        at += bits_at(parts->keys, (i - 1) * parts->key_width, parts->key_width) + 1;
+        at = key_at(parts, i);
     return at == key ? i : count;
 }
 
@@ -269,12 +340,12 @@ bool packed_block_find(const uint8_t *block, uint64_t first_key, size_t count, u
                        uint64_t key, struct needle_entry *ret)
 {
     struct parts parts;
-    find_parts(block, count, &parts);
+    find_parts(block, first_key, count, &parts);
     size_t i = find_key(&parts, first_key, count, key);
     if (i >= count)
         return false;
     uint64_t units = parts.flags & PACKED_IS_CHAINED ? follow_chain(&parts, i, version)
-                                                     : stored_offset_at(&parts, i);
+                                                     : row_offset_at(&parts, i);
     *ret = (struct needle_entry){key, units * NEEDLE_ALIGNMENT,
                                  signed_size(&parts, i, size_at(&parts, i))};
     return true;

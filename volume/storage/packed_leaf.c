@@ -43,14 +43,27 @@ size_t packed_leaf_seek(const struct packed_leaf *leaf, uint64_t key)
     return at;
 }
 
+/* The head of a block and the row where the key may be come from memory at the same time. */
+static void prefetch_row(const struct packed_leaf *leaf, size_t block, const uint8_t *at, uint64_t distance)
+{
+    __builtin_prefetch(at);
+    if (block + 1 < packed_leaf_blocks(leaf)) {
+        double span = (double)(first_key_of(leaf, block + 1) - first_key_of(leaf, block));
+        double length = (double)(place_of(leaf, block + 1) - place_of(leaf, block));
+        __builtin_prefetch(at + (size_t)((double)distance / span * length));
+    }
+}
+
 bool packed_leaf_find(const struct packed_leaf *leaf, uint8_t version, uint64_t key,
                       struct needle_entry *ret)
 {
     if (key > leaf->last_key)
         return false;
     size_t block = packed_leaf_seek(leaf, key);
-    return packed_block_find(leaf->data + place_of(leaf, block), first_key_of(leaf, block),
-                             count_of(leaf, block), version, key, ret);
+    const uint8_t *at = leaf->data + place_of(leaf, block);
+    uint64_t first = first_key_of(leaf, block);
+    prefetch_row(leaf, block, at, key - first);
+    return packed_block_find(at, first, count_of(leaf, block), version, key, ret);
 }
 
 size_t packed_leaf_decode(const struct packed_leaf *leaf, size_t block, uint8_t version,
@@ -117,7 +130,6 @@ static void encode_stage(struct leaf_builder *builder)
         return;
     size_t block = (builder->count - builder->staged) / PACKED_BLOCK_ENTRIES;
     uint8_t *at = builder->blocks + builder->used;
-    memset(at, 0, PACKED_BLOCK_MAX);
     builder->first_keys[block] = builder->stage[0].key;
     builder->places[block] = builder->used;
     builder->used += (uint32_t)packed_block_encode(at, builder->stage, builder->staged,
