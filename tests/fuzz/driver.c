@@ -6,6 +6,7 @@
  *
  * Each input is a block of its own size, so that a sanitizer sees a read past its end. When the
  * target aborts, the input is written to crash-<pid> in the working folder: run that file alone. */
+#include "tests/fixtures/tally.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <dirent.h>
@@ -158,6 +159,6 @@ int main(int argc, char **argv)
     free(data);
     for (size_t i = 0; i < corpus_count; i++)
         free(corpus[i].data);
-    printf("%zu files, %lu mutations\n", corpus_count, rounds);
+    tally(corpus_count + rounds, "fuzz executions");
     return 0;
 }

@@ -151,6 +151,8 @@ static int roll_forward(const struct recovery *r, const struct recover_names *na
         if (code == 0)
             code = remove_from(r, r->data_dir, VOLUME_FILE_IDX, err);
     }
+    if (code == 0 && names->cpx_in_data && names->cpx_in_index) /* of a time with other folders */
+        code = remove_from(r, r->index_dir, VOLUME_FILE_CPX, err);
     if (code == 0)
         code = sync_both(r, err);
     if (code == 0)
