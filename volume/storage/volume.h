@@ -155,7 +155,7 @@ int volume_sync(struct volume *volume, struct error *err); /* .dat and .idx; blo
 /* The same, if anything was written since it was last called. A failure quarantines. */
 int volume_sync_changes(struct volume *volume, struct error *err);
 
-/* Why the volume was quarantined; empty text when it is not. */
+/* Why the volume was quarantined, or could not be repaired; empty text when neither is so. */
 #define VOLUME_FAULT_MAX 160
 void volume_fault(struct volume *volume, char ret[VOLUME_FAULT_MAX]);
 

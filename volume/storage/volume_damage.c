@@ -143,7 +143,8 @@ void volume_quarantine(struct volume *volume, const char *why)
 void volume_fault(struct volume *volume, char ret[VOLUME_FAULT_MAX])
 {
     pthread_mutex_lock(&volume->damage_lock);
-    bool is_quarantined = (atomic_load(&volume->read_only) & VOLUME_RO_IO_ERROR) != 0;
-    memcpy(ret, is_quarantined ? volume->fault : "", is_quarantined ? VOLUME_FAULT_MAX : 1);
+    unsigned reasons = atomic_load(&volume->read_only);
+    bool has_fault = (reasons & (VOLUME_RO_IO_ERROR | VOLUME_RO_CORRUPT)) != 0;
+    memcpy(ret, has_fault ? volume->fault : "", has_fault ? VOLUME_FAULT_MAX : 1);
     pthread_mutex_unlock(&volume->damage_lock);
 }

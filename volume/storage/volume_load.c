@@ -276,6 +276,7 @@ static int load_index(struct loading *loading, struct error *err)
     if (code != 0 && is_writable) {
         /* Serve what can be served: begin again, and change nothing. */
         add_note(loading, "the repair failed (%s), the volume is read only", reason.message);
+        snprintf(volume->fault, sizeof(volume->fault), "the repair failed: %.100s", reason.message);
         atomic_fetch_or(&volume->read_only, (unsigned)VOLUME_RO_CORRUPT);
         needle_index_destroy(generation->index);
         generation->index = NULL;

@@ -582,6 +582,9 @@ static void failed_repair_serves_read_only(void **state)
             free(note);
             volume_stat(volume, &stat);
             assert_int_equal(stat.read_only, has_failed ? VOLUME_RO_CORRUPT : 0);
+            char why[VOLUME_FAULT_MAX];
+            volume_fault(volume, why);
+            assert_int_equal(strstr(why, "the repair failed: ") != NULL, has_failed);
             assert_all_but(KEYS);
             close_again();
             open_volume();
