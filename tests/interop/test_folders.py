@@ -192,31 +192,61 @@ def test_a_server_killed_in_the_copy_leaves_its_folder_to_the_other(master, tmp_
         check(server, expected, gone)
 
 
-# Calls of the commit by which its two renames, its marker and what lies between them are told apart.
-KILLS = [('rename,renameat,renameat2', 1), ('rename,renameat,renameat2', 2), ('unlink,unlinkat', 1)]
+# What a commit changes a folder by: killed before each of them, a server leaves every state that there is between.
+CHANGES = ('rename,renameat,renameat2', 'unlink,unlinkat', 'fsync,fdatasync', 'ftruncate,fallocate')
+CALLS_MAX = 40
 
 
-@pytest.mark.parametrize('calls,when', KILLS, ids=['first_rename', 'second_rename', 'marker_removal'])
-@pytest.mark.parametrize('first', ['weed', 'kelp'])
-def test_a_server_killed_in_the_commit_leaves_its_folder_to_the_other(master, tmp_path, first, calls, when):
-    with served(master, first, tmp_path) as server:
-        live, gone = fill(master, f'commit{first}{KILLS.index((calls, when))}')
-        vid, = volume_ids(tmp_path)
+def kill_in_commit(master, folder, first, live, gone, calls, when):
+    """What the folder must hold then, and whether there was a kill."""
+    vid, = volume_ids(folder)
+    with served(master, first, folder) as server:
         compact(server, vid)
         live, gone = write_more(master, server, live, gone)
         expected = answers(server, live)
         with traced(server, '-e', f'inject={calls}:signal=KILL:when={when}'):
-            with pytest.raises(grpc.RpcError):
-                commit(server, vid)
-            assert server.process.wait(20) == -signal.SIGKILL
-        assert list(tmp_path.glob('*.cpc')), 'it was killed outside of the swap'
-    with served(master, OTHER[first], tmp_path) as server:
-        assert is_vacuumed(tmp_path)
-        check(server, expected, gone)
-        live, gone = write_more(master, server, live, gone)
-        expected = answers(server, live)
-    with served(master, first, tmp_path) as server:
-        check(server, expected, gone)
+            try:
+                call_volume(server.address, 'VacuumVolumeCommit', volume_id=vid)
+                was_killed = False
+            except grpc.RpcError:
+                assert server.process.wait(20) == -signal.SIGKILL
+                was_killed = True
+    return expected, live, gone, was_killed
+
+
+def kill_at_every_call(master, begun, first, live, gone, calls):
+    """How many kills there were, and how many of them after the marker was written."""
+    decided = 0
+    for when in range(1, CALLS_MAX):
+        folder = begun.parent / 'killed'
+        shutil.copytree(begun, folder)
+        expected, now_live, now_gone, was_killed = kill_in_commit(master, folder, first, live, gone, calls, when)
+        decided += was_killed and bool(list(folder.glob('*.cpc')))
+        with served(master, OTHER[first], folder) as server:
+            assert is_vacuumed(folder), (calls, when)
+            check(server, expected, now_gone)
+            now_live, now_gone = write_more(master, server, now_live, now_gone)
+            expected = answers(server, now_live)
+        with served(master, first, folder) as server:
+            check(server, expected, now_gone)
+        shutil.rmtree(folder)
+        if not was_killed:
+            return when - 1, decided
+    pytest.fail(f'a commit of so many {calls}?')
+
+
+@pytest.mark.parametrize('first', ['weed', 'kelp'])
+def test_a_server_killed_at_any_call_of_the_commit_leaves_its_folder_to_the_other(master, tmp_path, first, capsys):
+    begun = tmp_path / 'begun'
+    begun.mkdir()
+    with served(master, first, begun) as server:
+        live, gone = fill(master, f'commit{first}')
+    counts = [kill_at_every_call(master, begun, first, live, gone, calls) for calls in CHANGES]
+    points, decided = (sum(column) for column in zip(*counts))
+    assert counts[0][0] >= 2 and counts[1][0] >= 1, counts  # both renames, and the removal of the marker
+    assert decided >= 3, counts
+    with capsys.disabled():
+        print(f'\ntally: {points} kills in a commit of {first}')
 
 
 def check_golden(server, manifest, skipped=()):
