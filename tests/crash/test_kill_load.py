@@ -23,6 +23,7 @@ CLIENTS = 5
 LIVE_PER_CLIENT = 600  # above it, deletes outweigh writes
 OLD_SAMPLE = 60         # keys of former rounds that a client reads back after each kill
 COPY_MBPS = 60          # in every fourth round: long enough a copy to be hit in
+INDEX_KINDS = ('memory', 'memory', 'leveldb', 'leveldbLarge')
 POOL = random.Random(1).randbytes(1 << 20)
 
 
@@ -182,17 +183,23 @@ class Vacuum:
         self.counts[step] += 1
 
 
-def restart(server, rng):
-    """Starts it; now and then kills it again while it starts. Waits until it serves."""
-    started = [a for a in server.command if not a.startswith('-compactionMBps')]
-    server.command = started + ([f'-compactionMBps={COPY_MBPS}'] if rng.random() < 0.25 else [])
+def has_loaded(server, volume_id):
+    return server.check_alive() and any(volume['Id'] == volume_id
+                                        for volume in http('GET', f'{server.address}/status').json['Volumes'] or ())
+
+
+def restart(server, volume_id, rng):
+    """Starts it, with any kind of index; now and then kills it again while it starts. Waits until it serves."""
+    started = [a for a in server.command if not a.startswith(('-compactionMBps', '-index='))]
+    server.command = started + [f'-index={rng.choice(INDEX_KINDS)}']
+    if rng.random() < 0.25:
+        server.command.append(f'-compactionMBps={COPY_MBPS}')
     if rng.random() < 0.15:
         server.start()
         time.sleep(rng.uniform(0, 0.06))  # a kill at a random point of the start, not a wait
         server.kill()
     server.start()
-    wait_until(lambda: server.check_alive() and http('GET', f'{server.address}/status').status == 200,
-               'the server serves', pause=0.002)
+    wait_until(lambda: has_loaded(server, volume_id), 'the server serves the volume', pause=0.002)
 
 
 def check_takes_writes(port, client):
@@ -250,7 +257,7 @@ def test_acknowledged_writes_and_deletes_survive_kills_under_load(cluster):
         load_until_kill(server, clients, vacuum, rng.uniform(0.005, 0.3))
         killed_in_vacuum += any(server.data.glob(f'{volume_id}.cp?'))
         killed_in_commit += any(server.data.glob(f'{volume_id}.cpc'))
-        restart(server, rng)
+        restart(server, volume_id, rng)
         assert not list(server.data.glob('*.cp?')), f'round {number}: the start left a vacuum half done'
         with RawClient(server.port) as connection:
             for client in clients:
@@ -261,6 +268,7 @@ def test_acknowledged_writes_and_deletes_survive_kills_under_load(cluster):
             client.check_keys(connection, client.holds)
     counts = sum((c.counts for c in clients), vacuum.counts)
     print(f'{ROUNDS} kills, {killed_in_vacuum} in a vacuum, {killed_in_commit} in its commit; {dict(counts)}')
+    print(f'tally: {ROUNDS} kills under load')
     # a load that did not do what it is for proves nothing
     assert counts['stored'] > 10 * ROUNDS and counts['deleted'] > ROUNDS
     assert killed_in_vacuum > ROUNDS // 20 and counts['VacuumVolumeCommit'] > ROUNDS // 20
