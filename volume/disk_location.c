@@ -33,7 +33,9 @@ struct disk_location {
     uint64_t min_free_bytes;
 
     unsigned probe_failures; /* the probing thread's own */
-    atomic_uint_fast64_t total_bytes, free_bytes, reserve_bytes;
+    atomic_uint_fast64_t total_bytes, free_bytes;
+    atomic_uint_fast64_t flag_bytes;              /* what the flag keeps free */
+    atomic_uint_fast64_t floor_bytes, held_bytes; /* see disk_location_set_floor */
     atomic_bool is_low, is_unavailable;
 };
 
@@ -227,6 +229,16 @@ void disk_location_close(struct disk_location *location)
 
 /* ---- space ---- */
 
+/* What may be written before the disk is low; 0 when it is. */
+static uint64_t room_above(const struct disk_location *location, uint64_t free_bytes, uint64_t flag)
+{
+    uint64_t floor = atomic_load(&location->floor_bytes);
+    uint64_t usable = free_bytes + atomic_load(&location->held_bytes);
+    uint64_t above_flag = free_bytes > flag ? free_bytes - flag : 0;
+    uint64_t above_floor = usable > floor ? usable - floor : 0;
+    return above_flag < above_floor ? above_flag : above_floor;
+}
+
 bool disk_location_probe(struct disk_location *location)
 {
     struct os_space space;
@@ -244,26 +256,37 @@ bool disk_location_probe(struct disk_location *location)
         reserve = (uint64_t)((double)space.total_bytes * location->min_free_percent / 100.0);
     atomic_store(&location->total_bytes, space.total_bytes);
     atomic_store(&location->free_bytes, space.free_bytes);
-    atomic_store(&location->reserve_bytes, reserve);
-    bool is_low = space.free_bytes < reserve;
+    atomic_store(&location->flag_bytes, reserve);
+    bool is_low = room_above(location, space.free_bytes, reserve) == 0;
     atomic_store(&location->is_low, is_low);
     atomic_store(&location->is_unavailable, false);
     return is_low != was_low || was_unavailable;
 }
 
-bool disk_location_has_filled(const struct disk_location *location)
+void disk_location_set_floor(struct disk_location *location, uint64_t floor_bytes, uint64_t held_bytes)
+{
+    atomic_store(&location->floor_bytes, floor_bytes);
+    atomic_store(&location->held_bytes, held_bytes);
+}
+
+bool disk_location_has_filled(const struct disk_location *location, uint64_t *ret_room)
 {
     struct os_space space;
-    return !atomic_load(&location->is_low) &&
-           os_space(location->os, location->directory, &space) >= 0 &&
-           space.free_bytes < atomic_load(&location->reserve_bytes);
+    if (atomic_load(&location->is_low) ||
+        os_space(location->os, location->directory, &space) < 0)
+        return false;
+    uint64_t room = room_above(location, space.free_bytes, atomic_load(&location->flag_bytes));
+    if (ret_room)
+        *ret_room = room;
+    return room == 0;
 }
 
 void disk_location_space(const struct disk_location *location, struct disk_space *ret)
 {
     ret->total_bytes = atomic_load(&location->total_bytes);
     ret->free_bytes = atomic_load(&location->free_bytes);
-    ret->reserve_bytes = atomic_load(&location->reserve_bytes);
+    uint64_t flag = atomic_load(&location->flag_bytes), floor = atomic_load(&location->floor_bytes);
+    ret->reserve_bytes = flag > floor ? flag : floor;
     ret->is_low = atomic_load(&location->is_low);
     ret->is_unavailable = atomic_load(&location->is_unavailable);
 }

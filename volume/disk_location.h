@@ -42,14 +42,17 @@ void disk_type_normalize(const char *text, char ret[32]);
 
 struct disk_space {
     uint64_t total_bytes, free_bytes;
-    uint64_t reserve_bytes; /* what the flag keeps free */
-    bool is_low;            /* free < reserve at the last probe */
+    uint64_t reserve_bytes; /* what uploads must leave: what the flag keeps free, or the floor */
+    bool is_low;            /* there was less at the last probe */
     bool is_unavailable;    /* several probes in a row failed */
 };
 /* Looks at the file system; blocks. Returns whether is_low or is_unavailable changed. */
 bool disk_location_probe(struct disk_location *location);
+/* What uploads must leave whatever the flag says, counting as free what vacuums hold for a while. Takes
+ * effect with the next probe or look. */
+void disk_location_set_floor(struct disk_location *location, uint64_t floor_bytes, uint64_t held_bytes);
 /* Whether a probe would find now that the disk has become low. Blocks; an answer that does not come
- * counts as no. */
-bool disk_location_has_filled(const struct disk_location *location);
+ * counts as no. *ret_room (may be NULL): how much may still be uploaded before it does. */
+bool disk_location_has_filled(const struct disk_location *location, uint64_t *ret_room);
 /* As of the last probe. */
 void disk_location_space(const struct disk_location *location, struct disk_space *ret);

@@ -14,8 +14,8 @@
 
 /* Messages come when the copy passes these source offsets, so small volumes send none. */
 #define PROGRESS_STEP_BYTES (128u << 20)
-/* Kept free on the disk for tombstones while a copy runs. */
-#define SPACE_FLOOR_BYTES (64ull << 20)
+/* Kept free on the disk for tombstones while a copy runs. Uploads stop well before (store_floor.c). */
+#define SPACE_FLOOR_BYTES (1ull << 20)
 #define DAMAGE_LOGGED_MAX 64
 
 static double load_average_per_cpu(void)
@@ -90,12 +90,9 @@ static void log_damage(struct volume *volume)
 static int compact(struct volume_rpc *rpc, struct volume *volume, int64_t preallocate,
                    struct compact_job *job, struct error *err)
 {
-    struct disk_space space;
-    disk_location_space(store_location_of(rpc->config.store, volume), &space);
     struct vacuum_options options = {
         .preallocate = preallocate > 0 ? (uint64_t)preallocate : 0,
-        .space_floor_bytes =
-            space.reserve_bytes < SPACE_FLOOR_BYTES ? space.reserve_bytes : SPACE_FLOOR_BYTES,
+        .space_floor_bytes = SPACE_FLOOR_BYTES,
         .budget = store_vacuum_budget(rpc->config.store, volume),
         .on_progress = report_progress,
         .ctx = job,

@@ -165,6 +165,8 @@ void store_tidy_indexes(struct store *store);
 
 int store_start_probing(struct store *store, uint32_t interval_ms, struct error *err);
 void store_stop_probing(struct store *store);
+/* store_floor.c: what uploads leave on each disk; computed anew from what is there. */
+void store_set_floors(struct store *store);
 /* How many volumes of its own, not in remote storage, each disk holds; free it. */
 size_t *store_count_untiered(struct store *store);
 

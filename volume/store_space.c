@@ -14,6 +14,8 @@
 
 #define PROBE_INTERVAL_MS  60000u
 #define GLANCE_INTERVAL_MS 500u
+#define NEAR_INTERVAL_MS   20u /* where there is little room */
+#define NEAR_BYTES         (1ull << 30)
 
 /* Also those that were mounted while the probe ran: they took the flag of before. */
 static void tell_volumes(struct store *store)
@@ -31,6 +33,7 @@ static void tell_volumes(struct store *store)
 
 void store_probe(struct store *store)
 {
+    store_set_floors(store);
     for (size_t i = 0; i < store->disk_count; i++) {
         struct disk_location *location = store->disks[i].location;
         if (!disk_location_probe(location))
@@ -52,11 +55,17 @@ void store_probe(struct store *store)
     tell_volumes(store);
 }
 
-static bool has_any_filled(struct store *store)
+/* Computed anew, as the volumes grow. *ret_room: the least that may still be uploaded to a disk. */
+static bool has_any_filled(struct store *store, uint64_t *ret_room)
 {
     bool has_filled = false;
-    for (size_t i = 0; i < store->disk_count; i++)
-        has_filled |= disk_location_has_filled(store->disks[i].location);
+    *ret_room = UINT64_MAX;
+    store_set_floors(store);
+    for (size_t i = 0; i < store->disk_count; i++) {
+        uint64_t room = UINT64_MAX;
+        has_filled |= disk_location_has_filled(store->disks[i].location, &room);
+        *ret_room = room < *ret_room ? room : *ret_room;
+    }
     return has_filled;
 }
 
@@ -78,15 +87,17 @@ static void *probe_main(void *arg)
 {
     struct store *store = arg;
     uint32_t left_ms = store->probe_interval_ms;
+    uint64_t room = 0;
     pthread_mutex_lock(&store->probe_lock);
     while (!store->is_closing) {
-        uint32_t pause_ms = left_ms < GLANCE_INTERVAL_MS ? left_ms : GLANCE_INTERVAL_MS;
+        uint32_t pause_ms = room < NEAR_BYTES ? NEAR_INTERVAL_MS : GLANCE_INTERVAL_MS;
+        pause_ms = left_ms < pause_ms ? left_ms : pause_ms;
         wait_or_close(store, pause_ms);
         if (store->is_closing)
             break;
         pthread_mutex_unlock(&store->probe_lock);
         left_ms -= pause_ms;
-        if (left_ms == 0 || has_any_filled(store)) {
+        if (has_any_filled(store, &room) || left_ms == 0) {
             store_probe(store);
             left_ms = store->probe_interval_ms;
         }

@@ -47,6 +47,8 @@ struct vacuum_budget {
     int64_t usual_ns[FOREGROUND_KINDS]; /* p99 without a copy; 0: not known */
     int64_t heard_at_ns;
     int64_t listening_until_ns; /* 0: not */
+    uint64_t held;              /* bytes of the disk */
+    unsigned closing;           /* files that give back space */
 };
 
 int vacuum_budget_create(struct vacuum_budget **ret, struct os *os, struct foreground *foreground,
@@ -99,7 +101,7 @@ bool vacuum_budget_join(struct vacuum_budget *budget)
     if (!budget)
         return true;
     pthread_mutex_lock(&budget->lock);
-    bool is_in = budget->jobs < VACUUM_JOBS_PER_DISK;
+    bool is_in = budget->jobs < VACUUM_JOBS_PER_DISK && budget->closing == 0;
     if (is_in && budget->jobs++ == 0) {
         int64_t now_ns = os_monotonic_ns(budget->os), quiet_ns = now_ns - budget->idle_since_ns;
         if (quiet_ns >= QUIET_NS)
@@ -217,4 +219,45 @@ void vacuum_budget_state(struct vacuum_budget *budget, unsigned *ret_jobs, doubl
     *ret_jobs = budget->jobs;
     *ret_share = budget->share;
     pthread_mutex_unlock(&budget->lock);
+}
+
+/* ---- the space ---- */
+
+static void change_closing(struct vacuum_budget *budget, int by)
+{
+    pthread_mutex_lock(&budget->lock);
+    budget->closing += (unsigned)by;
+    pthread_mutex_unlock(&budget->lock);
+}
+
+void vacuum_budget_begin_closing(struct vacuum_budget *budget) { change_closing(budget, 1); }
+
+void vacuum_budget_end_closing(struct vacuum_budget *budget) { change_closing(budget, -1); }
+
+static void change_held(struct vacuum_budget *budget, uint64_t more, uint64_t less)
+{
+    if (!budget)
+        return;
+    pthread_mutex_lock(&budget->lock);
+    CHECK(budget->held + more >= less);
+    budget->held += more - less;
+    pthread_mutex_unlock(&budget->lock);
+}
+
+void vacuum_budget_hold(struct vacuum_budget *budget, uint64_t bytes)
+{
+    change_held(budget, bytes, 0);
+}
+
+void vacuum_budget_release(struct vacuum_budget *budget, uint64_t bytes)
+{
+    change_held(budget, 0, bytes);
+}
+
+uint64_t vacuum_budget_held(struct vacuum_budget *budget)
+{
+    pthread_mutex_lock(&budget->lock);
+    uint64_t held = budget->held;
+    pthread_mutex_unlock(&budget->lock);
+    return held;
 }

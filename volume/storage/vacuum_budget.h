@@ -17,6 +17,9 @@ void vacuum_budget_destroy(struct vacuum_budget *budget); /* NULL is fine */
 /* For metrics: the jobs at work, and for which share of the time they are. */
 void vacuum_budget_state(struct vacuum_budget *budget, unsigned *ret_jobs, double *ret_share);
 
+/* How much of the disk vacuums hold now, which comes back when they end. */
+uint64_t vacuum_budget_held(struct vacuum_budget *budget);
+
 /* ---- for the jobs; all take NULL for no limits, and return early once *is_cancelled ---- */
 
 #define VACUUM_JOBS_PER_DISK 2u
@@ -31,3 +34,9 @@ void vacuum_budget_take(struct vacuum_budget *budget, uint64_t bytes,
 /* After each piece of work: how long it took. Sleeps for the clients' sake. */
 void vacuum_budget_yield(struct vacuum_budget *budget, int64_t worked_ns,
                          const atomic_bool *is_cancelled);
+/* Space was reserved, or given back. */
+void vacuum_budget_hold(struct vacuum_budget *budget, uint64_t bytes);
+void vacuum_budget_release(struct vacuum_budget *budget, uint64_t bytes);
+/* Files of the disk are being closed, and give back what they held: no job joins before that is over. */
+void vacuum_budget_begin_closing(struct vacuum_budget *budget);
+void vacuum_budget_end_closing(struct vacuum_budget *budget);

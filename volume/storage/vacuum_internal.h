@@ -35,6 +35,10 @@ struct vacuum {
     uint64_t safe_end;                    /* (job) old's .dat up to here is in next, and synced */
     uint64_t reserved_bytes;              /* (job) of next's .dat, by fallocate */
     bool keeps_reservation;               /* (job) the request asked for it */
+    struct vacuum_budget *budget;         /* (job) of the disk; may be NULL */
+    uint64_t held_bytes;                  /* (job) of the disk, noted in the budget */
+    pthread_t closer;                     /* (job) closes the generation that the last commit replaced */
+    bool has_closer;
     struct needle_index *expired;         /* (job) dropped by the TTL, still in old; NULL: no TTL */
     struct vacuum_digest source, result;  /* (job) old's as read, next's as read back */
 
@@ -54,6 +58,15 @@ struct vacuum {
 
 /* KELP_E_CANCELLED once somebody wants the job to end. */
 int vacuum_check_cancelled(struct vacuum *v, struct error *err);
+/* Below whatever serves clients: the calling thread gets the processor when nobody else wants it, or little of
+ * it, and its disk calls the lowest of the usual classes. It cannot raise itself again, so what is copied or
+ * closed behind the clients' backs has a thread of its own. */
+void vacuum_lower_priority(void);
+/* Gives up the job's reference to the generation that was replaced. Where the disk has a budget that is done
+ * on a thread of its own, which the next vacuums of the disk wait for. */
+void vacuum_close_old(struct vacuum *v);
+/* Waits until the generation that the last commit replaced is closed. */
+void vacuum_await_closer(struct vacuum *v);
 /* Drops what the last job left: generations, index, files unless a decided swap needs them. */
 void vacuum_drop_job(struct vacuum *v, bool keep_files);
 
@@ -72,6 +85,23 @@ uint32_t vacuum_record_checksum(const uint8_t *record, int32_t size);
 int vacuum_batch_forget(struct vacuum *v, uint64_t key, bool *ret_was_live, struct error *err);
 /* Lists a record that failed its check. */
 void vacuum_note_damage(struct vacuum *v, const struct needle_entry *entry, const char *reason);
+
+/* ---- vacuum_writer.c: the copy's way into the new generation ---- */
+
+struct vacuum_writer;
+/* Between here and the end v->next's index can be used by nobody else. After a failure of any call v->next can
+ * only be dropped. */
+int vacuum_writer_create(struct vacuum_writer **ret, struct vacuum *v, uint64_t expected,
+                         struct error *err);
+void vacuum_writer_destroy(struct vacuum_writer *writer); /* NULL is fine */
+/* Adds one live record as it is, of a key that was not added yet; `bytes` must stay until the next flush,
+ * which this may cause. */
+int vacuum_writer_add(struct vacuum_writer *writer, uint64_t key, int32_t size, const uint8_t *bytes,
+                      struct needle_entry *ret, struct error *err);
+/* Writes what was added, reads it back and compares it byte by byte. */
+int vacuum_writer_flush(struct vacuum_writer *writer, struct error *err);
+/* All is added: rows and index are complete and checked, v->result counts what was read back. */
+int vacuum_writer_end(struct vacuum_writer *writer, struct error *err);
 
 /* ---- vacuum_space.c ---- */
 

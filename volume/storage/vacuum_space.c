@@ -113,5 +113,9 @@ int vacuum_make_next(struct vacuum *v, const struct vacuum_options *options,
         code = reserve(v, v->next->idx.fd, files->index_dir, idx_bytes, floor, err);
     v->reserved_bytes = dat_bytes;
     v->keeps_reservation = options->preallocate > 0;
+    if (code == 0) {
+        v->held_bytes = dat_bytes + (is_one_disk ? idx_bytes : 0);
+        vacuum_budget_hold(v->budget, v->held_bytes);
+    }
     return code;
 }

@@ -10,14 +10,12 @@
 #include "common/check.h"
 #include "volume/storage/vacuum_internal.h"
 
-#include <sys/resource.h>
-#include <unistd.h>
 
 #define RUN_BYTES   (1u << 20)  /* one read; larger only for a larger record */
 #define RUN_ENTRIES 8192u
 #define RUN_GAP     (32u << 10) /* garbage that is cheaper to read than to seek over */
-#define WRITE_BACK_BYTES (8u << 20)
-#define COPY_NICE 19
+#define WRITE_BACK_BYTES (4u << 20)
+#define WRITE_BACK_AHEAD (32u << 20) /* on its way to the disk at most */
 
 struct copy {
     struct vacuum *v;
@@ -30,6 +28,7 @@ struct copy {
     uint64_t start, end; /* of the run in the .dat */
     uint64_t run_bytes;  /* RUN_BYTES, or less where a rate is to be kept */
     struct vacuum_pages *pages;
+    struct vacuum_writer *writer;
     uint64_t copied_records, copied_bytes; /* of the run */
     uint64_t started_end, written_end; /* of next's .dat: up to here is on its way to the disk, is there */
     struct vacuum_pace pace;
@@ -86,9 +85,14 @@ static int add_record(struct copy *c, const struct needle_entry *entry, const ui
 {
     struct vacuum *v = c->v;
     uint64_t size = needle_record_size(v->old->version, entry->size);
-    int code = vacuum_batch_add(v, entry->key, entry->size, bytes, err);
+    struct needle_entry written;
+    int code = vacuum_writer_add(c->writer, entry->key, entry->size, bytes, &written, err);
     if (code != 0)
         return code;
+    if (!c->ends_damaged) {
+        c->healthy = written;
+        c->has_healthy = true;
+    }
     vacuum_digest_add(&v->source, entry->key, entry->size,
                       vacuum_record_checksum(bytes, entry->size));
     c->copied_records++;
@@ -120,12 +124,8 @@ static int copy_record(struct copy *c, const struct needle_entry *entry, const u
     }
     c->ends_damaged = code != 0;
     code = add_record(c, entry, bytes, err);
-    if (code == 0 && !c->ends_damaged) {
-        c->healthy = v->written[v->written_count - 1].entry;
-        c->has_healthy = true;
-    }
     if (wrapped && code == 0)
-        code = vacuum_batch_flush(v, err);
+        code = vacuum_writer_flush(c->writer, err);
     free(wrapped);
     return code;
 }
@@ -135,21 +135,29 @@ static int copy_record(struct copy *c, const struct needle_entry *entry, const u
 static int end_healthy(struct copy *c, struct error *err)
 {
     struct vacuum *v = c->v;
+    struct volume_generation *next = v->next;
+    const struct needle_entry *healthy = &c->healthy;
     if (!c->ends_damaged || !c->has_healthy)
         return 0;
-    size_t size = (size_t)needle_record_size(v->next->version, c->healthy.size);
+    size_t size = (size_t)needle_record_size(next->version, healthy->size);
     uint8_t *bytes = malloc(size);
     if (!bytes)
         return error_set(err, KELP_E_NO_MEMORY, "no memory for a record of %zu bytes", size);
     bool was_live;
-    int code = os_read_full(v->next->os, v->next->dat_fd, atomic_load(&v->next->dat_path), bytes,
-                            size, c->healthy.offset, err);
+    record_writer_begin(v->writer, next);
+    int code = os_read_full(next->os, next->dat_fd, atomic_load(&next->dat_path), bytes, size,
+                            healthy->offset, err);
     if (code == 0)
-        code = vacuum_batch_forget(v, c->healthy.key, &was_live, err);
+        code = vacuum_batch_forget(v, healthy->key, &was_live, err);
     if (code == 0)
-        code = add_record(c, &c->healthy, bytes, err);
+        code = vacuum_batch_add(v, healthy->key, healthy->size, bytes, err);
+    if (code == 0)
+        vacuum_digest_add(&v->source, healthy->key, healthy->size,
+                          vacuum_record_checksum(bytes, healthy->size));
     if (code == 0)
         code = vacuum_batch_flush(v, err);
+    record_writer_discard(v->writer);
+    v->written_count = 0;
     free(bytes);
     return code;
 }
@@ -182,22 +190,23 @@ static int read_run(struct copy *c, size_t *ret_got, struct error *err)
     return 0;
 }
 
-/* The disk is kept busy, and never gets much at once: a large sync at the end would hold up every sync of
- * the clients. */
+/* The disk is kept busy, and never has much to do at once: a large sync at the end would hold up every sync
+ * of the clients. */
 static int write_behind(struct copy *c, struct error *err)
 {
     struct volume_generation *next = c->v->next;
     uint64_t end = volume_generation_end(next);
-    if (end - c->started_end < WRITE_BACK_BYTES)
-        return 0;
-    int result = os_write_back(next->os, next->dat_fd, c->started_end, end - c->started_end, false);
-    if (result == 0 && c->started_end > c->written_end)
-        result = os_write_back(next->os, next->dat_fd, c->written_end, c->started_end - c->written_end,
-                               true);
+    int result = 0;
+    if (end - c->started_end >= WRITE_BACK_BYTES) {
+        result = os_write_back(next->os, next->dat_fd, c->started_end, end - c->started_end, false);
+        c->started_end = end;
+    }
+    while (result == 0 && c->started_end - c->written_end > WRITE_BACK_AHEAD) {
+        result = os_write_back(next->os, next->dat_fd, c->written_end, WRITE_BACK_BYTES, true);
+        c->written_end += WRITE_BACK_BYTES;
+    }
     if (result < 0)
         return error_set_errno(err, -result, "sync_file_range %s", atomic_load(&next->dat_path));
-    c->written_end = c->started_end;
-    c->started_end = end;
     return 0;
 }
 
@@ -215,7 +224,7 @@ static int copy_run(struct copy *c, struct error *err)
         code = copy_record(c, &c->entries[i], c->buffer + at, got > at ? got - at : 0, err);
     }
     if (code == 0)
-        code = vacuum_batch_flush(v, err);
+        code = vacuum_writer_flush(c->writer, err);
     if (code == 0)
         code = write_behind(c, err);
     c->count = 0;
@@ -267,6 +276,8 @@ static int copy_all(struct copy *c, struct error *err)
     if (code == 0)
         code = copy_run(c, err);
     if (code == 0)
+        code = vacuum_writer_end(c->writer, err);
+    if (code == 0)
         code = end_healthy(c, err);
     needle_cursor_close(cursor);
     return code;
@@ -287,46 +298,15 @@ static void set_mark(struct vacuum *v, struct copy *c, struct needle_index_stat 
     pthread_mutex_unlock(&v->progress_lock);
 }
 
-/* Below whatever serves clients: it gets the processor when nobody else wants it, or little of it, and its
- * disk calls the lowest of the usual classes. A thread cannot raise itself again, so a copy has its own. */
-static void lower_priority(void)
+/* What is copied into, and with what. */
+static int prepare(struct copy *c, struct error *err)
 {
-    setpriority(PRIO_PROCESS, (id_t)gettid(), COPY_NICE);
-}
-
-static void *run_copy(void *ctx)
-{
-    struct copy *c = ctx;
-    lower_priority();
-    c->code = vacuum_pace_begin(&c->pace, c->v, c->options, c->err);
-    if (c->code == 0)
-        c->code = copy_all(c, c->err);
-    if (c->code == 0)
-        c->code = volume_generation_sync(c->v->next, c->err);
-    vacuum_pace_end(&c->pace);
-    return NULL;
-}
-
-static int copy_on_own_thread(struct copy *c, struct error *err)
-{
-    pthread_t thread;
-    c->err = err;
-    int rc = pthread_create(&thread, NULL, run_copy, c);
-    if (rc != 0)
-        return error_set_errno(err, rc, "start the thread of a vacuum");
-    pthread_setname_np(thread, "vacuum");
-    pthread_join(thread, NULL);
-    return c->code;
-}
-
-int vacuum_copy(struct vacuum *v, const struct vacuum_options *options, struct error *err)
-{
-    struct copy c = {.v = v, .options = options, .capacity = RUN_BYTES};
+    struct vacuum *v = c->v;
     struct needle_index_stat live;
-    set_mark(v, &c, &live);
-    c.run_bytes = vacuum_budget_piece(options->budget, RUN_BYTES);
-    c.now_second = os_now_ns(v->volume->os) / 1000000000;
-    int code = vacuum_make_next(v, options, &live, err);
+    set_mark(v, c, &live);
+    c->run_bytes = vacuum_budget_piece(c->options->budget, RUN_BYTES);
+    c->now_second = os_now_ns(v->volume->os) / 1000000000;
+    int code = vacuum_make_next(v, c->options, &live, err);
     if (code == 0 && ttl_is_set(v->volume->ttl))
         code = needle_index_memory_create(&v->expired,
                                           &(struct needle_index_config){
@@ -336,20 +316,46 @@ int vacuum_copy(struct vacuum *v, const struct vacuum_options *options, struct e
                                           err);
     if (code != 0)
         return code;
-    record_writer_begin(v->writer, v->next);
-    c.pages = vacuum_pages_create(v->old);
-    c.buffer = malloc(RUN_BYTES);
-    c.entries = malloc(RUN_ENTRIES * sizeof(*c.entries));
-    if (!c.buffer || !c.entries)
-        code = error_set(err, KELP_E_NO_MEMORY, "no memory for a copy");
+    c->pages = vacuum_pages_create(v->old);
+    c->buffer = malloc(RUN_BYTES);
+    c->entries = malloc(RUN_ENTRIES * sizeof(*c->entries));
+    if (!c->buffer || !c->entries)
+        return error_set(err, KELP_E_NO_MEMORY, "no memory for a copy");
+    return vacuum_writer_create(&c->writer, v, live.live_count, err);
+}
+
+/* Nothing is marked, reserved or held before there is a place among the jobs of the disk. */
+static void *run_copy(void *ctx)
+{
+    struct copy *c = ctx;
+    struct vacuum *v = c->v;
+    vacuum_lower_priority();
+    int code = vacuum_pace_begin(&c->pace, v, c->options, c->err);
     if (code == 0)
-        code = copy_on_own_thread(&c, err);
+        code = prepare(c, c->err);
     if (code == 0)
-        code = volume_files_sync_directories(&v->volume->files, v->volume->os, err);
-    record_writer_discard(v->writer);
-    v->written_count = 0;
+        code = copy_all(c, c->err);
+    if (code == 0)
+        code = volume_generation_sync(v->next, c->err);
+    if (code == 0)
+        code = volume_files_sync_directories(&v->volume->files, v->volume->os, c->err);
+    vacuum_pace_end(&c->pace);
+    c->code = code;
+    return NULL;
+}
+
+int vacuum_copy(struct vacuum *v, const struct vacuum_options *options, struct error *err)
+{
+    struct copy c = {.v = v, .options = options, .capacity = RUN_BYTES, .err = err};
+    pthread_t thread;
+    int rc = pthread_create(&thread, NULL, run_copy, &c);
+    if (rc != 0)
+        return error_set_errno(err, rc, "start the thread of a vacuum");
+    pthread_setname_np(thread, "vacuum");
+    pthread_join(thread, NULL);
+    vacuum_writer_destroy(c.writer);
     vacuum_pages_destroy(c.pages);
     free(c.buffer);
     free(c.entries);
-    return code;
+    return c.code;
 }

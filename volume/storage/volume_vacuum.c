@@ -85,6 +85,7 @@ static void stop(struct volume *volume)
             vacuum_drop_job(v, false);
             move(v, VACUUM_IDLE);
         }
+        vacuum_await_closer(v);
         volume->vacuum = NULL;
         free_vacuum(v);
     }
@@ -196,6 +197,7 @@ static int begin_copy(struct volume *volume, struct vacuum **ret, struct error *
         return code;
     if (v->state == VACUUM_COPIED)
         vacuum_drop_job(v, false);
+    vacuum_await_closer(v);
     atomic_store(&v->is_cancelled, false);
     atomic_store(&v->is_paused, false);
     v->source = v->result = (struct vacuum_digest){0};
@@ -216,6 +218,7 @@ int volume_vacuum_compact(struct volume *volume, const struct vacuum_options *op
     pthread_mutex_unlock(&volume->vacuum_lock);
     if (code == 0) {
         CHECK(v);
+        v->budget = options->budget;
         code = vacuum_copy(v, options, err);
         pthread_mutex_lock(&volume->vacuum_lock);
         if (code == 0)

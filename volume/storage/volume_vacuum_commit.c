@@ -26,8 +26,6 @@
 #include "volume/storage/vacuum_internal.h"
 #include "volume/storage/vacuum_recover.h"
 
-#include <time.h>
-
 #define ROWS_IN_A_ROUND 64u /* fewer are not worth another sync */
 #define ROWS_UNDER_LOCK 8u
 #define ROUNDS_MAX      16u /* against writers that outrun the rounds */
@@ -187,15 +185,6 @@ static void end_pause(struct vacuum *v, int64_t since_ns, uint64_t *ret_pause_ns
     pthread_mutex_unlock(&v->progress_lock);
 }
 
-/* Whoever closes the old .dat frees its blocks, which takes time. Most readers are gone in a
- * moment: wait for them, so that it is this thread and not an event loop. */
-static void outlive_readers(struct volume_generation *old)
-{
-    struct timespec pause = {0, 1000000};
-    for (int i = 0; i < 50 && atomic_load(&old->references) > 1; i++)
-        nanosleep(&pause, NULL);
-}
-
 /* While this syncs nobody can remove the marker, and appends go on; a promise made meanwhile settles by
  * itself. */
 static int settle_now(struct volume *volume, struct error *err)
@@ -249,7 +238,7 @@ static int finish(struct vacuum *v, struct volume_generation *replaced, struct e
     v->next = NULL; /* the volume's now */
     int code = vacuum_finish_swap(v, err);
     volume_generation_unref(replaced); /* the volume's reference; ours goes last */
-    outlive_readers(v->old);
+    vacuum_close_old(v);
     vacuum_drop_job(v, true);
     return code;
 }
