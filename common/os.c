@@ -174,6 +174,20 @@ static int real_space(struct os *os, const char *path, struct os_space *ret)
 
 static int real_lock(struct os *os, int fd) { return RETRY(flock(fd, LOCK_EX | LOCK_NB)); }
 
+static int real_map(struct os *os, int fd, uint64_t size, const void **ret)
+{
+    void *data = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, fd, 0);
+    if (data == MAP_FAILED)
+        return -errno;
+    *ret = data;
+    return 0;
+}
+
+static void real_unmap(struct os *os, const void *data, uint64_t size)
+{
+    munmap((void *)(uintptr_t)data, (size_t)size);
+}
+
 static int real_set_mtime(struct os *os, int fd, int64_t mtime_ns)
 {
     struct timespec times[2] = {{0, UTIME_OMIT}, {mtime_ns / 1000000000, mtime_ns % 1000000000}};
@@ -220,6 +234,8 @@ static const struct os_ops real_ops = {
     .space = real_space,
     .lock = real_lock,
     .set_mtime = real_set_mtime,
+    .map = real_map,
+    .unmap = real_unmap,
     .now_ns = real_now_ns,
     .monotonic_ns = real_monotonic_ns,
     .random = real_random,

@@ -11,6 +11,7 @@
 
 #include "common/error.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -59,6 +60,8 @@ struct os_ops {
     int (*space)(struct os *, const char *path, struct os_space *ret);
     int (*lock)(struct os *, int fd); /* exclusive flock, -EWOULDBLOCK when another holds it */
     int (*set_mtime)(struct os *, int fd, int64_t mtime_ns);
+    int (*map)(struct os *, int fd, uint64_t size, const void **ret); /* NULL: cannot */
+    void (*unmap)(struct os *, const void *data, uint64_t size);
     int64_t (*now_ns)(struct os *);       /* unix time */
     int64_t (*monotonic_ns)(struct os *); /* never goes back */
     uint64_t (*random)(struct os *);
@@ -147,6 +150,16 @@ static inline int os_lock(struct os *os, int fd) { return os->ops->lock(os, fd);
 static inline int os_set_mtime(struct os *os, int fd, int64_t mtime_ns)
 {
     return os->ops->set_mtime(os, fd, mtime_ns);
+}
+/* The file's first `size` bytes as memory to read from, in step with what is written to it; whoever reads
+ * them may wait for the disk, and dies with it. -EOPNOTSUPP where that cannot be had: read it then. */
+static inline int os_map(struct os *os, int fd, uint64_t size, const void **ret)
+{
+    return os->ops->map ? os->ops->map(os, fd, size, ret) : -EOPNOTSUPP;
+}
+static inline void os_unmap(struct os *os, const void *data, uint64_t size)
+{
+    os->ops->unmap(os, data, size);
 }
 static inline int64_t os_now_ns(struct os *os) { return os->ops->now_ns(os); }
 static inline int64_t os_monotonic_ns(struct os *os) { return os->ops->monotonic_ns(os); }

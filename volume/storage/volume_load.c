@@ -22,6 +22,7 @@
 #include "volume/storage/index_width.h"
 #include "volume/storage/repair_log.h"
 #include "volume/storage/vacuum_recover.h"
+#include "volume/storage/volume_sorted.h"
 
 #include <errno.h>
 #include <sys/stat.h>
@@ -293,6 +294,19 @@ static int load_index(struct loading *loading, struct error *err)
     return read_last_stamp(loading, &verdict.last, err);
 }
 
+/* A volume that an operator closed to writes needs no more than its sorted file. If that cannot be had, it
+ * goes without. */
+static void sort_index(struct loading *loading)
+{
+    struct volume *volume = loading->volume;
+    struct error reason;
+    unsigned read_only = atomic_load(&volume->read_only);
+    const unsigned marks = VOLUME_RO_OPERATOR | VOLUME_RO_OPERATOR_CAN_DELETE;
+    if ((read_only & marks) && !(read_only & ~marks) && loading->generation->is_marked &&
+        volume_sort_index(volume, loading->generation, &reason) != 0)
+        add_note(loading, "its sorted index cannot be had: %s", reason.message);
+}
+
 /* ---- all together ---- */
 
 static int settle_identity(struct loading *loading, struct error *err)
@@ -369,6 +383,8 @@ int volume_open(struct volume **ret, const struct volume_place *place, char **re
         code = open_files(&loading, err);
     if (code == 0)
         code = load_index(&loading, err);
+    if (code == 0)
+        sort_index(&loading);
     if (code == 0)
         code = settle_identity(&loading, err);
     if (code != 0) {

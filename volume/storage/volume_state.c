@@ -6,6 +6,7 @@
 #include "volume/storage/volume_internal.h"
 
 #include "common/check.h"
+#include "volume/storage/volume_sorted.h"
 #include "volume/storage/record_writer.h"
 
 /* state_lock held. The time at which a TTL volume may go counts from the last save. */
@@ -95,7 +96,9 @@ static void change_bits(struct volume *volume, unsigned clear, unsigned set)
 
 int volume_mark_read_only(struct volume *volume, bool can_delete, bool persist, struct error *err)
 {
-    int code = persist ? persist_marks(volume, true, can_delete, err) : 0;
+    int code = can_delete ? volume_unsort_index(volume, err) : 0;
+    if (code == 0 && persist)
+        code = persist_marks(volume, true, can_delete, err);
     if (code == 0)
         change_bits(volume, VOLUME_RO_OPERATOR | VOLUME_RO_OPERATOR_CAN_DELETE,
                     can_delete ? VOLUME_RO_OPERATOR_CAN_DELETE : VOLUME_RO_OPERATOR);
@@ -133,6 +136,8 @@ int volume_mark_writable(struct volume *volume, struct error *err)
                              ? "its .dat is not writable: change its mode, then mount it again"
                              : "it could not be repaired: fetch it from a replica");
     int code = read_only & VOLUME_RO_IO_ERROR ? settle_files(volume, err) : 0;
+    if (code == 0)
+        code = volume_unsort_index(volume, err);
     if (code == 0)
         code = persist_marks(volume, false, false, err);
     if (code != 0)

@@ -1,0 +1,70 @@
+/* From the configured index to the sorted file and back. See the header. Worker threads. */
+#include "volume/storage/volume_sorted.h"
+
+#include "volume/storage/index_load.h"
+#include "volume/storage/needle_index_sorted.h"
+
+int volume_sort_index(struct volume *volume, struct volume_generation *generation, struct error *err)
+{
+    const struct needle_index_sorted_config config = {
+        .os = volume->os,
+        .path = volume_files_path(&volume->files, VOLUME_FILE_SDX),
+        .offset_bytes = generation->offset_bytes,
+        .version = generation->version,
+    };
+    struct needle_index *sorted;
+    int code = needle_index_sorted_open(&sorted, &config, generation->index, err);
+    if (code != 0)
+        return code;
+    needle_index_destroy(generation->index);
+    generation->index = sorted;
+    return 0;
+}
+
+/* append_lock held. The same files, opened and loaded again. They were whole when the volume was opened,
+ * and what came since was written by us: a load that finds something to repair has met a failing disk. */
+static int load_again(struct volume *volume, struct volume_generation *old,
+                      struct volume_generation **ret, struct error *err)
+{
+    struct volume_generation_owner owner = {volume->id, volume->index_store, volume->collection};
+    struct volume_generation *next = NULL;
+    struct index_verdict verdict;
+    int code = volume_generation_open(&next, volume->os, &owner,
+                                      volume_files_path(&volume->files, VOLUME_FILE_DAT),
+                                      volume_files_path(&volume->files, VOLUME_FILE_IDX), true,
+                                      old->offset_bytes, err);
+    if (code == 0)
+        code = index_load(next, &verdict, err);
+    if (code == 0 && (verdict.needs_rebuild || verdict.bad_rows > 0 ||
+                      verdict.records_end != volume_generation_end(old) ||
+                      volume_generation_end(next) != volume_generation_end(old)))
+        code = error_set(err, KELP_E_CORRUPT,
+                         "%s is not what it was when the volume was opened: unmount it and mount it "
+                         "again, which repairs it",
+                         volume_files_path(&volume->files, VOLUME_FILE_IDX));
+    if (code != 0) {
+        volume_generation_unref(next);
+        return code;
+    }
+    volume_generation_promise(next, atomic_load(&old->promised_end));
+    volume_generation_keep_mark(next, 0, NULL);
+    *ret = next;
+    return 0;
+}
+
+int volume_unsort_index(struct volume *volume, struct error *err)
+{
+    struct volume_generation *next, *replaced = NULL;
+    int code = 0;
+    volume_lock_appends(volume);
+    if (needle_index_is_sorted(volume->generation->index)) {
+        code = load_again(volume, volume->generation, &next, err);
+        if (code == 0)
+            replaced = volume_swap_generation(volume, next);
+    }
+    volume_unlock_appends(volume);
+    volume_generation_unref(replaced);
+    if (replaced) /* it would be stale with the next write */
+        volume_file_remove(volume->os, volume_files_path(&volume->files, VOLUME_FILE_SDX), NULL);
+    return code;
+}
