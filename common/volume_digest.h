@@ -18,8 +18,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* One bit of volume_record.read_only_reasons: the cause goes away by itself and does not forbid vacuum. */
+/* Bits of volume_record.read_only_reasons whose cause goes away by itself, or by a vacuum. */
 #define VOLUME_RECORD_REASON_LOW_SPACE (1u << 2)
+#define VOLUME_RECORD_REASON_FULL      (1u << 7)
 
 /* Fields as in VolumeInformationMessage; the remote storage key is not kept by masters. Strings belong to
  * whoever filled the record; NULL reads as "". */

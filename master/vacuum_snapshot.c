@@ -99,7 +99,8 @@ static void add_replica(struct builder *b, const struct topology *t, const struc
             record->deleted_byte_count < record->size ? record->deleted_byte_count : record->size,
         .is_read_only = record->read_only || r->is_marked_read_only,
         .is_read_only_harmless = !r->is_marked_read_only && record->read_only_reasons &&
-                                 !(record->read_only_reasons & ~VOLUME_RECORD_REASON_LOW_SPACE),
+                                 !(record->read_only_reasons & ~(VOLUME_RECORD_REASON_LOW_SPACE |
+                                                                 VOLUME_RECORD_REASON_FULL)),
     };
 }
 

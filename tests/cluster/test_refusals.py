@@ -33,6 +33,8 @@ def test_a_wrong_flag_names_the_nearest():
     fails([kelp_binary(), 'master', '-port=70000'], '70000 is no port')
     fails([kelp_binary(), 'volume', '-max=1,2', '-dir=/tmp'], 'give one for all or one for each')
     fails([kelp_binary(), 'volume', '-minFreeSpace=200'], 'write a size with its unit')
+    fails([kelp_binary(), 'volume', '-durability=sometimes'], 'none, interval or always')
+    fails([kelp_binary(), 'volume', '-durability=interval', '-durability.interval=0s'], 'from 1ms to 1h')
     fails([kelp_binary(), 'master', '-options=/nonexistent'], '/nonexistent', 'No such file')
 
 
