@@ -2,7 +2,7 @@
  *
  * About 1 byte a needle where keys and records follow each other and the sizes are alike, up to 12 where
  * the keys are random. A get takes no lock and waits for nobody. What puts leave to be merged is done by
- * `maintain`, in the writer's idle moments, or by a later put: some 50 microseconds a time. */
+ * `maintain`, in the writer's idle moments, or by a later put: some 25 microseconds a time. */
 #include "volume/storage/needle_index_memory.h"
 
 #include "common/check.h"

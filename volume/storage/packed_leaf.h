@@ -11,8 +11,8 @@
 #include "volume/storage/packed_block.h"
 #include "volume/storage/reader_gate.h"
 
-#define PACKED_LEAF_TARGET 4096u /* entries of a leaf when there is a choice */
-#define PACKED_LEAF_MAX    6144u
+#define PACKED_LEAF_TARGET 2048u /* entries of a leaf when there is a choice */
+#define PACKED_LEAF_MAX    3072u
 #define PACKED_LEAF_BLOCKS (PACKED_LEAF_MAX / PACKED_BLOCK_ENTRIES)
 
 struct packed_leaf {
@@ -43,7 +43,7 @@ size_t packed_leaf_seek(const struct packed_leaf *leaf, uint64_t key);
 /* Whether `data`, of a file that may say anything, can be read without going astray. */
 bool packed_leaf_is_sound(const struct packed_leaf *leaf);
 
-/* Builds leaves, one after another. About 100 KiB: for a stack. */
+/* Builds leaves, one after another. About 60 KiB: for a stack. */
 struct leaf_builder {
     uint8_t version;
     uint32_t count;   /* entries of the leaf so far */

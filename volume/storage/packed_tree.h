@@ -4,8 +4,8 @@
  *   top ---> low[0]      low[1]      low[2] ...
  *            leaf delta  leaf delta  leaf delta
  *
- * A put goes into the delta of its leaf. When that is full (128 entries, a thirty-second of a leaf), leaf
- * and delta are built into a new leaf: some 50 microseconds, of which `maintain` takes as many as it can
+ * A put goes into the delta of its leaf. When that is full (128 entries, a sixteenth of a leaf), leaf
+ * and delta are built into a new leaf: some 25 microseconds, of which `maintain` takes as many as it can
  * off the puts. Blocks before the first new key are copied as they are, so that keys that rise, as they
  * mostly do, only ever cost the last blocks.
  *
