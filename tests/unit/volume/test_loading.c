@@ -287,7 +287,10 @@ static void a_server_answers_for_the_volumes_that_are_ready(void **state)
 
     fake_master_wait(&server->master, knows_last, NULL, "the ready ones were told");
     uint64_t max_key = 0;
-    assert_false(knows_slow(&server->master, &max_key));
+    pthread_mutex_lock(&server->master.lock);
+    bool is_told = knows_slow(&server->master, &max_key);
+    pthread_mutex_unlock(&server->master.lock);
+    assert_false(is_told);
     assert_int_equal(ask(server, "GET", "/8,01637037d6"), 200);
     assert_int_equal(ask(server, "GET", "/5,01637037d6"), 503);
     assert_int_equal(ask(server, "HEAD", "/5,01637037d6"), 503);
