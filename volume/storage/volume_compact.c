@@ -10,7 +10,7 @@
 #include "common/check.h"
 #include "volume/storage/vacuum_internal.h"
 
-
+#define STEP_BYTES  (128u << 20) /* between two offsets that are told */
 #define RUN_BYTES   (1u << 20)  /* one read; larger only for a larger record */
 #define RUN_ENTRIES 8192u
 #define RUN_GAP     (32u << 10) /* garbage that is cheaper to read than to seek over */
@@ -32,6 +32,7 @@ struct copy {
     uint64_t copied_records, copied_bytes; /* of the run */
     uint64_t started_end, written_end; /* of next's .dat: up to here is on its way to the disk, is there */
     struct vacuum_pace pace;
+    uint64_t next_step; /* beyond it the next step is told */
     int code; /* of the copying thread, which leaves err */
     struct error *err;
     int64_t now_second;
@@ -253,6 +254,12 @@ static int take_entry(struct copy *c, const struct needle_entry *entry, struct e
     c->entries[c->count++] = *entry;
     if (end > c->end)
         c->end = end;
+    if (entry->offset > c->next_step) { /* spec volume-rpc.md 1: as the peer's progress counts */
+        c->next_step = entry->offset + STEP_BYTES;
+        pthread_mutex_lock(&c->v->progress_lock);
+        c->v->progress.step_offset = entry->offset;
+        pthread_mutex_unlock(&c->v->progress_lock);
+    }
     return 0;
 }
 
@@ -346,7 +353,8 @@ static void *run_copy(void *ctx)
 
 int vacuum_copy(struct vacuum *v, const struct vacuum_options *options, struct error *err)
 {
-    struct copy c = {.v = v, .options = options, .capacity = RUN_BYTES, .err = err};
+    struct copy c = {
+        .v = v, .options = options, .capacity = RUN_BYTES, .next_step = STEP_BYTES, .err = err};
     pthread_t thread;
     int rc = pthread_create(&thread, NULL, run_copy, &c);
     if (rc != 0)

@@ -29,6 +29,7 @@ const char *vacuum_state_name(enum vacuum_state state); /* "idle", ... */
 struct vacuum_progress {
     uint64_t bytes_total;   /* .dat length when it began */
     uint64_t source_offset; /* how far the copy has read */
+    uint64_t step_offset;   /* of the first live record beyond the last step of 128 MiB; 0: none yet */
     uint64_t bytes_copied, records_copied;
     uint64_t bytes_reclaimed; /* garbage passed by; after a commit: what the .dat shrank by */
     /* Only from volume_vacuum_progress: */
