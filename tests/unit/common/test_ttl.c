@@ -9,6 +9,8 @@ static void normalises_to_the_coarsest_unit_that_divides(void **state)
         {"", ""},       {"0", ""},       {"90m", "90m"},  {"90", "90m"},    {"60m", "1h"},
         {"120m", "2h"}, {"24h", "1d"},   {"7d", "1w"},    {"30d", "1M"},    {"365d", "1y"},
         {"300m", "5h"}, {"257m", "4h"},  {"400d", "57w"}, {"5x", ""},       {"3M", "3M"},
+        {"300h", "12d"}, {"300d", "10M"}, {"1000w", "233M"}, {"255y", "255y"}, {"256y", ""},
+        {"255m", "255m"}, {"256m", "4h"}, {"0m", ""},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct ttl ttl;
