@@ -17,12 +17,20 @@ static uint64_t row_hash(const struct needle_entry *entry, uint64_t position)
     /* 16 bytes take XXH3's shortest way; a size has 32 bits, a position too few to matter beside them. */
     uint64_t words[2] = {entry->key,
                          entry->offset / NEEDLE_ALIGNMENT ^ (uint64_t)(uint32_t)entry->size << 32};
-    return XXH3_64bits_withSeed(words, sizeof(words), mix(position ^ entry->offset));
+    uint64_t seed = (position ^ entry->offset) * 0x9e3779b97f4a7c15u;
+    return XXH3_64bits_withSeed(words, sizeof(words), seed);
 }
 
 void index_walk_begin(struct index_walk *walk, uint64_t first)
 {
     *walk = (struct index_walk){.first = first, .records_end = first};
+}
+
+/* The end of the last record is not in the chain yet: nearly always the next record begins there, and
+ * takes it out again. */
+static uint64_t open_end(const struct index_walk *walk)
+{
+    return walk->is_after_gap || walk->last_end == 0 ? 0 : mix(walk->last_end);
 }
 
 static void walk_record(struct index_walk *walk, const struct needle_entry *entry, uint8_t version)
@@ -33,11 +41,11 @@ static void walk_record(struct index_walk *walk, const struct needle_entry *entr
         end += needle_record_size(version, entry->size);
     if (is_gap == walk->is_after_gap && entry->offset == walk->last_offset && end == walk->last_end)
         return; /* a second row of one record: see index_repair.c */
-    if (walk->is_after_gap)
-        walk->chain -= mix(entry->offset);
-    walk->chain += mix(entry->offset);
-    if (!is_gap)
-        walk->chain -= mix(end);
+    if (is_gap || walk->is_after_gap || entry->offset != walk->last_end) {
+        walk->chain += mix(entry->offset) - open_end(walk);
+        if (walk->is_after_gap)
+            walk->chain -= mix(entry->offset);
+    }
     walk->is_after_gap = is_gap;
     walk->last_offset = entry->offset;
     walk->last_end = end;
@@ -59,7 +67,7 @@ void index_walk_row(struct index_walk *walk, const struct needle_entry *entry, u
 
 bool index_walk_is_whole(const struct index_walk *walk)
 {
-    uint64_t chain = walk->chain;
+    uint64_t chain = walk->chain - open_end(walk);
     if (walk->is_after_gap) /* what followed it was lost: the repair of the tail looks there again */
         chain -= mix(walk->last_offset);
     return chain == mix(walk->first) - mix(walk->records_end);

@@ -13,7 +13,7 @@ struct index_walk {
     uint64_t idx_length; /* bytes of the .idx that were walked */
     uint64_t hash;
     uint64_t rows;
-    uint64_t chain; /* the sum of mix(beginning) - mix(end) */
+    uint64_t chain; /* the sum of mix(beginning) - mix(end), but for the end of the last record */
     uint64_t last_offset, last_end;
     bool is_after_gap;
     uint64_t first;           /* where the first record begins */
