@@ -8,7 +8,8 @@ const struct shell_command *const shell_commands[] = {
     &shell_cluster_check, &shell_cluster_ps,     &shell_collection_delete, &shell_collection_list,
     &shell_lock,          &shell_unlock,         &shell_volume_delete,     &shell_volume_grow,
     &shell_volume_list,   &shell_volume_mark,    &shell_volume_mount,      &shell_volume_unmount,
-    &shell_volume_vacuum, &shell_vacuum_disable, &shell_vacuum_enable,     NULL,
+    &shell_volume_vacuum, &shell_vacuum_cancel,  &shell_vacuum_disable,    &shell_vacuum_enable,
+    &shell_vacuum_jobs,   &shell_vacuum_pause,   &shell_vacuum_resume,     NULL,
 };
 
 const struct shell_command *shell_find(const char *name)

@@ -15,4 +15,5 @@ struct shell_command {
 extern const struct shell_command shell_cluster_check, shell_cluster_ps, shell_collection_delete,
     shell_collection_list, shell_lock, shell_unlock, shell_volume_delete, shell_volume_grow,
     shell_volume_list, shell_volume_mark, shell_volume_mount, shell_volume_unmount, shell_volume_vacuum,
-    shell_vacuum_disable, shell_vacuum_enable;
+    shell_vacuum_cancel, shell_vacuum_disable, shell_vacuum_enable, shell_vacuum_jobs, shell_vacuum_pause,
+    shell_vacuum_resume;

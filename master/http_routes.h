@@ -28,6 +28,8 @@ void master_http_metrics(struct http_request *request, struct services *s);
 void master_http_vacuum_jobs(struct http_request *request, struct services *s);
 void master_http_vacuum_plan(struct http_request *request, struct services *s);
 void master_http_vacuum_cancel(struct http_request *request, struct services *s);
+void master_http_vacuum_pause(struct http_request *request, struct services *s);
+void master_http_vacuum_resume(struct http_request *request, struct services *s);
 void master_http_vacuum_start(struct http_request *request, struct services *s);
 void master_http_vacuum_enable(struct http_request *request, struct services *s);
 void master_http_vacuum_disable(struct http_request *request, struct services *s);

@@ -3,7 +3,7 @@
  *   GET  /kelp/vacuum/jobs                              running, queued, history, failures
  *   GET  /kelp/vacuum/plan?garbageThreshold=            what a sweep would do now, and why
  *   POST /kelp/vacuum/start?volumeId=&collection=&garbageThreshold=   answers when queued
- *   POST /kelp/vacuum/cancel?job=
+ *   POST /kelp/vacuum/cancel?job=, /kelp/vacuum/pause?job=, /kelp/vacuum/resume?job=
  *   POST /kelp/vacuum/enable, /kelp/vacuum/disable      automatic vacuum, as the rpcs do */
 #include "common/check.h"
 #include "master/http_reply.h"
@@ -97,19 +97,44 @@ void master_http_vacuum_start(struct http_request *request, struct services *s)
     master_http_work_submit(&view->base);
 }
 
+/* False when the request was answered. */
+static bool read_job(struct http_request *request, uint64_t *ret)
+{
+    struct error err;
+    if (!master_http_parse_uint(master_http_param(request, "job"), "ParseUint", UINT64_MAX, ret, &err))
+        return true;
+    master_http_fail(request, 400, "job: %s", err.message);
+    return false;
+}
+
+static void answer_job(struct http_request *request, uint64_t job, bool is_found)
+{
+    if (is_found)
+        http_respond_empty(request, 202);
+    else
+        master_http_fail(request, 404, "no vacuum job %llu waits or runs; see /kelp/vacuum/jobs",
+                         (unsigned long long)job);
+}
+
 void master_http_vacuum_cancel(struct http_request *request, struct services *s)
 {
-    struct slice text = master_http_param(request, "job");
     uint64_t job;
-    struct error err;
-    if (master_http_parse_uint(text, "ParseUint", UINT64_MAX, &job, &err))
-        master_http_fail(request, 400, "job: %s", err.message);
-    else if (!vacuum_runner_cancel(s->vacuum, job))
-        master_http_fail(request, 404,
-                         "no vacuum job %llu waits or runs; see /kelp/vacuum/jobs",
-                         (unsigned long long)job);
-    else
-        http_respond_empty(request, 202);
+    if (read_job(request, &job))
+        answer_job(request, job, vacuum_runner_cancel(s->vacuum, job));
+}
+
+void master_http_vacuum_pause(struct http_request *request, struct services *s)
+{
+    uint64_t job;
+    if (read_job(request, &job))
+        answer_job(request, job, vacuum_runner_pause(s->vacuum, job, true));
+}
+
+void master_http_vacuum_resume(struct http_request *request, struct services *s)
+{
+    uint64_t job;
+    if (read_job(request, &job))
+        answer_job(request, job, vacuum_runner_pause(s->vacuum, job, false));
 }
 
 void master_http_vacuum_enable(struct http_request *request, struct services *s)

@@ -44,6 +44,8 @@ static const struct route routes[] = {
     {"/kelp/vacuum/plan", master_http_vacuum_plan, METHOD_READ, true, false, false, false},
     {"/kelp/vacuum/start", master_http_vacuum_start, METHOD(POST), true, false, false, false},
     {"/kelp/vacuum/cancel", master_http_vacuum_cancel, METHOD(POST), true, false, false, false},
+    {"/kelp/vacuum/pause", master_http_vacuum_pause, METHOD(POST), true, false, false, false},
+    {"/kelp/vacuum/resume", master_http_vacuum_resume, METHOD(POST), true, false, false, false},
     {"/kelp/vacuum/enable", master_http_vacuum_enable, METHOD(POST), true, false, false, false},
     {"/kelp/vacuum/disable", master_http_vacuum_disable, METHOD(POST), true, false, false, false},
 };

@@ -5,6 +5,7 @@
 #include "common/check.h"
 #include "proto/volume_server.pb-c.h"
 
+#define PROGRESS_MS 500u /* of our own servers; others tell when they do */
 #define SERVICE "/volume_server_pb.VolumeServer/"
 
 static void answer(struct vacuum_call *call, struct vacuum_reply *reply, enum rpc_status status,
@@ -90,6 +91,19 @@ static void send_delete(struct rpc_client *rpc, struct vacuum_call *call)
                     on_done, call);
 }
 
+static void send_pause(struct rpc_client *rpc, struct vacuum_call *call)
+{
+    VolumeServerPb__VacuumVolumePauseRequest request =
+        VOLUME_SERVER_PB__VACUUM_VOLUME_PAUSE_REQUEST__INIT;
+    request.volume_id = call->volume_id;
+    request.action = call->kind == VACUUM_CALL_PAUSE
+                         ? VOLUME_SERVER_PB__VACUUM_VOLUME_PAUSE_REQUEST__ACTION__PAUSE
+                         : VOLUME_SERVER_PB__VACUUM_VOLUME_PAUSE_REQUEST__ACTION__RESUME;
+    rpc_client_send(rpc, call->address, SERVICE "VacuumVolumePause", &request.base,
+                    &volume_server_pb__vacuum_volume_pause_response__descriptor, call->timeout_ms,
+                    on_done, call);
+}
+
 /* ---- Compaction ------------------------------------------------------------------------------ */
 
 static void on_compact_message(struct rpc_stream *stream, const ProtobufCMessage *message,
@@ -97,8 +111,24 @@ static void on_compact_message(struct rpc_stream *stream, const ProtobufCMessage
 {
     (void)stream;
     struct vacuum_call *call = ctx;
-    call->progress(
-        call, ((const VolumeServerPb__VacuumVolumeCompactResponse *)message)->processed_bytes);
+    const VolumeServerPb__VacuumVolumeCompactResponse *response =
+        (const VolumeServerPb__VacuumVolumeCompactResponse *)message;
+    const VolumeServerPb__VacuumProgress *told = response->progress;
+    struct vacuum_call_progress progress = {.processed_bytes = response->processed_bytes};
+    if (told) {
+        progress.is_full = true;
+        snprintf(progress.phase, sizeof(progress.phase), "%s", told->phase);
+        progress.bytes_total = told->bytes_total;
+        progress.bytes_per_second = told->bytes_per_second;
+        progress.left_ms = told->left_ms;
+        progress.records_done = told->records_done;
+        progress.records_total = told->records_total;
+        progress.bytes_copied = told->bytes_copied;
+        progress.bytes_reclaimed = told->bytes_reclaimed;
+        progress.damaged = told->damaged;
+        progress.longest_pause_us = told->longest_pause_us;
+    }
+    call->progress(call, &progress);
 }
 
 static void on_compact_closed(struct rpc_stream *stream, enum rpc_status status,
@@ -121,6 +151,7 @@ static void send_compact(struct rpc_client *rpc, struct vacuum_call *call)
         VOLUME_SERVER_PB__VACUUM_VOLUME_COMPACT_REQUEST__INIT;
     request.volume_id = call->volume_id;
     request.preallocate = call->preallocate_bytes;
+    request.progress_interval_ms = PROGRESS_MS;
     struct rpc_stream *stream;
     struct error err;
     /* Only bad arguments fail here, and ours are made from a node's address. */
@@ -153,6 +184,10 @@ static void start(void *ctx, struct vacuum_call *call)
         break;
     case VACUUM_CALL_DELETE:
         send_delete(ctx, call);
+        break;
+    case VACUUM_CALL_PAUSE:
+    case VACUUM_CALL_RESUME:
+        send_pause(ctx, call);
         break;
     }
 }

@@ -150,7 +150,7 @@ static void start_jobs(struct vacuum_runner *r)
             vacuum_task_cancel(job, "automatic vacuum was disabled");
             continue;
         }
-        if (!vacuum_claim_take(&ticket->claim))
+        if (job->is_paused || !vacuum_claim_take(&ticket->claim))
             continue;
         DL_DELETE(r->queued, job);
         r->queued_count--;
@@ -244,24 +244,51 @@ bool vacuum_runner_is_enabled(struct vacuum_runner *r)
     return stats.is_enabled;
 }
 
+/* One that runs or waits; NULL: there is none, or it has ended. */
+static struct vacuum_task *find_job(struct vacuum_runner *r, uint64_t job_id)
+{
+    struct vacuum_task *job;
+    DL_FOREACH(r->running, job)
+        if (job->id == job_id)
+            return job;
+    DL_FOREACH(r->queued, job)
+        if (job->id == job_id)
+            return job;
+    return NULL;
+}
+
 bool vacuum_runner_cancel(struct vacuum_runner *r, uint64_t job_id)
 {
-    bool is_found = false;
-    struct vacuum_task *job, *next;
     pthread_mutex_lock(&r->lock);
-    DL_FOREACH_SAFE(r->running, job, next)
-        if (job->id == job_id) {
-            is_found = true;
-            vacuum_task_cancel(job, "cancelled by hand");
-        }
-    DL_FOREACH_SAFE(r->queued, job, next)
-        if (job->id == job_id) {
-            is_found = true;
-            vacuum_task_cancel(job, "cancelled by hand");
-        }
+    struct vacuum_task *job = find_job(r, job_id);
+    if (job)
+        vacuum_task_cancel(job, "cancelled by hand");
     start_jobs(r);
     unlock_and_tell(r);
-    return is_found;
+    return job != NULL;
+}
+
+bool vacuum_runner_pause(struct vacuum_runner *r, uint64_t job_id, bool is_paused)
+{
+    pthread_mutex_lock(&r->lock);
+    struct vacuum_task *job = find_job(r, job_id);
+    if (job)
+        vacuum_task_pause(job, is_paused);
+    start_jobs(r);
+    unlock_and_tell(r);
+    return job != NULL;
+}
+
+static void on_pause_refused(void *ctx, uint64_t job_id, const char *why)
+{
+    struct vacuum_runner *r = ctx;
+    pthread_mutex_lock(&r->lock);
+    struct vacuum_task *job = find_job(r, job_id);
+    if (job) {
+        job->is_paused = false;
+        snprintf(job->note, sizeof(job->note), "%s", why);
+    }
+    pthread_mutex_unlock(&r->lock);
 }
 
 void vacuum_runner_stats(struct vacuum_runner *r, struct vacuum_runner_stats *ret)
@@ -290,6 +317,7 @@ struct vacuum_runner *vacuum_runner_create(const struct vacuum_runner_config *co
         .is_preallocating = config->is_preallocating,
         .volume_size_limit_mb = config->volume_size_limit_mb,
         .on_ended = on_ended,
+        .on_pause_refused = on_pause_refused,
         .on_idle = on_idle,
         .ctx = r,
     };

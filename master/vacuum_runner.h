@@ -69,6 +69,10 @@ bool vacuum_runner_is_enabled(struct vacuum_runner *runner);
 /* False when there is no such job, or it has ended. */
 bool vacuum_runner_cancel(struct vacuum_runner *runner, uint64_t job_id);
 
+/* Holds a job still, or lets it go on; likewise. A server of the peer cannot hold still: then the job goes on
+ * and says so. */
+bool vacuum_runner_pause(struct vacuum_runner *runner, uint64_t job_id, bool is_paused);
+
 /* Every few hundred ms: the timer, drains, stalls. */
 void vacuum_runner_tick(struct vacuum_runner *runner);
 

@@ -5,6 +5,28 @@
 
 static double seconds(int64_t ns) { return (double)(ns / 1000000) / 1000; }
 
+static void print_progress(const struct vacuum_call_progress *progress, struct json_writer *w)
+{
+    if (progress->processed_bytes > 0)
+        json_writer_member_int(w, "processedBytes", progress->processed_bytes);
+    if (!progress->is_full)
+        return;
+    json_writer_key(w, "progress");
+    json_writer_begin_object(w);
+    json_writer_member_text(w, "phase", progress->phase);
+    json_writer_member_int(w, "bytesDone", progress->processed_bytes);
+    json_writer_member_uint(w, "bytesTotal", progress->bytes_total);
+    json_writer_member_uint(w, "bytesPerSecond", progress->bytes_per_second);
+    json_writer_member_double(w, "secondsLeft", (double)progress->left_ms / 1000);
+    json_writer_member_uint(w, "recordsDone", progress->records_done);
+    json_writer_member_uint(w, "recordsTotal", progress->records_total);
+    json_writer_member_uint(w, "bytesCopied", progress->bytes_copied);
+    json_writer_member_uint(w, "bytesReclaimed", progress->bytes_reclaimed);
+    json_writer_member_uint(w, "damaged", progress->damaged);
+    json_writer_member_double(w, "longestPauseMs", (double)progress->longest_pause_us / 1000);
+    json_writer_end_object(w);
+}
+
 static void print_replica(const struct vacuum_task_replica *replica, struct json_writer *w)
 {
     json_writer_begin_object(w);
@@ -12,8 +34,7 @@ static void print_replica(const struct vacuum_task_replica *replica, struct json
     if (replica->garbage_ratio >= 0)
         json_writer_member_double(w, "garbageRatio", replica->garbage_ratio);
     json_writer_member_uint(w, "sizeBefore", replica->size_before);
-    if (replica->processed_bytes > 0)
-        json_writer_member_int(w, "processedBytes", replica->processed_bytes);
+    print_progress(&replica->progress, w);
     if (replica->result == VACUUM_RESULT_DONE)
         json_writer_member_uint(w, "sizeAfter", replica->size_after);
     if (replica->result != VACUUM_RESULT_PENDING)
@@ -40,8 +61,12 @@ static void print_job(const struct vacuum_task *job, int64_t now_ns, struct json
         json_writer_member_text(w, "result", vacuum_result_text(job->result));
         json_writer_member_uint(w, "reclaimedBytes", job->reclaimed_bytes);
     }
+    if (job->is_paused)
+        json_writer_member_bool(w, "paused", true);
     if (job->message[0])
         json_writer_member_text(w, "message", job->message);
+    if (job->note[0])
+        json_writer_member_text(w, "note", job->note);
     json_writer_key(w, "replicas");
     json_writer_begin_array(w);
     for (size_t i = 0; i < job->replica_count; i++)

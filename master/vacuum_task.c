@@ -4,6 +4,7 @@
 
 #include "common/check.h"
 #include "common/log.h"
+#include "master/vacuum_pause.h"
 
 #include <string.h>
 
@@ -30,10 +31,11 @@ static const char *const result_texts[] = {
 static const unsigned moves[] = {
     [VACUUM_QUEUED] = BIT(CHECKING) | BIT(DELETING) | BIT(ENDED),
     [VACUUM_CHECKING] = BIT(DRAINING) | BIT(ENDED),
-    [VACUUM_DRAINING] = BIT(COMPACTING) | BIT(ENDED),
+    [VACUUM_DRAINING] = BIT(COMPACTING) | BIT(PAUSED) | BIT(ENDED),
     [VACUUM_COMPACTING] = BIT(COMMITTING) | BIT(CLEANING),
-    [VACUUM_COMMITTING] = BIT(COMPACTING) | BIT(ENDED),
-    [VACUUM_CLEANING] = BIT(COMPACTING) | BIT(ENDED),
+    [VACUUM_PAUSED] = BIT(COMPACTING) | BIT(ENDED),
+    [VACUUM_COMMITTING] = BIT(COMPACTING) | BIT(PAUSED) | BIT(ENDED),
+    [VACUUM_CLEANING] = BIT(COMPACTING) | BIT(PAUSED) | BIT(ENDED),
     [VACUUM_DELETING] = BIT(ENDED),
     [VACUUM_ENDED] = 0,
 };
@@ -132,7 +134,7 @@ static void end(struct vacuum_task *job, enum vacuum_result result)
 /* ---- Calls ----------------------------------------------------------------------------------- */
 
 static void on_answer(struct vacuum_call *call, const struct vacuum_reply *reply);
-static void on_progress(struct vacuum_call *call, int64_t processed_bytes);
+static void on_progress(struct vacuum_call *call, const struct vacuum_call_progress *progress);
 
 static unsigned size_minutes(const struct vacuum_task *job)
 {
@@ -164,12 +166,16 @@ static void call_replica(struct vacuum_task *job, size_t index, enum vacuum_call
     job->config->ops->start(job->config->ops->ctx, &replica->call);
 }
 
-static void on_progress(struct vacuum_call *call, int64_t processed_bytes)
+static void on_progress(struct vacuum_call *call, const struct vacuum_call_progress *progress)
 {
     struct vacuum_task *job = call->job;
     pthread_mutex_lock(job->config->lock);
-    job->replicas[job->current].processed_bytes = processed_bytes;
+    job->replicas[job->current].progress = *progress;
     job->last_progress_ns = cluster_now_ns(job->config->cluster);
+    /* A pause may have come before the server had begun, or crossed a resume on the way. */
+    if (progress->is_full && job->state == VACUUM_COMPACTING &&
+        strcmp(progress->phase, job->is_paused ? "copying" : "paused") == 0)
+        vacuum_pause_call(job, job->is_paused);
     pthread_mutex_unlock(job->config->lock);
 }
 
@@ -302,8 +308,12 @@ static void compact_next(struct vacuum_task *job, size_t from)
         finish(job);
         return;
     }
-    move(job, VACUUM_COMPACTING);
     job->current = i;
+    if (job->is_paused) {
+        move(job, VACUUM_PAUSED);
+        return;
+    }
+    move(job, VACUUM_COMPACTING);
     job->last_progress_ns = cluster_now_ns(job->config->cluster);
     call_replica(job, i, VACUUM_CALL_COMPACT);
 }
@@ -456,6 +466,9 @@ static void on_answer(struct vacuum_call *call, const struct vacuum_reply *reply
     case VACUUM_CALL_DELETE:
         finish_deleting(job, reply);
         break;
+    case VACUUM_CALL_PAUSE:
+    case VACUUM_CALL_RESUME:
+        CHECK(false); /* vacuum_pause.c */
     }
     pthread_mutex_unlock(config->lock);
     config->on_idle(config->ctx);
@@ -497,6 +510,19 @@ void vacuum_task_cancel(struct vacuum_task *job, const char *why)
         end(job, VACUUM_RESULT_CANCELLED);
     else if (job->state == VACUUM_DRAINING)
         try_drained(job, cluster_now_ns(job->config->cluster));
+    else if (job->state == VACUUM_PAUSED)
+        compact_next(job, job->current);
     else if (job->state == VACUUM_COMPACTING)
         job->config->ops->cancel(job->config->ops->ctx, &job->replicas[job->current].call);
+}
+
+void vacuum_task_pause(struct vacuum_task *job, bool is_paused)
+{
+    if (job->is_paused == is_paused || job->is_cancelling)
+        return;
+    job->is_paused = is_paused;
+    if (job->state == VACUUM_COMPACTING)
+        vacuum_pause_call(job, is_paused);
+    else if (job->state == VACUUM_PAUSED && !is_paused)
+        compact_next(job, job->current);
 }

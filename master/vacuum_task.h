@@ -6,6 +6,9 @@
  *      +----------+-----------+-------------------------------------^
  *
  *   QUEUED -> DELETING (an empty copy) -> ENDED
+ *   DRAINING, COMMITTING, CLEANING -> PAUSED -> COMPACTING (a paused job: instead of the next replica)
+ *
+ * A paused job that compacts has its server hold still; any other stops before it compacts the next replica.
  *
  * All replicas are checked at once; those with enough garbage are then done one after another, so
  * that the others serve quietly. A replica that fails is cleaned up and the next one is tried; one
@@ -27,6 +30,8 @@ enum vacuum_call_kind {
     VACUUM_CALL_COMMIT,
     VACUUM_CALL_CLEANUP,
     VACUUM_CALL_DELETE, /* of an empty copy */
+    VACUUM_CALL_PAUSE,  /* a compaction; servers of the peer do not know it */
+    VACUUM_CALL_RESUME,
 };
 
 struct vacuum_reply {
@@ -37,6 +42,17 @@ struct vacuum_reply {
     uint64_t volume_size;
 };
 
+/* How far a compaction is. */
+struct vacuum_call_progress {
+    int64_t processed_bytes; /* the only one that servers of the peer tell */
+    bool is_full;            /* the others were told, too */
+    char phase[16];
+    uint64_t bytes_total, bytes_per_second, left_ms;
+    uint64_t records_done, records_total;
+    uint64_t bytes_copied, bytes_reclaimed;
+    uint64_t damaged, longest_pause_us;
+};
+
 /* One rpc in flight. Memory of the job; stays until `done` was called. */
 struct vacuum_call {
     enum vacuum_call_kind kind;
@@ -45,7 +61,7 @@ struct vacuum_call {
     int64_t preallocate_bytes;
     bool only_empty, only_garbage;
     unsigned timeout_ms; /* 0: none */
-    void (*progress)(struct vacuum_call *call, int64_t processed_bytes);
+    void (*progress)(struct vacuum_call *call, const struct vacuum_call_progress *progress);
     void (*done)(struct vacuum_call *call, const struct vacuum_reply *reply); /* exactly once */
     void *handle; /* of the table's owner */
     struct vacuum_task *job;
@@ -64,6 +80,7 @@ struct vacuum_ops {
     X(CHECKING, "checking")                                                                        \
     X(DRAINING, "draining")                                                                        \
     X(COMPACTING, "compacting")                                                                    \
+    X(PAUSED, "paused")                                                                            \
     X(COMMITTING, "committing")                                                                    \
     X(CLEANING, "cleaning up")                                                                     \
     X(DELETING, "deleting")                                                                        \
@@ -95,7 +112,7 @@ struct vacuum_task_replica {
     char *address; /* "host:grpcPort" */
     double garbage_ratio; /* as checked; negative: not yet */
     uint64_t size_before, size_after;
-    int64_t processed_bytes;
+    struct vacuum_call_progress progress; /* of its compaction */
     bool qualifies;
     bool only_empty, only_garbage; /* for DELETING */
     enum vacuum_result result;
@@ -110,6 +127,8 @@ struct vacuum_task_config {
     uint32_t volume_size_limit_mb;
     /* Lock held: the job has just ended. */
     void (*on_ended)(void *ctx, struct vacuum_task *job);
+    /* Without the lock: a server does not know how to pause. */
+    void (*on_pause_refused)(void *ctx, uint64_t job_id, const char *why);
     /* Without the lock, after any answer: a chance to start others and to notify. */
     void (*on_idle)(void *ctx);
     void *ctx;
@@ -130,6 +149,7 @@ struct vacuum_task {
     size_t outstanding; /* answers that are still to come */
     bool is_held;       /* topology_begin_vacuum was called */
     bool is_cancelling;
+    bool is_paused;
     bool is_abandoned; /* the master stops: no more calls, not even cleanups */
     bool is_halting; /* the failure will not go away by trying again */
     bool is_deleting_empty;
@@ -142,6 +162,7 @@ struct vacuum_task {
     } outcome;
     uint64_t reclaimed_bytes;
     char message[ERROR_MESSAGE_MAX];
+    char note[96]; /* what else is to be known while it runs */
     void *host_data; /* the host's own */
     struct vacuum_task *prev, *next;
 };
@@ -158,5 +179,7 @@ void vacuum_task_add_empty(struct vacuum_task *job, const char *url, const char 
 void vacuum_task_start(struct vacuum_task *job, int64_t now_ns);
 /* Every few hundred ms: drains, and cancels compactions that stand still. */
 void vacuum_task_tick(struct vacuum_task *job, int64_t now_ns);
+/* Holds it still as soon as it can, or lets it go on. A queued one: the host does not start it. */
+void vacuum_task_pause(struct vacuum_task *job, bool is_paused);
 /* Ends it at its next safe point; a commit that was sent is awaited. */
 void vacuum_task_cancel(struct vacuum_task *job, const char *why);

@@ -24,7 +24,8 @@ bool rpc_refuse_in_maintenance(struct volume_rpc *rpc, struct rpc_call *call);
 void rpc_fail_unknown(struct rpc_call *call, const struct error *err);
 
 /* rpc_vacuum.c */
-rpc_handler rpc_vacuum_check, rpc_vacuum_compact, rpc_vacuum_commit, rpc_vacuum_cleanup;
+rpc_handler rpc_vacuum_check, rpc_vacuum_compact, rpc_vacuum_commit, rpc_vacuum_cleanup,
+    rpc_vacuum_pause;
 /* rpc_volume_admin.c */
 rpc_handler rpc_allocate_volume, rpc_volume_mount, rpc_volume_unmount, rpc_volume_delete,
     rpc_delete_collection, rpc_volume_status, rpc_volume_sync_status, rpc_volume_configure;

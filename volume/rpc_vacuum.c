@@ -1,4 +1,4 @@
-/* VacuumVolumeCheck, -Compact, -Commit, -Cleanup. Source: spec/volume-rpc.md 1.
+/* VacuumVolumeCheck, -Compact, -Commit, -Cleanup; and -Pause, which is ours. Source: spec/volume-rpc.md 1.
  *
  * The peer's master runs the four in this order and reads two things into their answers: an
  * error of compact means cleanup, and an empty stream without error means that commit may
@@ -12,8 +12,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Messages come when the copy passes these source offsets, so small volumes send none. */
-#define PROGRESS_STEP_BYTES (128u << 20)
 /* Kept free on the disk for tombstones while a copy runs. Uploads stop well before (store_floor.c). */
 #define SPACE_FLOOR_BYTES (1ull << 20)
 #define DAMAGE_LOGGED_MAX 64
@@ -50,25 +48,61 @@ void rpc_vacuum_check(struct volume_rpc *rpc, struct rpc_call *call,
 
 struct compact_job {
     struct rpc_call *call;
-    uint64_t next_report;
+    struct volume *volume;
+    uint64_t told_step;
+    int64_t interval_ns, next_progress_ns; /* of full progress; 0: not asked for */
     bool is_interrupted;
 };
 
+static void fill_progress(struct volume *volume, VolumeServerPb__VacuumProgress *ret)
+{
+    struct vacuum_progress progress;
+    volume_vacuum_progress(volume, &progress);
+    volume_server_pb__vacuum_progress__init(ret);
+    ret->phase = (char *)(uintptr_t)(progress.is_waiting  ? "waiting"
+                                     : progress.is_paused ? "paused"
+                                                          : vacuum_state_name(progress.state));
+    ret->bytes_done = progress.source_offset;
+    ret->bytes_total = progress.bytes_total;
+    ret->bytes_per_second = progress.bytes_per_second;
+    ret->left_ms = progress.left_ns / 1000000;
+    ret->records_done = progress.records_copied;
+    ret->records_total = progress.live_records;
+    ret->bytes_copied = progress.bytes_copied;
+    ret->bytes_reclaimed = progress.bytes_reclaimed;
+    ret->damaged = progress.damaged;
+    ret->rows_replayed = progress.rows_replayed;
+    ret->elapsed_ms = progress.elapsed_ns / 1000000;
+    ret->longest_pause_us = progress.longest_pause_ns / 1000;
+}
+
+/* The peer's cadence, and ours where it was asked for. A caller that does not read its progress misses some
+ * of it; the copy goes on. */
 static int report_progress(void *ctx, const struct vacuum_progress *progress)
 {
     struct compact_job *job = ctx;
+    int64_t now_ns = os_monotonic_ns(os_real());
+    bool is_full = job->interval_ns > 0 && now_ns >= job->next_progress_ns;
+    bool is_step = progress->step_offset != job->told_step;
     if (rpc_call_is_cancelled(job->call)) {
         job->is_interrupted = true;
         return KELP_E_CANCELLED;
     }
-    if (progress->source_offset <= job->next_report)
+    if (!is_step && !is_full)
         return 0;
-    job->next_report = progress->source_offset + PROGRESS_STEP_BYTES;
+    VolumeServerPb__VacuumProgress full;
     VolumeServerPb__VacuumVolumeCompactResponse response =
         VOLUME_SERVER_PB__VACUUM_VOLUME_COMPACT_RESPONSE__INIT;
-    response.processed_bytes = (int64_t)progress->source_offset;
+    response.processed_bytes =
+        (int64_t)(is_step ? progress->step_offset : progress->source_offset);
     response.load_avg_1m = (float)load_average_per_cpu();
-    /* A caller that does not read its progress misses some of it; the copy goes on. */
+    if (is_step)
+        job->told_step = progress->step_offset;
+    if (is_full) {
+        job->next_progress_ns = now_ns + job->interval_ns;
+        fill_progress(job->volume, &full);
+        response.progress = &full;
+    }
     rpc_call_send(job->call, &response.base);
     return 0;
 }
@@ -126,7 +160,11 @@ void rpc_vacuum_compact(struct volume_rpc *rpc, struct rpc_call *call,
                       id, id);
         return;
     }
-    struct compact_job job = {.call = call, .next_report = PROGRESS_STEP_BYTES};
+    struct compact_job job = {
+        .call = call,
+        .volume = volume,
+        .interval_ns = (int64_t)request->progress_interval_ms * 1000000,
+    };
     struct error err = {0};
     int code = compact(rpc, volume, request->preallocate, &job, &err);
     store_release(rpc->config.store, volume);
@@ -228,5 +266,33 @@ void rpc_vacuum_cleanup(struct volume_rpc *rpc, struct rpc_call *call,
     }
     VolumeServerPb__VacuumVolumeCleanupResponse response =
         VOLUME_SERVER_PB__VACUUM_VOLUME_CLEANUP_RESPONSE__INIT;
+    rpc_call_reply(call, &response.base);
+}
+
+void rpc_vacuum_pause(struct volume_rpc *rpc, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const VolumeServerPb__VacuumVolumePauseRequest *request =
+        (const VolumeServerPb__VacuumVolumePauseRequest *)message;
+    struct volume *volume = store_acquire(rpc->config.store, request->volume_id);
+    if (!volume) {
+        rpc_call_fail(call, RPC_NOT_FOUND, "volume %u is not here", request->volume_id);
+        return;
+    }
+    struct error err = {0};
+    int code = 0;
+    if (request->action != VOLUME_SERVER_PB__VACUUM_VOLUME_PAUSE_REQUEST__ACTION__TELL)
+        code = volume_vacuum_pause(
+            volume,
+            request->action == VOLUME_SERVER_PB__VACUUM_VOLUME_PAUSE_REQUEST__ACTION__PAUSE, &err);
+    VolumeServerPb__VacuumProgress progress;
+    fill_progress(volume, &progress);
+    store_release(rpc->config.store, volume);
+    if (code) {
+        rpc_call_fail_error(call, &err);
+        return;
+    }
+    VolumeServerPb__VacuumVolumePauseResponse response =
+        VOLUME_SERVER_PB__VACUUM_VOLUME_PAUSE_RESPONSE__INIT;
+    response.progress = &progress;
     rpc_call_reply(call, &response.base);
 }

@@ -35,6 +35,7 @@ static const struct row rows[] = {
     UNARY(VacuumVolumeCommit, vacuum_volume_commit, rpc_vacuum_commit, ADMITTED | NO_MAINTENANCE),
     UNARY(VacuumVolumeCleanup, vacuum_volume_cleanup, rpc_vacuum_cleanup,
           ADMITTED | NO_MAINTENANCE),
+    UNARY(VacuumVolumePause, vacuum_volume_pause, rpc_vacuum_pause, ADMITTED),
     UNARY(AllocateVolume, allocate_volume, rpc_allocate_volume, ADMITTED | NO_MAINTENANCE),
     UNARY(VolumeMount, volume_mount, rpc_volume_mount, ADMITTED),
     UNARY(VolumeUnmount, volume_unmount, rpc_volume_unmount, ADMITTED),

@@ -320,7 +320,7 @@ static void a_disk_that_fills_up_is_noticed_before_the_next_probe(void **state)
     struct os_ops ops = *os_real()->ops;
     struct os os = {&ops};
     ops.space = shown_space;
-    atomic_store(&free_bytes, 1 << 20);
+    atomic_store(&free_bytes, 8 << 20);
     f->config.os = &os;
     f->locations[0].min_free_bytes = f->locations[1].min_free_bytes = 1 << 16;
     store_fixture_open(f);
@@ -336,7 +336,7 @@ static void a_disk_that_fills_up_is_noticed_before_the_next_probe(void **state)
         usleep(1000);
     } while (stat.read_only == 0 && os_monotonic_ns(os_real()) < deadline);
     assert_int_equal(stat.read_only, VOLUME_RO_LOW_SPACE);
-    atomic_store(&free_bytes, 1 << 20);
+    atomic_store(&free_bytes, 8 << 20);
     store_probe(f->store);
     volume_stat(volume, &stat);
     assert_int_equal(stat.read_only, 0);
