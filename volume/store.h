@@ -93,6 +93,8 @@ int store_for_each(struct store *store,
 size_t store_volume_count(struct store *store);
 /* How many are still to be loaded. */
 size_t store_loading_count(struct store *store);
+/* How many could not be, the last time that all were looked at (start, rescan). */
+size_t store_not_loaded_count(const struct store *store);
 /* The load begins no further volume: the server is about to stop. Does not wait. */
 void store_stop_loading(struct store *store);
 

@@ -84,6 +84,7 @@ struct store {
     bool has_load_thread;
     atomic_bool is_load_stopping;
     atomic_bool has_wanted; /* some pending volume is wanted */
+    atomic_size_t not_loaded; /* by the last load of all that was there */
     void (*on_loaded)(void *ctx);
 
     pthread_mutex_t leave_lock;

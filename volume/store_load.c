@@ -214,8 +214,10 @@ static void *load_thread(void *arg)
     while (!atomic_load(&plan->store->is_load_stopping) && (item = take_next(plan)) != NULL) {
         struct store_change change;
         store_begin_change(plan->store, &change, item->id);
-        if (store_pending_load(plan->store, item, plan->announce))
+        if (store_pending_load(plan->store, item, plan->announce)) {
             atomic_fetch_add(&plan->failed, 1);
+            atomic_fetch_add(&plan->store->not_loaded, 1);
+        }
         store_end_change(plan->store, &change);
     }
     return NULL;
@@ -230,6 +232,7 @@ static void run_plan(struct load_plan *plan)
     }
     if (threads > LOAD_THREADS_MOST)
         threads = LOAD_THREADS_MOST;
+    atomic_store(&plan->store->not_loaded, atomic_load(&plan->failed));
     pthread_t ids[LOAD_THREADS_MOST];
     unsigned started = 0;
     while (started + 1 < threads && started + 1 < plan->count &&
@@ -334,6 +337,8 @@ int store_start_loading(struct store *store, unsigned threads, bool in_backgroun
 }
 
 void store_stop_loading(struct store *store) { atomic_store(&store->is_load_stopping, true); }
+
+size_t store_not_loaded_count(const struct store *store) { return atomic_load(&store->not_loaded); }
 
 size_t store_loading_count(struct store *store) { return store_pending_count(store, NULL); }
 

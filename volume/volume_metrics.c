@@ -33,7 +33,7 @@ struct volume_metrics {
     struct metric_series *vacuum_seconds[PHASES];
     struct metric_series *vacuum_pause;
     struct metric_family *volumes, *read_only, *disk_size, *resource, *damaged;
-    struct metric_series *max_volumes;
+    struct metric_series *max_volumes, *loading, *not_loaded;
     pthread_mutex_t lock; /* collections: kept, so that a collection that is gone shows 0 */
     struct collection_sums *collections;
     size_t collection_count;
@@ -117,6 +117,8 @@ static void collect(void *ctx)
         slots += store_location_max(metrics->store, location);
     }
     metric_set(metrics->max_volumes, (double)slots);
+    metric_set(metrics->loading, (double)store_loading_count(metrics->store));
+    metric_set(metrics->not_loaded, (double)store_not_loaded_count(metrics->store));
     pthread_mutex_unlock(&metrics->lock);
 }
 
@@ -176,6 +178,14 @@ struct volume_metrics *volume_metrics_create(struct metrics *registry, struct st
         metric_series(metrics_add(registry, METRIC_GAUGE, NAME("max_volumes"),
                                   "Volume slots of all disks.", NULL, NULL, 0),
                       NULL);
+    metrics->loading = metric_series(
+        metrics_add(registry, METRIC_GAUGE, "kelp_volumes_loading",
+                    "Volumes that the start has found and not yet loaded.", NULL, NULL, 0),
+        NULL);
+    metrics->not_loaded = metric_series(
+        metrics_add(registry, METRIC_GAUGE, "kelp_volumes_not_loaded",
+                    "Volumes that could not be loaded; the log says why.", NULL, NULL, 0),
+        NULL);
     struct metric_family *start =
         metrics_add(registry, METRIC_GAUGE, NAME("start_time_seconds"),
                     "When the server started, in unix time.", NULL, NULL, 0);

@@ -228,6 +228,7 @@ static void one_that_fails_is_not_found_any_more(void **state)
     wait_for(&f->slow.loaded, "all are loaded");
     struct volume *volume;
     assert_int_equal(store_find(f->store.store, SLOW_ID, &volume, NULL), KELP_E_NOT_FOUND);
+    assert_int_equal(store_not_loaded_count(f->store.store), 1);
     assert_int_equal(store_fixture_read(f->store.store, LAST_ID, 1, "hello"), 0);
 }
 
@@ -269,6 +270,15 @@ static int ask(struct server_fixture *server, const char *method, const char *ta
     return status;
 }
 
+static bool metrics_say(struct server_fixture *server, const char *line)
+{
+    struct buffer page = BUFFER_INIT;
+    metrics_print(volume_server_metrics(server->server), &page);
+    bool is_said = strstr(buffer_cstr(&page), line) != NULL;
+    buffer_fini(&page);
+    return is_said;
+}
+
 static struct server_fixture *make_server(struct fixture *f)
 {
     server_fixture_init(&f->server);
@@ -297,11 +307,13 @@ static void a_server_answers_for_the_volumes_that_are_ready(void **state)
     assert_int_equal(ask(server, "DELETE", "/5,01637037d6"), 503);
     assert_int_equal(ask(server, "POST", "/5,02637037d6?type=replicate"), 503);
     assert_int_equal(ask(server, "GET", "/9,01637037d6"), 404);
+    assert_true(metrics_say(server, "kelp_volumes_loading 1\n"));
 
     slowness_end(&f->slow);
     fake_master_wait(&server->master, knows_slow, &max_key, "the slow one was told");
     assert_int_equal(max_key, 1);
     assert_int_equal(ask(server, "GET", "/5,01637037d6"), 200);
+    assert_true(metrics_say(server, "kelp_volumes_not_loaded 0\n"));
 }
 
 static void a_server_can_be_stopped_while_it_loads(void **state)
