@@ -11,18 +11,9 @@
 #define MIME_MAX_SIZE  255u
 #define PAIRS_MAX_SIZE 65535u
 
-static size_t trailer_size(uint8_t version) { return version == 3 ? 12u : 4u; }
-
-uint64_t needle_record_size(uint8_t version, int32_t body_size)
-{
-    uint64_t base = NEEDLE_HEADER_SIZE + (body_size > 0 ? (uint64_t)body_size : 0) +
-                    trailer_size(version);
-    return base + NEEDLE_ALIGNMENT - base % NEEDLE_ALIGNMENT;
-}
-
 static size_t padding_size(uint8_t version, int32_t body_size)
 {
-    uint64_t base = NEEDLE_HEADER_SIZE + (uint64_t)body_size + trailer_size(version);
+    uint64_t base = NEEDLE_HEADER_SIZE + (uint64_t)body_size + needle_trailer_size(version);
     return (size_t)(NEEDLE_ALIGNMENT - base % NEEDLE_ALIGNMENT);
 }
 
@@ -70,7 +61,7 @@ int needle_body_size(const struct needle *needle, uint8_t version, int32_t *ret_
 size_t needle_tail_size(const struct needle *needle, uint8_t version)
 {
     size_t parts = version == 1 || needle->data.len == 0 ? 0 : parts_size(needle);
-    return parts + trailer_size(version) + NEEDLE_ALIGNMENT;
+    return parts + needle_trailer_size(version) + NEEDLE_ALIGNMENT;
 }
 
 void needle_header_load(const uint8_t bytes[NEEDLE_HEADER_SIZE], struct needle_header *ret)
@@ -260,9 +251,9 @@ int needle_parse_around(const uint8_t *head, const uint8_t *tail, size_t tail_si
                              (unsigned long long)header.key, expected_size);
         parts = body - 4 - needle.data.len;
     }
-    if (tail_size < parts + trailer_size(version))
+    if (tail_size < parts + needle_trailer_size(version))
         return error_set(err, KELP_E_CORRUPT, "needle %llx: %zu bytes after the data, %zu needed",
-                         (unsigned long long)header.key, tail_size, parts + trailer_size(version));
+                         (unsigned long long)header.key, tail_size, parts + needle_trailer_size(version));
     int code = parse_parts(tail, parts, &needle, err);
     if (code != 0)
         return code;

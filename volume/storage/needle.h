@@ -59,9 +59,17 @@ struct needle_entry {
  * a lost row can be made again. Version 3 only: there the peer's padding is zeros. */
 #define NEEDLE_EMPTY_MARK 0x656d7074u
 
+/* What follows the body and precedes the padding. */
+static inline size_t needle_trailer_size(uint8_t version) { return version == 3 ? 12u : 4u; }
+
 /* The whole record's length for a body of that size, padding included (1..8, never 0). A negative size
- * counts as 0. */
-uint64_t needle_record_size(uint8_t version, int32_t body_size);
+ * counts as 0. Here, because a walk over an index asks it several times for each of millions. */
+static inline uint64_t needle_record_size(uint8_t version, int32_t body_size)
+{
+    uint64_t base = NEEDLE_HEADER_SIZE + (body_size > 0 ? (uint64_t)body_size : 0) +
+                    needle_trailer_size(version);
+    return base + NEEDLE_ALIGNMENT - base % NEEDLE_ALIGNMENT;
+}
 
 /* The body length that this needle encodes to; 0 for empty data. KELP_E_TOO_LARGE at 2^31. */
 int needle_body_size(const struct needle *needle, uint8_t version, int32_t *ret_size,
