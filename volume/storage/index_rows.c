@@ -30,6 +30,13 @@ static bool load_row(const char *value, size_t size, uint64_t key, struct needle
     return units != 0;
 }
 
+static int refuse_row(struct index_store *store, uint64_t key, struct error *err)
+{
+    index_store_note_damage(store);
+    return error_set(err, KELP_E_CORRUPT, "%s: the row of needle %llx is not one", store->path,
+                     (unsigned long long)key);
+}
+
 static int take_number(struct index_store *store, uint32_t *ret, struct error *err)
 {
     pthread_mutex_lock(&store->lock);
@@ -113,8 +120,7 @@ int index_store_get(struct index_store *store, uint32_t number, uint64_t key,
     if (code == 0 && !value)
         code = KELP_E_NOT_FOUND;
     else if (code == 0 && !load_row(value, size, key, ret))
-        code = error_set(err, KELP_E_CORRUPT, "%s: the row of needle %llx is not one", store->path,
-                         (unsigned long long)key);
+        code = refuse_row(store, key, err);
     leveldb_free(value);
     return code;
 }
@@ -168,8 +174,7 @@ int index_scan_next(struct index_scan *scan, struct needle_entry *ret, struct er
         return 0;
     const char *value = leveldb_iter_value(scan->it, &value_size);
     if (!load_row(value, value_size, load_be64(key + 4), ret))
-        return error_set(err, KELP_E_CORRUPT, "%s: the row of needle %llx is not one",
-                         scan->store->path, (unsigned long long)load_be64(key + 4));
+        return refuse_row(scan->store, load_be64(key + 4), err);
     leveldb_iter_next(scan->it);
     return 1;
 }

@@ -32,6 +32,18 @@ static const struct {
 #define BLOCK_BYTES     4096u
 #define BLOOM_BITS      10
 
+void index_store_note_damage(struct index_store *store)
+{
+    if (atomic_exchange(&store->is_damaged, true))
+        return;
+    /* Empty: that it is there says all. If it cannot be made, the next find tries. */
+    int fd = os_open(store->os, store->damaged_path, O_WRONLY | O_CREAT, 0644);
+    if (fd >= 0)
+        os_close(store->os, fd);
+    else
+        atomic_store(&store->is_damaged, false);
+}
+
 int index_store_check(struct index_store *store, char *message, const char *what, struct error *err)
 {
     if (!message)
@@ -39,19 +51,14 @@ int index_store_check(struct index_store *store, char *message, const char *what
     int code = KELP_E_IO;
     if (strncmp(message, "Corruption", 10) == 0) {
         code = KELP_E_CORRUPT;
-        if (!atomic_exchange(&store->is_damaged, true)) {
-            /* Empty: that it is there says all. If it cannot be made, the next wrong checksum tries. */
-            int fd = os_open(store->os, store->damaged_path, O_WRONLY | O_CREAT, 0644);
-            if (fd >= 0)
-                os_close(store->os, fd);
-            else
-                atomic_store(&store->is_damaged, false);
-        }
+        index_store_note_damage(store);
     } else if (strstr(message, "No space left")) {
         code = KELP_E_NO_SPACE;
     }
-    error_set(err, code, "%s: %s %s: %s%s", store->path, what, "the index database", message,
-              code == KELP_E_CORRUPT ? "; it is made anew at the next start" : "");
+    /* LevelDB does not come back from an error by itself. */
+    error_set(err, code, "%s the index database %s: %s; %s", what, store->path, message,
+              code == KELP_E_CORRUPT ? "it is made anew when the server is restarted"
+                                     : "when the disk is well again, restart the server");
     leveldb_free(message);
     return code;
 }

@@ -55,8 +55,10 @@ struct index_store {
     bool has_sweeper;
 };
 
-/* Takes LevelDB's malloc'd message, if there is one, into err and frees it. A wrong checksum damages the
- * store: it is made anew when it is opened next. */
+/* What was found cannot be right: from now on nothing is written, and the database is made anew when it is
+ * opened next. */
+void index_store_note_damage(struct index_store *store);
+/* Takes LevelDB's malloc'd message, if there is one, into err and frees it; notes a wrong checksum. */
 int index_store_check(struct index_store *store, char *message, const char *what, struct error *err);
 
 /* ---- index_catalogue.c ---- */

@@ -59,6 +59,8 @@ static int next_by_key(struct needle_cursor *base, const struct needle_entry **r
 
 static int collect(struct memory_cursor *cursor, size_t count)
 {
+    if (count == 0)
+        return 0;
     if (cursor->count + count > cursor->capacity) {
         size_t capacity = cursor->capacity ? cursor->capacity : PACKED_TREE_PIECE;
         while (capacity < cursor->count + count)

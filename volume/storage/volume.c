@@ -94,6 +94,7 @@ struct volume_generation *volume_swap_generation(struct volume *volume,
     pthread_mutex_lock(&volume->generation_lock);
     struct volume_generation *old = volume->generation;
     volume->generation = next;
+    atomic_store(&volume->lookup_may_block, needle_index_may_block(next->index));
     pthread_mutex_unlock(&volume->generation_lock);
     return old;
 }

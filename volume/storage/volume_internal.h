@@ -40,6 +40,7 @@ struct volume {
 
     pthread_mutex_t generation_lock;
     struct volume_generation *generation; /* holds one reference */
+    atomic_bool lookup_may_block;         /* its index's */
 
     pthread_mutex_t append_lock;
     pthread_cond_t append_idle; /* with append_lock: pending_appends fell to 0 */

@@ -12,10 +12,7 @@
 
 bool volume_lookup_may_block(struct volume *volume)
 {
-    struct volume_generation *generation = volume_get_generation(volume);
-    bool may_block = needle_index_may_block(generation->index);
-    volume_generation_unref(generation);
-    return may_block;
+    return atomic_load_explicit(&volume->lookup_may_block, memory_order_relaxed);
 }
 
 int volume_read_begin(struct volume *volume, uint64_t key, bool allow_deleted,
