@@ -123,7 +123,7 @@ static int write_all_ways(struct world *world)
     STEP(stage_delete(stage, 8));
     STEP(volume_mark_writable(stage->volume, &stage->err));
     STEP(stage_put(stage, 3, 20)); /* again, after its end */
-    STEP(volume_sync(stage->volume, &stage->err));
+    STEP(stage_sync(stage));
     return code;
 }
 
@@ -158,6 +158,78 @@ static int vacuum(struct world *world)
     STEP(stage_put(stage, 102, 300));
     STEP(stage_delete(stage, 9));
     return vacuumed ? vacuumed : written ? written : code;
+}
+
+/* Nothing is promised but what was before, or what one put and one delete amid the others ask for. */
+static int vacuum_plainly(struct world *world)
+{
+    world->stage.is_durable = false;
+    return vacuum(world);
+}
+
+static int promise_amid_vacuum(struct world *world)
+{
+    struct stage *stage = &world->stage;
+    struct vacuum_options options = {.on_progress = change_meanwhile, .ctx = world};
+    int code = 0;
+    stage->is_durable = false;
+    STEP(volume_vacuum_compact(stage->volume, &options, &stage->err));
+    if (code != 0)
+        return code;
+    STEP(stage_put(stage, 4, 60));
+    stage->is_durable = true;
+    STEP(stage_put(stage, 101, 900));
+    stage->is_durable = false;
+    STEP(stage_delete(stage, 100));
+    STEP(stage_commit(stage));
+    int committed = code;
+    STEP(stage_put(stage, 102, 300));
+    stage->is_durable = true;
+    STEP(stage_delete(stage, 9));
+    stage->is_durable = false;
+    STEP(stage_put(stage, 11, 30));
+    return committed ? committed : code;
+}
+
+static int write_plainly(struct world *world)
+{
+    world->stage.is_durable = false;
+    return write_all_ways(world);
+}
+
+/* Writers go on while a commit syncs and renames: one more put at each of its calls. */
+static void put_at_call(void *ctx, enum fault_os_call kind, const char *path)
+{
+    struct world *world = ctx;
+    const char *name = path ? strrchr(path, '/') : NULL;
+    bool is_vacuum = name && strncmp(name, "/1.cp", 5) == 0;
+    if ((!is_vacuum && kind != FAULT_FSYNC && kind != FAULT_RENAME) || !(kind & FAULT_CHANGE) ||
+        !pthread_equal(pthread_self(), world->thread) || world->put_count == STAGE_PENDING)
+        return;
+    uint64_t key = 300 + world->put_count++;
+    world->stage.is_durable = world->put_count % 3 == 0;
+    stage_submit(&world->stage, key, key);
+}
+
+static int vacuum_under_load(struct world *world)
+{
+    struct stage *stage = &world->stage;
+    int code = 0;
+    stage->is_durable = false;
+    STEP(stage_compact(stage));
+    if (code != 0)
+        return code;
+    world->thread = pthread_self();
+    fault_os_watch(world->fault, put_at_call, world);
+    code = stage_commit(stage);
+    stage_settle(stage);
+    fault_os_watch(world->fault, NULL, NULL);
+    stage->is_durable = false;
+    if (world_is_stopped(world))
+        return KELP_E_IO;
+    int committed = code;
+    STEP(stage_put(stage, 102, 300));
+    return committed ? committed : code;
 }
 
 static int vacuum_and_drop(struct world *world)
@@ -248,6 +320,10 @@ const struct scenario scenarios[] = {
     {"write, 4-byte offsets", fill_narrow, true, write_all_ways, END_VOLUME},
     {"vacuum", fill_wide, true, vacuum, END_VOLUME},
     {"vacuum, 4-byte offsets", fill_narrow, true, vacuum, END_VOLUME},
+    {"write plainly", fill_wide, true, write_plainly, END_VOLUME},
+    {"vacuum, plain writes", fill_wide, true, vacuum_plainly, END_VOLUME},
+    {"vacuum, promises amid plain writes", fill_wide, true, promise_amid_vacuum, END_VOLUME},
+    {"vacuum under load", fill_wide, true, vacuum_under_load, END_VOLUME},
     {"vacuum that is dropped", fill_wide, true, vacuum_and_drop, END_VOLUME},
     {"close and start", fill_wide, true, close_and_start, END_VOLUME},
     {"start, all is well", fill_wide, false, start, END_VOLUME},

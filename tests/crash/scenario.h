@@ -8,6 +8,8 @@
 #include "tests/fixtures/fault_os.h"
 #include "tests/fixtures/volume_stage.h"
 
+#include <pthread.h>
+
 /* Where the needle index is kept: in memory, or in a LevelDB, which the os seam does not reach: it lies in
  * the real file system, and what a run or a loss has left of it is copied or dropped as a whole. */
 enum world_index { INDEX_IN_MEMORY, INDEX_IN_LEVELDB };
@@ -19,6 +21,8 @@ struct world {
     struct stage stage;
     uint32_t first_seed; /* of what the run writes */
     char store_path[64]; /* of the LevelDB; "": in memory */
+    unsigned put_count;  /* while a commit runs, on the thread that it runs on */
+    pthread_t thread;
 };
 
 enum scenario_end { /* what a start after the interruption may find */
@@ -55,6 +59,7 @@ static inline bool world_is_stopped(const struct world *world)
 
 /* Starts on this disk as a server does and judges what is there: every key as it must be, no reason to
  * be read-only; what a second start finds it leaves byte by byte; the volume takes writes and a vacuum.
- * `remembered` is what was acknowledged. Fails the test with `when`. */
-void check_start(struct disk_os *disk, const struct stage *remembered, enum scenario_end end,
-                 const char *when);
+ * `remembered` is what was acknowledged; with `is_power_lost` only what was promised must be there. Fails
+ * the test with `when`. */
+void check_start(struct disk_os *disk, const struct stage *remembered, bool is_power_lost,
+                 enum scenario_end end, const char *when);

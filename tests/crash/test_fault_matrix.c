@@ -109,7 +109,7 @@ static bool fail_nth(const struct world *base, const struct scenario *scenario,
     if (world.stage.volume && world.stage.queue)
         check_survivor(&world, n, when);
     stage_close(&world.stage);
-    check_start(world.disk, &world.stage, scenario->end, when);
+    check_start(world.disk, &world.stage, false, scenario->end, when);
     world_end(&world);
     return has_struck;
 }

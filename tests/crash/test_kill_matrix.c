@@ -30,7 +30,7 @@ static void kill_at_every_call(const struct scenario *scenario, enum world_index
             fail_msg("%s: %s", when, world.stage.err.message);
         stage_close(&world.stage);
         disk_os_lose_power(world.disk, DISK_KEEP_ALL, 0);
-        check_start(world.disk, &world.stage, scenario->end, when);
+        check_start(world.disk, &world.stage, false, scenario->end, when);
         world_end(&world);
         points += was_stopped;
         if (!was_stopped && n < 8)

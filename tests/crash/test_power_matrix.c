@@ -1,6 +1,6 @@
-/* The power fails at every call that can change the disk, with every put and delete asked for as durable.
- * What was not synced is kept, dropped, torn at 512 and 4096 bytes, and reordered; so are names in their
- * directories. Nothing acknowledged may be lost. KELP_LOSSES: tries of each mode at each point. */
+/* The power fails at every call that can change the disk. What was not synced is kept, dropped, torn at 512
+ * and 4096 bytes, and reordered; so are names in their directories. Of what was acknowledged as durable
+ * nothing may be lost, nor of what was written before it. KELP_LOSSES: tries of each mode at each point. */
 #include "tests/crash/scenario.h"
 #include "tests/fixtures/tally.h"
 
@@ -34,7 +34,7 @@ static void lose_in_one_way(struct world *world, const struct world *base,
     disk_os_clone(world->disk, &after);
     disk_os_lose_power(after, (enum disk_os_loss)mode, seed);
     lose_store(world, base, i + (unsigned)n / DISK_OS_LOSSES);
-    check_start(after, &world->stage, scenario->end, when);
+    check_start(after, &world->stage, true, scenario->end, when);
     disk_os_destroy(after);
     losses++;
 }
