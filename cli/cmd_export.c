@@ -156,13 +156,13 @@ static bool is_wanted(const struct exporter *x, const struct needle *needle)
 static int take_needle(struct exporter *x, const struct needle *needle, const struct dat_item *item,
                        struct error *err)
 {
+    if (!is_wanted(x, needle))
+        return 0;
     if (limit > 0 && x->counted >= (uint64_t)limit) {
         x->is_full = true;
         return 0;
     }
     x->counted++;
-    if (!is_wanted(x, needle))
-        return 0;
     if (x->sink)
         return write_needle(x, needle, err);
     print_needle(x, needle, false, item);
