@@ -7,6 +7,7 @@
 #include "tests/fixtures/volume_fixture.h"
 #include "volume/storage/index_file.h"
 #include "volume/storage/super_block.h"
+#include "volume/storage/volume_info_file.h"
 #include "volume/storage/volume_vacuum.h"
 
 #include <setjmp.h>
@@ -334,6 +335,40 @@ static void marks_and_placement_of_the_info_are_taken_over(void **state)
     }
 }
 
+/* Each save says when the volume ends: from then on, as long as its TTL. And what each mark leaves there. */
+static void each_save_tells_the_end_and_the_marks(void **state)
+{
+    static const struct {
+        bool is_read_only, can_delete, persist;
+        const char *said;
+    } marks[] = {
+        {true, false, true, "\"readOnly\": true,"},
+        {true, true, true, "\"readOnlyCanDelete\": true"},
+        {false, false, true, "\"readOnly\": false,"},
+        {true, false, false, "\"readOnly\": false,"}, /* for now only */
+    };
+    struct volume_options options = {.offset_bytes = 5, .ttl = {3, 2}};
+    struct volume_place place = {os, "/d", NULL, "", 1, NULL};
+    struct volume_info info;
+    assert_int_equal(volume_create(&volume, &place, &options, NULL), 0);
+    for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++) {
+        disk_os_advance(disk, 1000ll * 1000000000);
+        uint64_t now = (uint64_t)(os_now_ns(os) / 1000000000);
+        int code = marks[i].is_read_only
+                       ? volume_mark_read_only(volume, marks[i].can_delete, marks[i].persist, NULL)
+                       : volume_mark_writable(volume, NULL);
+        assert_int_equal(code, 0);
+        assert_int_equal(volume_info_file_load(os, "/d/1.vif", &info, NULL), 0);
+        uint64_t saved = marks[i].persist ? now : now - 1000;
+        assert_in_range(info.expire_at_second, saved + 3 * 3600, saved + 3 * 3600 + 1);
+        volume_info_fini(&info);
+        char *text = fixture_read_file(os, "/d/1.vif", NULL);
+        if (!strstr(text, marks[i].said))
+            fail_msg("case %zu: %s", i, text);
+        free(text);
+    }
+}
+
 /* ---- the log of the index ---- */
 
 /* Which row a key ends with decides, in whatever order the rows stand. */
@@ -506,6 +541,7 @@ int main(void)
         T(large_blobs_are_streamed_in_every_version),
         T(an_extra_part_of_the_super_block_is_passed_over),
         T(marks_and_placement_of_the_info_are_taken_over),
+        T(each_save_tells_the_end_and_the_marks),
         T(the_last_row_of_a_key_wins),
         T(a_row_without_a_record_deletes),
         T(rows_lost_under_deletes_at_the_head_are_made_again),
