@@ -7,7 +7,9 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -43,10 +45,19 @@ static ssize_t read_nothing(struct os *os, int fd, void *buf, size_t n, uint64_t
     return -EAGAIN;
 }
 
+static bool is_on_second_disk(int fd)
+{
+    char name[64], path[256];
+    snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(name, path, sizeof(path) - 1);
+    path[length < 0 ? 0 : length] = '\0';
+    return strstr(path, "/second/") != NULL;
+}
+
 static ssize_t read_when_released(struct os *os, int fd, void *buf, size_t n, uint64_t offset)
 {
     struct data_port *port = (struct data_port *)((char *)os - offsetof(struct data_port, os));
-    if (atomic_load(&port->is_stuck)) {
+    if (atomic_load(&port->is_stuck) && (!port->has_second_disk || is_on_second_disk(fd))) {
         uv_sem_post(&port->read_begun);
         uv_sem_wait(&port->read_released);
     }
@@ -67,8 +78,15 @@ static void open_store(struct data_port *port, const struct data_port_options *o
     struct error err;
     snprintf(port->directory, sizeof(port->directory), "/tmp/kelp-data-port-XXXXXX");
     assert_non_null(mkdtemp(port->directory));
-    struct store_location_config location = {
-        .directory = port->directory, .max_volumes = 8, .disk_type = ""};
+    char second[80];
+    snprintf(second, sizeof(second), "%s/second", port->directory);
+    port->has_second_disk = options->has_second_disk;
+    if (options->has_second_disk)
+        assert_int_equal(mkdir(second, 0755), 0);
+    struct store_location_config locations[] = {
+        {.directory = port->directory, .max_volumes = 8, .disk_type = ""},
+        {.directory = second, .max_volumes = 8, .disk_type = ""},
+    };
     port->os_ops = *os_real()->ops;
     port->os.ops = &port->os_ops;
     if (options->is_cold)
@@ -76,8 +94,8 @@ static void open_store(struct data_port *port, const struct data_port_options *o
     if (options->is_stuck)
         port->os_ops.pread = read_when_released;
     struct store_config config = {.os = &port->os,
-                                  .locations = &location,
-                                  .location_count = 1,
+                                  .locations = locations,
+                                  .location_count = options->has_second_disk ? 2 : 1,
                                   .offset_bytes = 5};
     if (store_open(&port->store, &config, &err) != 0)
         fail_msg("%s", err.message);
@@ -91,6 +109,9 @@ static void open_store(struct data_port *port, const struct data_port_options *o
     if (options->ttl)
         assert_int_equal(ttl_parse(slice_cstr(options->ttl), &allocate.ttl, NULL), 0);
     if (store_allocate_volume(port->store, &allocate, &err) != 0)
+        fail_msg("%s", err.message);
+    allocate.id = 4;
+    if (options->has_second_disk && store_allocate_volume(port->store, &allocate, &err) != 0)
         fail_msg("%s", err.message);
 }
 
@@ -170,6 +191,12 @@ void data_port_stop(struct data_port *port)
     store_close(port->store);
     white_list_destroy(port->white_list);
     metrics_destroy(port->metrics);
+    if (port->has_second_disk) {
+        char second[80];
+        snprintf(second, sizeof(second), "%s/second", port->directory);
+        os_real()->ops->list(os_real(), second, remove_file, second);
+        rmdir(second);
+    }
     os_real()->ops->list(os_real(), port->directory, remove_file, port->directory);
     rmdir(port->directory);
     pthread_mutex_destroy(&port->lock);

@@ -22,6 +22,7 @@ struct data_port_options {
     bool has_public_port;
     bool is_cold;  /* nothing is ever in the page cache */
     bool is_stuck; /* and reads wait for data_port_release */
+    bool has_second_disk; /* with volume 4; then only its reads are stuck */
     unsigned reader_queue;
 };
 
@@ -31,6 +32,7 @@ struct data_port {
     struct os os;
     struct os_ops os_ops;
     atomic_bool is_stuck;
+    bool has_second_disk;
     uv_sem_t read_begun, read_released;
     struct loop *loop;
     struct store *store;

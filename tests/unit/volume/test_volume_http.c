@@ -685,7 +685,7 @@ static void what_is_not_in_memory_is_read_on_the_pool(void **state)
 /* ---- limits ---- */
 
 /* Sends a GET of the blob on a connection of its own. */
-static int send_get(int receive_buffer)
+static int send_get_of(const char *target, int receive_buffer)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons(http_server_port(port.server))};
@@ -694,10 +694,13 @@ static int send_get(int receive_buffer)
     if (receive_buffer > 0)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof(receive_buffer));
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    const char *request = "GET " FID " HTTP/1.1\r\nHost: x\r\n\r\n";
+    char request[128];
+    snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", target);
     assert_int_equal(send(fd, request, strlen(request), 0), strlen(request));
     return fd;
 }
+
+static int send_get(int receive_buffer) { return send_get_of(FID, receive_buffer); }
 
 static void expect_status(int fd, const char *status)
 {
@@ -730,6 +733,31 @@ static void reads_beyond_the_queue_are_told_to_come_again(void **state)
         expect_status(busy[i], "200");
         close(busy[i]);
         close(next[i].fd);
+    }
+}
+
+static void a_disk_that_hangs_holds_up_no_other(void **state)
+{
+    restart(&(struct data_port_options){.is_cold = true, .is_stuck = true, .has_second_disk = true});
+    put_hello();
+    ask("PUT", "/4,01637037d6", "", "there");
+    assert_int_equal(last.status, 201);
+    atomic_store(&port.is_stuck, true);
+    int busy[4]; /* more than a pool has threads */
+    for (int i = 0; i < 4; i++)
+        busy[i] = send_get_of("/4,01637037d6", 0);
+    for (int i = 0; i < 2; i++)
+        data_port_wait_for_read(&port);
+    for (int i = 0; i < 10; i++) {
+        ask("GET", FID, "", NULL);
+        expect(200, "hello");
+    }
+    ask("GET", "/status", "", NULL);
+    assert_int_equal(last.status, 200);
+    data_port_release(&port);
+    for (int i = 0; i < 4; i++) {
+        expect_status(busy[i], "200");
+        close(busy[i]);
     }
 }
 
@@ -1119,6 +1147,7 @@ int main(void)
         CASE(big_compressed_uploads_take_the_pool_and_come_back),
         CASE(what_is_not_in_memory_is_read_on_the_pool),
         CASE(reads_beyond_the_queue_are_told_to_come_again),
+        CASE(a_disk_that_hangs_holds_up_no_other),
         CASE(downloads_over_the_limit_wait_and_are_refused),
         CASE(a_waiting_download_goes_on_when_there_is_room),
         CASE(a_manifest_is_read_as_the_file_it_stands_for),
