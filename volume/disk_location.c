@@ -16,6 +16,8 @@
 #define TAGS_MAX 16
 /* So many probes in a row may fail before the disk counts as gone. */
 #define PROBE_FAILURES_MAX 3
+/* So much of a low disk has to be free again before the next probe looks: it would be full in a moment. */
+#define ROOM_AGAIN_PART 100
 
 struct disk_location {
     struct os *os;
@@ -269,15 +271,15 @@ void disk_location_set_floor(struct disk_location *location, uint64_t floor_byte
     atomic_store(&location->held_bytes, held_bytes);
 }
 
-bool disk_location_has_filled(const struct disk_location *location, uint64_t *ret_room)
+bool disk_location_has_turned(const struct disk_location *location, uint64_t *ret_room)
 {
     struct os_space space;
-    if (atomic_load(&location->is_low) ||
-        os_space(location->os, location->directory, &space) < 0)
+    if (os_space(location->os, location->directory, &space) < 0)
         return false;
     uint64_t room = room_above(location, space.free_bytes, atomic_load(&location->flag_bytes));
-    if (ret_room)
-        *ret_room = room;
+    if (atomic_load(&location->is_low))
+        return room > space.total_bytes / ROOM_AGAIN_PART;
+    *ret_room = room;
     return room == 0;
 }
 

@@ -3,7 +3,8 @@
  * spec/storage-format.md 20.
  *
  * A minute of fast uploads is more than most reserves, and what is kept free for tombstones and for a
- * vacuum must not be written full: so in between it glances at whether a disk has become low. */
+ * vacuum must not be written full: so in between it glances at whether a disk has become low, or
+ * has room again. */
 #include "volume/store_internal.h"
 
 #include "common/check.h"
@@ -56,17 +57,17 @@ void store_probe(struct store *store)
 }
 
 /* Computed anew, as the volumes grow. *ret_room: the least that may still be uploaded to a disk. */
-static bool has_any_filled(struct store *store, uint64_t *ret_room)
+static bool has_any_turned(struct store *store, uint64_t *ret_room)
 {
-    bool has_filled = false;
+    bool has_turned = false;
     *ret_room = UINT64_MAX;
     store_set_floors(store);
     for (size_t i = 0; i < store->disk_count; i++) {
         uint64_t room = UINT64_MAX;
-        has_filled |= disk_location_has_filled(store->disks[i].location, &room);
+        has_turned |= disk_location_has_turned(store->disks[i].location, &room);
         *ret_room = room < *ret_room ? room : *ret_room;
     }
-    return has_filled;
+    return has_turned;
 }
 
 /* probe_lock held. */
@@ -97,7 +98,7 @@ static void *probe_main(void *arg)
             break;
         pthread_mutex_unlock(&store->probe_lock);
         left_ms -= pause_ms;
-        if (has_any_filled(store, &room) || left_ms == 0) {
+        if (has_any_turned(store, &room) || left_ms == 0) {
             store_probe(store);
             left_ms = store->probe_interval_ms;
         }
