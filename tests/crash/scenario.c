@@ -4,6 +4,7 @@
 
 #include "common/check.h"
 #include "tests/fixtures/volume_fixture.h"
+#include "volume/storage/index_checkpoint.h"
 #include "volume/storage/volume_files.h"
 
 #include <stdio.h>
@@ -44,6 +45,37 @@ static int fill(struct world *base, uint8_t offset_bytes, const char *index_dir)
     for (uint64_t key = 3; code == 0 && key <= KEYS; key += 4)
         code = stage_put(stage, key, key * 100);
     stage_close(stage);
+    return code;
+}
+
+/* So many rows that a clean stop leaves a checkpoint. */
+static int fill_many(struct world *base)
+{
+    struct stage *stage = &base->stage;
+    make_directories(base);
+    int code = stage_create(stage, disk_os_get(base->disk), "/d", "/i", 5, "");
+    for (unsigned rows = 0; code == 0 && rows <= INDEX_CHECKPOINT_ROWS_MIN; rows += 480)
+        code = stage_put_batch(stage, 1, 480, 20);
+    code = code ? code : stage_delete(stage, 9);
+    code = code ? code : stage_put(stage, 12, 0);
+    stage_close(stage);
+    CHECK(base->store_path[0] || volume_file_exists(disk_os_get(base->disk), "/i/1.kix"));
+    return code;
+}
+
+/* And after the checkpoint came more. */
+static int fill_many_and_more(struct world *base)
+{
+    struct stage *stage = &base->stage;
+    int code = fill_many(base);
+    code = code ? code : stage_open(stage, disk_os_get(base->disk));
+    code = code ? code : stage_put_batch(stage, 30, 5, 40);
+    code = code ? code : stage_delete(stage, 31);
+    struct disk_os *killed;
+    disk_os_clone(base->disk, &killed);
+    stage_close(stage);
+    disk_os_destroy(base->disk);
+    base->disk = killed;
     return code;
 }
 
@@ -266,6 +298,24 @@ static int close_and_start(struct world *world)
     return code ? code : start(world);
 }
 
+static int close_and_start_twice(struct world *world)
+{
+    int code = start(world);
+    return code ? code : close_and_start(world);
+}
+
+static int vacuum_close_and_start(struct world *world)
+{
+    struct stage *stage = &world->stage;
+    int code = 0;
+    STEP(stage_put(stage, 100, 700));
+    STEP(stage_vacuum(stage));
+    STEP(stage_put(stage, 102, 300));
+    int vacuumed = code;
+    code = close_and_start(world);
+    return vacuumed ? vacuumed : code;
+}
+
 static int create(struct world *world)
 {
     struct stage *stage = &world->stage;
@@ -326,6 +376,9 @@ const struct scenario scenarios[] = {
     {"vacuum under load", fill_wide, true, vacuum_under_load, END_VOLUME},
     {"vacuum that is dropped", fill_wide, true, vacuum_and_drop, END_VOLUME},
     {"close and start", fill_wide, true, close_and_start, END_VOLUME},
+    {"close and start, with checkpoints", fill_many, true, close_and_start, END_VOLUME},
+    {"vacuum, close and start, with checkpoints", fill_many, true, vacuum_close_and_start, END_VOLUME},
+    {"start from a checkpoint", fill_many_and_more, false, close_and_start_twice, END_VOLUME},
     {"start, all is well", fill_wide, false, start, END_VOLUME},
     {"start, .idx lost", lose_idx, false, start, END_VOLUME},
     {"start, .vif lost", lose_vif, false, start, END_VOLUME},
