@@ -30,6 +30,13 @@ void http_request_limit_body(struct http_request *request, uint64_t limit_bytes,
     x->body_limit_text = arena_slice(&x->arena, body);
 }
 
+void http_request_drop_body(struct http_request *request)
+{
+    struct http_exchange *x = http_exchange_of(request);
+    if (x->connection)
+        x->connection->drain_left = HTTP_DRAIN_LARGE_LIMIT;
+}
+
 void http_request_peer_ip(const struct http_request *request, char text[INET6_ADDRSTRLEN])
 {
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&request->peer;

@@ -160,6 +160,7 @@ static bool refuse_write(struct volume_http *http, struct http_request *request,
         return false;
     blob_metrics_event(http->metrics, BLOB_EVENT_WRITE_LOCAL);
     error_prefix(&err, "failed to write to local disk");
+    http_request_drop_body(request);
     blob_call_reply_failure(blob_call_begin(http, request, kind, false), 500, &err);
     return true;
 }

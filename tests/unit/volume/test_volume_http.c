@@ -550,6 +550,12 @@ static void a_read_only_volume_refuses_before_the_body_comes(void **state)
                        &last);
     expect(500, "{\"error\":\"failed to write to local disk: volume 3 is read only: marked by the "
                 "operator\"}");
+    /* And who sends it all before he reads is answered too. */
+    size_t size = 8u << 20;
+    char *body = must(calloc(1, size));
+    data_port_ask(&port, "PUT", FID, "", body, size, &last);
+    assert_int_equal(last.status, 500);
+    free(body);
     ask("GET", "/status", "", NULL);
     assert_non_null(strstr(last.body, "\"kelp\":{\"readOnlyReasons\":[\"operator\"]}"));
 }
