@@ -45,7 +45,7 @@ struct store_pending {
     uint32_t id;
     struct store_disk *disk;
     char *collection;
-    size_t order;   /* in which the names came */
+    size_t order;   /* in which the names came; then its turn among those of its disk */
     bool is_listed; /* lookups see it; constant once threads run */
     bool is_done;   /* loaded, or it failed; only the thread that changes the id looks */
     atomic_bool is_taken; /* by a thread of the load */

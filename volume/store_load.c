@@ -190,6 +190,25 @@ static void plan_destroy(struct load_plan *plan)
     free(plan);
 }
 
+static int compare_turns(const void *a, const void *b)
+{
+    const struct store_pending *x = a, *y = b;
+    if (x->order != y->order)
+        return x->order < y->order ? -1 : 1;
+    return x->disk < y->disk ? -1 : x->disk > y->disk;
+}
+
+/* From each disk in turn, so that all of them work from the beginning. */
+static void spread_over_disks(struct load_plan *plan)
+{
+    for (size_t i = 0; i < plan->count; i++) {
+        struct store_pending *item = &plan->items[i];
+        item->order = i > 0 && item[-1].disk == item->disk ? item[-1].order + 1 : 0;
+    }
+    if (plan->count > 1)
+        qsort(plan->items, plan->count, sizeof(*plan->items), compare_turns);
+}
+
 /* What somebody asked for, or the next in order. NULL: all are taken. */
 static struct store_pending *take_next(struct load_plan *plan)
 {
@@ -260,6 +279,7 @@ static struct load_plan *plan_create(struct store *store, struct error *err)
                                      keep_found, plan, err);
     }
     drop_duplicates(plan);
+    spread_over_disks(plan);
     if (code) {
         plan_destroy(plan);
         return NULL;

@@ -201,6 +201,42 @@ static void a_change_of_one_that_waits_loads_it_first(void **state)
                          id % 2 == 0 || id == 7 ? KELP_E_NOT_FOUND : 0);
 }
 
+struct opened {
+    char text[64];
+};
+
+static void note_opened(void *ctx, enum fault_os_call kind, const char *path)
+{
+    struct opened *opened = ctx;
+    size_t length = path ? strlen(path) : 0, used = strlen(opened->text);
+    if (kind == FAULT_OPEN && length > 12 && strcmp(path + length - 4, ".dat") == 0)
+        snprintf(opened->text + used, sizeof(opened->text) - used, "%c%c ", path[length - 7],
+                 path[length - 5]);
+}
+
+/* Disk 0 has volumes 3 to 5, disk 1 has 6 and 7. One thread takes them in turns. */
+static void disks_take_turns(void **state)
+{
+    struct store_fixture f;
+    struct opened opened = {""};
+    store_fixture_init(&f, 2);
+    f.locations[0].max_volumes = 3;
+    f.locations[1].max_volumes = 0;
+    f.locations[1].disk_type = "ssd";
+    store_fixture_open(&f);
+    for (uint32_t id = 3; id <= 7; id++) {
+        struct store_allocate request = {.id = id, .collection = "", .disk_type = id < 6 ? "" : "ssd"};
+        assert_int_equal(store_allocate_volume(f.store, &request, NULL), 0);
+    }
+    store_fixture_close(&f);
+    f.config.load_threads = 1;
+    fault_os_watch(f.fault, note_opened, &opened);
+    store_fixture_open(&f);
+    fault_os_watch(f.fault, NULL, NULL);
+    assert_string_equal(opened.text, "03 16 04 17 05 ");
+    store_fixture_fini(&f);
+}
+
 static void closing_loads_no_more(void **state)
 {
     struct fixture *f = *state;
@@ -336,6 +372,7 @@ int main(void)
         TEST(what_is_not_loaded_yet_takes_its_slot),
         TEST(an_automatic_maximum_has_no_room_before_all_are_loaded),
         TEST(a_change_of_one_that_waits_loads_it_first),
+        cmocka_unit_test(disks_take_turns),
         TEST(closing_loads_no_more),
         TEST(one_that_fails_is_not_found_any_more),
         TEST(a_server_answers_for_the_volumes_that_are_ready),
