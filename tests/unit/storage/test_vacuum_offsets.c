@@ -4,6 +4,7 @@
 #include "volume/storage/index_file.h"
 #include "volume/storage/volume_internal.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -113,12 +114,33 @@ static void full_volume_of_4_byte_offsets_takes_writes_again(void **state)
     reopen();
 }
 
+/* SeaweedFS lets a volume grow on; what is live may then be too much for rows that say where it is. */
+static void more_live_bytes_than_4_byte_offsets_can_address_are_refused(void **state)
+{
+    OK(stage_create(&stage, os_real(), directory, NULL, 4, ""));
+    OK(stage_put(&stage, 1, 3000));
+    struct needle_entry entry = {.key = 2, .offset = 8192, .size = INT32_MAX};
+    for (; entry.key < 22; entry.key++)
+        OK(needle_index_put(stage.volume->generation->index, &entry, NEEDLE_INDEX_LOAD, &stage.err));
+    assert_int_equal(stage_compact(&stage), KELP_E_TOO_LARGE);
+    if (!strstr(stage.err.message, "copy them to a volume with 5-byte offsets"))
+        fail_msg("%s", stage.err.message);
+    char path[128];
+    struct os_stat st;
+    snprintf(path, sizeof(path), "%s/1.cpd", directory);
+    assert_int_equal(os_stat(os_real(), path, &st), -ENOENT);
+    for (uint64_t key = 2; key < 22; key++)
+        OK(needle_index_delete(stage.volume->generation->index, key, NEEDLE_INDEX_LOAD, &stage.err));
+    check();
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         CASE(records_beyond_4_and_32_gib_come_home),
         CASE(full_volume_of_4_byte_offsets_takes_writes_again),
+        CASE(more_live_bytes_than_4_byte_offsets_can_address_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -677,6 +677,7 @@ static void assert_survives_power_loss(struct scene *s)
         after = s->stage;
         after.volume = NULL;
         after.queue = NULL;
+        stage_lose_power(&after);
         OK(stage_open(&after, disk_os_get(disk)));
         check(&after);
         stage_close(&after);
@@ -703,7 +704,7 @@ static void put_without_a_promise(struct scene *s)
 static void commit_watched(struct scene *s, struct watcher *w)
 {
     begin(s, NULL);
-    OK(volume_sync(s->stage.volume, &s->stage.err));
+    OK(stage_sync(&s->stage));
     OK(stage_compact(&s->stage));
     fault_os_watch(s->fault, on_call, w);
     OK(stage_commit(&s->stage));
@@ -712,7 +713,7 @@ static void commit_watched(struct scene *s, struct watcher *w)
         assert_int_equal(w->strikes, 1);
     assert_no_leftovers(s);
     check(&s->stage);
-    OK(volume_sync(s->stage.volume, &s->stage.err));
+    OK(stage_sync(&s->stage));
     assert_survives_power_loss(s);
 }
 
