@@ -236,13 +236,17 @@ void rpc_volume_needle_status(struct volume_rpc *rpc, struct rpc_call *call,
 /* ---- all needles ---- */
 
 struct needle_stream {
+    struct volume_rpc *rpc;
     struct rpc_call *call;
+    struct volume *volume;
     uint32_t volume_id;
 };
 
 static int send_needle(void *ctx, const struct needle *needle)
 {
     struct needle_stream *stream = ctx;
+    if (store_is_leaving(stream->rpc->config.store, stream->volume))
+        return KELP_E_CANCELLED;
     VolumeServerPb__ReadAllNeedlesResponse response =
         VOLUME_SERVER_PB__READ_ALL_NEEDLES_RESPONSE__INIT;
     response.volume_id = stream->volume_id;
@@ -266,10 +270,12 @@ void rpc_read_all_needles(struct volume_rpc *rpc, struct rpc_call *call,
     const VolumeServerPb__ReadAllNeedlesRequest *request =
         (const VolumeServerPb__ReadAllNeedlesRequest *)message;
     for (size_t i = 0; i < request->n_volume_ids; i++) {
-        struct needle_stream stream = {call, request->volume_ids[i]};
+        struct needle_stream stream = {
+            .rpc = rpc, .call = call, .volume_id = request->volume_ids[i]};
         struct volume *volume = acquire(rpc, call, stream.volume_id, "");
         if (!volume)
             return;
+        stream.volume = volume;
         struct error err = {0};
         uint64_t damaged = 0;
         int code = volume_inspect_live(volume, send_needle, &stream, &damaged, &err);
@@ -280,7 +286,7 @@ void rpc_read_all_needles(struct volume_rpc *rpc, struct rpc_call *call,
                         stream.volume_id, damaged);
         if (code) {
             if (!err.message[0])
-                error_set(&err, code, "the stream to the client broke off");
+                error_set(&err, code, "volume %u: the stream ended early", stream.volume_id);
             rpc_fail_unknown(call, &err);
             return;
         }

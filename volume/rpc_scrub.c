@@ -26,6 +26,7 @@ struct scrub {
     enum rpc_status mark_status;
 
     /* Of the volume in work: */
+    struct volume *volume;
     uint32_t volume_id;
     size_t finding_count;
     uint64_t unnamed_bytes; /* that no row accounts for */
@@ -117,7 +118,10 @@ static int on_problem(void *ctx, const struct volume_problem *problem)
 static int on_progress(void *ctx, uint64_t done, uint64_t total)
 {
     const struct scrub *scrub = ctx;
-    return rpc_call_is_cancelled(scrub->call) ? KELP_E_CANCELLED : 0;
+    if (rpc_call_is_cancelled(scrub->call) ||
+        store_is_leaving(scrub->rpc->config.store, scrub->volume))
+        return KELP_E_CANCELLED;
+    return 0;
 }
 
 static void sum_up(struct scrub *scrub, const struct volume_verify_result *result)
@@ -175,12 +179,15 @@ static int scrub_volume(struct scrub *scrub, struct volume *volume, struct error
     };
     struct volume_verify_result result;
     struct error reason = {0};
+    scrub->volume = volume;
     scrub->volume_id = volume_id(volume);
     scrub->finding_count = 0;
     scrub->unnamed_bytes = 0;
     int code = volume_inspect_verify(volume, &options, &result, &reason);
     if (code == KELP_E_CANCELLED)
-        return error_set(err, code, "scrub of volume %u was cancelled", scrub->volume_id);
+        return error_set(err, code, "scrub of volume %u ended early: %s", scrub->volume_id,
+                         rpc_call_is_cancelled(scrub->call) ? "its caller has gone"
+                                                            : "the volume is being unmounted");
     scrub->response.total_volumes++;
     scrub->response.total_files += result.rows;
     sum_up(scrub, &result);

@@ -80,6 +80,8 @@ struct volume *store_acquire(struct store *store, uint32_t volume_id);
  * is not loaded yet, and then is loaded next. */
 int store_find(struct store *store, uint32_t volume_id, struct volume **ret, struct error *err);
 void store_release(struct store *store, struct volume *volume);
+/* Whether somebody waits to close this (acquired) volume: who has it for long lets go soon then. */
+bool store_is_leaving(struct store *store, struct volume *volume);
 /* Where the writes of this (acquired) volume go. */
 struct append_queue *store_append_queue(struct store *store, struct volume *volume);
 struct disk_location *store_location_of(struct store *store, struct volume *volume);

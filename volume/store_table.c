@@ -127,6 +127,14 @@ void store_release(struct store *store, struct volume *volume)
     pthread_rwlock_unlock(&store->table_lock);
 }
 
+bool store_is_leaving(struct store *store, struct volume *volume)
+{
+    pthread_rwlock_rdlock(&store->table_lock);
+    bool is_leaving = entry_of(store, volume)->is_leaving;
+    pthread_rwlock_unlock(&store->table_lock);
+    return is_leaving;
+}
+
 static struct store_disk *disk_of(struct store *store, struct volume *volume)
 {
     pthread_rwlock_rdlock(&store->table_lock);
