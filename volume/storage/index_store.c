@@ -85,19 +85,38 @@ static void make_options(struct index_store *store, enum index_store_size size)
     store->write = leveldb_writeoptions_create();
 }
 
-/* Opens what is there; KELP_E_CORRUPT when that cannot be. */
+/* What LevelDB's message means: it gives no codes. KELP_E_CORRUPT: another database in its place may be
+ * opened; for any other reason it may not, and this one is not to blame. */
+static int judge_failure(const char *message)
+{
+    static const struct {
+        const char *text;
+        int code;
+    } reasons[] = {
+        {"IO error: lock ", KELP_E_BUSY}, /* another process, or an earlier life of this one, holds it */
+        {"Permission denied", KELP_E_DENIED},
+        {"Read-only file system", KELP_E_READ_ONLY},
+        {"No space left", KELP_E_NO_SPACE},
+        {"Disk quota exceeded", KELP_E_NO_SPACE},
+        {"Too many open files", KELP_E_LIMIT},
+        {"Cannot allocate memory", KELP_E_NO_MEMORY},
+    };
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+        if (strstr(message, reasons[i].text))
+            return reasons[i].code;
+    return KELP_E_CORRUPT;
+}
+
 static int open_database(struct index_store *store, struct error *err)
 {
     char *message = NULL;
     store->db = leveldb_open(store->options, store->path, &message);
-    if (!store->db) {
-        /* Another process, or an earlier life of this one, still holds it. */
-        bool is_held = message && strstr(message, "lock ") != NULL;
-        error_set(err, is_held ? KELP_E_BUSY : KELP_E_CORRUPT, "%s", message ? message : "?");
-        leveldb_free(message);
-        return is_held ? KELP_E_BUSY : KELP_E_CORRUPT;
-    }
-    return index_catalogue_load(store, err);
+    if (store->db)
+        return index_catalogue_load(store, err);
+    const char *text = message ? message : "it cannot be opened";
+    int code = error_set(err, judge_failure(text), "%s", text);
+    leveldb_free(message);
+    return code;
 }
 
 static void close_database(struct index_store *store)
@@ -151,7 +170,7 @@ static int open_or_make(struct index_store *store, char **ret_note, struct error
         code = open_database(store, &why);
     if (code == 0)
         return 0;
-    if (code == KELP_E_BUSY)
+    if (code != KELP_E_CORRUPT)
         return error_set(err, code, "%s", why.message);
     close_database(store);
     code = remove_database(store, err);

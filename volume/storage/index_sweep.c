@@ -7,9 +7,10 @@
 #include "common/check.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define STEP_ROWS    2000u
-#define COMPACT_ROWS 100000u /* so many deleted rows are worth having their space back at once */
+#define COMPACT_ROWS 200000u /* so many deleted rows are worth having their space back at once */
 
 void index_sweep_add(struct index_store *store, uint32_t number)
 {
@@ -30,9 +31,10 @@ static bool is_closing(struct index_store *store)
     return is;
 }
 
-/* Deletes up to STEP_ROWS rows; how many. 0: none is left, or the database fails; then they stay until
- * it is opened again. */
-static size_t sweep_step(struct index_store *store, leveldb_iterator_t *it, uint32_t number)
+/* Deletes up to STEP_ROWS rows; how many, and the last one's key. 0: none is left, or the database fails;
+ * then they stay until it is opened again. */
+static size_t sweep_step(struct index_store *store, leveldb_iterator_t *it, uint32_t number,
+                         char ret_last[INDEX_ROW_KEY_SIZE])
 {
     leveldb_writebatch_t *batch = leveldb_writebatch_create();
     char *message = NULL;
@@ -42,6 +44,7 @@ static size_t sweep_step(struct index_store *store, leveldb_iterator_t *it, uint
         if (key_size != INDEX_ROW_KEY_SIZE || load_be32(key) != number)
             break;
         leveldb_writebatch_delete(batch, key, key_size);
+        memcpy(ret_last, key, key_size);
         rows++;
     }
     if (rows > 0)
@@ -52,18 +55,21 @@ static size_t sweep_step(struct index_store *store, leveldb_iterator_t *it, uint
 
 static void sweep_number(struct index_store *store, uint32_t number)
 {
-    char from[4], to[4];
+    char from[INDEX_ROW_KEY_SIZE] = {0}, last[INDEX_ROW_KEY_SIZE];
     uint64_t rows = 0;
     size_t step = 1;
     store_be32(from, number);
-    store_be32(to, number + 1);
     leveldb_iterator_t *it = leveldb_create_iterator(store->db, store->walk);
-    leveldb_iter_seek(it, from, sizeof(from));
-    while (step > 0 && !is_closing(store))
-        rows += step = sweep_step(store, it, number);
+    leveldb_iter_seek(it, from, 4);
+    while (step > 0 && !is_closing(store)) {
+        rows += step = sweep_step(store, it, number, last);
+        if (rows < COMPACT_ROWS)
+            continue;
+        leveldb_compact_range(store->db, from, sizeof(from), last, sizeof(last));
+        memcpy(from, last, sizeof(from));
+        rows = 0;
+    }
     leveldb_iter_destroy(it);
-    if (rows >= COMPACT_ROWS && !is_closing(store))
-        leveldb_compact_range(store->db, from, sizeof(from), to, sizeof(to));
 }
 
 static void *sweep(void *arg)

@@ -4,6 +4,8 @@
 
 #include "tests/fixtures/volume_fixture.h"
 #include "volume/storage/index_load.h"
+#include "volume/storage/needle_index_leveldb.h"
+#include "volume/storage/record_writer.h"
 #include "volume/storage/volume_files.h"
 #include "volume/storage/volume_generation.h"
 #include "volume/storage/volume_vacuum.h"
@@ -576,6 +578,92 @@ static void failed_write_stops_the_volume_and_loses_nothing(void **state)
     end(&p);
 }
 
+/* So many rows that an index cannot keep them waiting, without a writer thread. */
+static void fill_files(struct place *p, uint64_t count)
+{
+    char dat[96], idx[96];
+    struct volume_generation *generation;
+    struct volume_generation_owner owner = {.volume_id = 1};
+    struct index_verdict verdict;
+    struct record_writer *writer;
+    uint8_t data[BLOB];
+    snprintf(dat, sizeof(dat), "%s/c_1.dat", p->directory);
+    snprintf(idx, sizeof(idx), "%s/c_1.idx", p->directory);
+    OK(volume_generation_open(&generation, os_real(), &owner, dat, idx, true, 5, &p->err));
+    OK(index_load(generation, &verdict, &p->err));
+    OK(record_writer_create(&writer, &p->err));
+    record_writer_begin(writer, generation);
+    fixture_fill(data, sizeof(data), 1);
+    for (uint64_t key = 1; key <= count; key++) {
+        struct needle needle = fixture_needle(key, 7, data, sizeof(data));
+        if (!record_writer_has_room(writer, key, needle_tail_size(&needle, 3)))
+            OK(record_writer_flush(writer, false, NEEDLE_INDEX_RUNTIME, NULL, &p->err));
+        OK(record_writer_put(writer, &needle, NULL, &p->err));
+    }
+    OK(record_writer_flush(writer, false, NEEDLE_INDEX_RUNTIME, NULL, &p->err));
+    record_writer_destroy(writer);
+    volume_generation_unref(generation);
+}
+
+static void index_that_cannot_be_filled_is_had_in_memory(void **state)
+{
+    enum { ROWS = 70000 };
+    struct place p;
+    struct rlimit old, low;
+    struct needle_index_stat stat;
+    char *note = NULL;
+    begin(&p);
+    create(&p, 1);
+    close_volume(&p);
+    fill_files(&p, ROWS);
+    signal(SIGXFSZ, SIG_IGN);
+    OK(getrlimit(RLIMIT_FSIZE, &old));
+    low = old;
+    low.rlim_cur = 100000;
+    OK(setrlimit(RLIMIT_FSIZE, &low));
+    struct volume_place place = place_of(&p, 1);
+    OK(volume_open(&p.volume, &place, &note, &p.err));
+    OK(setrlimit(RLIMIT_FSIZE, &old));
+    assert_non_null(note);
+    assert_non_null(strstr(note, "its index is in memory"));
+    free(note);
+    struct volume_stat volume;
+    volume_stat(p.volume, &volume);
+    assert_int_equal(volume.live_count, ROWS);
+    put(&p, ROWS + 1);
+    assert_true(has(&p, 1) && has(&p, ROWS + 1));
+    reopen(&p);
+    assert_int_equal(count_replayed(&p, &stat), ROWS + 1); /* nothing was left of the first attempt */
+    assert_int_equal(stat.live_count, ROWS + 1);
+    end(&p);
+}
+
+static void filling_in_any_order_counts_exactly(void **state)
+{
+    enum { ROWS = 150000 };
+    struct place p;
+    struct needle_index *index;
+    struct needle_index_stat stat;
+    begin(&p);
+    const struct needle_index_config config = {
+        .store = p.store, .collection = "c", .volume_id = 1, .version = 3, .expected = ROWS};
+    OK(needle_index_leveldb_create(&index, &config, &p.err));
+    for (uint64_t i = 0; i < ROWS; i++) { /* each key comes three times */
+        uint64_t key = i * 7919 % ROWS / 3 * 0x9e3779b97f4a7c15u;
+        const struct needle_entry entry = {key, 8 + i * 64, 10};
+        OK(needle_index_put(index, &entry, NEEDLE_INDEX_LOAD, &p.err));
+    }
+    needle_index_stat(index, &stat);
+    assert_int_equal(stat.file_count, ROWS);
+    assert_int_equal(stat.live_count, ROWS / 3);
+    assert_int_equal(stat.deletion_count, ROWS - ROWS / 3);
+    assert_int_equal(stat.deletion_bytes, (ROWS - ROWS / 3) * 10);
+    needle_index_destroy(index); /* without a mark: rubbish */
+    index_store_settle(p.store);
+    assert_int_equal(index_store_count_rows(p.store), 0);
+    end(&p);
+}
+
 /* ---- many ---- */
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
@@ -669,6 +757,8 @@ int main(void)
         cmocka_unit_test(database_in_use_is_left_alone),
         cmocka_unit_test(wrong_checksum_is_an_error_and_mended_by_a_restart),
         cmocka_unit_test(failed_write_stops_the_volume_and_loses_nothing),
+        cmocka_unit_test(index_that_cannot_be_filled_is_had_in_memory),
+        cmocka_unit_test(filling_in_any_order_counts_exactly),
         cmocka_unit_test(thousands_of_volumes_share_bounded_memory_and_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
