@@ -7,6 +7,7 @@
 
 #include "common/check.h"
 #include "volume/storage/dat_scan.h"
+#include "volume/storage/index_old_rows.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,94 +118,20 @@ int index_repair_tail(struct volume_generation *generation, uint64_t offset, boo
 
 /* ---- all of it ---- */
 
-struct old_rows {
-    struct needle_entry *entries; /* rows that name a record, sorted by offset */
-    size_t count, capacity;
-    struct needle_entry *by_key; /* the same, sorted by key and offset; made when first asked for */
-    struct needle_entry *cut_deletes; /* rows without a record: (key, 0, -1) */
-    size_t cut_count, cut_capacity;
-};
-
-static int add_entry(struct needle_entry **list, size_t *count, size_t *capacity,
-                     const struct needle_entry *entry)
-{
-    if (*count == *capacity) {
-        size_t grown = *capacity ? *capacity * 2 : 1024;
-        struct needle_entry *more = realloc(*list, grown * sizeof(*more));
-        if (!more)
-            return KELP_E_NO_MEMORY;
-        *list = more;
-        *capacity = grown;
-    }
-    (*list)[(*count)++] = *entry;
-    return 0;
-}
-
-static int collect_row(void *ctx, const struct needle_entry *entry, uint64_t position)
-{
-    struct old_rows *old = ctx;
-    if (entry->offset == 0 && entry->size != NEEDLE_TOMBSTONE)
-        return 0; /* zeros, or torn: nobody writes that */
-    if (entry->offset == 0)
-        return add_entry(&old->cut_deletes, &old->cut_count, &old->cut_capacity, entry);
-    return add_entry(&old->entries, &old->count, &old->capacity, entry);
-}
-
-static int by_offset(const void *a, const void *b)
-{
-    uint64_t x = ((const struct needle_entry *)a)->offset;
-    uint64_t y = ((const struct needle_entry *)b)->offset;
-    return x < y ? -1 : x > y;
-}
-
-static int load_old_rows(struct volume_generation *generation, struct old_rows *ret,
-                         struct error *err)
-{
-    int code = index_file_walk(&generation->idx, 0, UINT64_MAX, collect_row, ret, err);
-    if (code == KELP_E_NO_MEMORY)
-        return error_set(err, code, "no memory to repair %s", generation->idx.path);
-    if (code == 0 && ret->count > 0)
-        qsort(ret->entries, ret->count, sizeof(*ret->entries), by_offset);
-    return code;
-}
-
-/* The first old row at or after the offset. */
-static size_t first_old(const struct old_rows *old, uint64_t offset)
-{
-    size_t low = 0, high = old->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (old->entries[middle].offset < offset)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* The old row for this place and key, or NULL. */
-static const struct needle_entry *find_old(const struct old_rows *old, uint64_t offset, uint64_t key)
-{
-    for (size_t i = first_old(old, offset); i < old->count && old->entries[i].offset == offset; i++)
-        if (old->entries[i].key == key)
-            return &old->entries[i];
-    return NULL;
-}
-
 static bool is_known(void *ctx, uint64_t offset, const struct needle_header *header)
 {
-    const struct needle_entry *row = find_old(ctx, offset, header->key);
+    const struct needle_entry *row = index_old_rows_find(ctx, offset, header->key);
     return row && row->size == header->size;
 }
 
 /* Rows that point into a gap between good records are kept: their records are damaged, and a read has to
  * say so instead of "not found". */
-static int keep_rows_in_gap(struct volume_generation *generation, const struct old_rows *old,
+static int keep_rows_in_gap(struct volume_generation *generation, const struct index_old_rows *old,
                             const struct dat_item *gap, struct row_sink *sink,
                             uint64_t *ret_kept, struct error *err)
 {
     uint64_t reached = gap->offset;
-    for (size_t i = first_old(old, reached); i < old->count; i++) {
+    for (size_t i = index_old_rows_from(old, reached); i < old->count; i++) {
         const struct needle_entry *row = &old->entries[i];
         if (row->offset >= gap->offset + gap->length)
             break;
@@ -226,63 +153,12 @@ static int keep_rows_in_gap(struct volume_generation *generation, const struct o
 struct rebuild {
     struct volume_generation *generation;
     struct needle_index *old_index; /* what the old rows say */
-    struct old_rows old;
+    struct index_old_rows old;
     struct row_sink *sink;
     struct index_repair repair;
     uint64_t torn_at;
     uint64_t rows_kept;
 };
-
-/* The old row for exactly this record's place and length, of another key; or NULL. */
-static const struct needle_entry *find_rival(const struct old_rows *old, const struct dat_item *item)
-{
-    for (size_t i = first_old(old, item->offset);
-         i < old->count && old->entries[i].offset == item->offset; i++)
-        if (old->entries[i].key != item->header.key &&
-            (old->entries[i].size > 0 ? old->entries[i].size : 0) == item->header.size &&
-            !index_row_is_gap(&old->entries[i]))
-            return &old->entries[i];
-    return NULL;
-}
-
-static int by_key_and_offset(const void *a, const void *b)
-{
-    const struct needle_entry *x = a, *y = b;
-    if (x->key != y->key)
-        return x->key < y->key ? -1 : 1;
-    return x->offset < y->offset ? -1 : x->offset > y->offset;
-}
-
-/* The first of by_key whose key is not below this one. */
-static size_t first_of_key(const struct old_rows *old, uint64_t key)
-{
-    size_t low = 0, high = old->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (old->by_key[middle].key < key)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* Whether the old rows, of which this is one, know its key at another offset, too. */
-static int has_other_place(struct old_rows *old, const struct needle_entry *row, bool *ret,
-                           struct error *err)
-{
-    if (!old->by_key) {
-        old->by_key = malloc(old->count * sizeof(*old->by_key));
-        if (!old->by_key)
-            return error_set(err, KELP_E_NO_MEMORY, "no memory to sort %zu index rows", old->count);
-        memcpy(old->by_key, old->entries, old->count * sizeof(*old->by_key));
-        qsort(old->by_key, old->count, sizeof(*old->by_key), by_key_and_offset);
-    }
-    size_t first = first_of_key(old, row->key);
-    size_t after = row->key == UINT64_MAX ? old->count : first_of_key(old, row->key + 1);
-    *ret = old->by_key[first].offset != row->offset || old->by_key[after - 1].offset != row->offset;
-    return 0;
-}
 
 enum who_is_right { BOTH_MAY_BE, RECORD_IS, ROW_IS };
 
@@ -302,7 +178,7 @@ static int judge_keys(struct rebuild *rebuild, const struct dat_item *item,
                        : needle_index_get(rebuild->old_index, item->header.key, &other, err);
     if (code == KELP_E_NOT_FOUND) {
         bool is_elsewhere = false;
-        code = has_other_place(&rebuild->old, row, &is_elsewhere, err);
+        code = index_old_rows_is_elsewhere(&rebuild->old, row, &is_elsewhere, err);
         *ret = is_elsewhere ? RECORD_IS : BOTH_MAY_BE;
         return code;
     }
@@ -339,11 +215,11 @@ static int rebuild_disputed(struct rebuild *rebuild, const struct dat_item *item
 static int rebuild_item(struct rebuild *rebuild, const struct dat_item *item, struct error *err)
 {
     if (item->kind == DAT_RECORD) {
-        const struct needle_entry *row = find_old(&rebuild->old, item->offset, item->header.key);
+        const struct needle_entry *row = index_old_rows_find(&rebuild->old, item->offset, item->header.key);
         struct needle_entry entry = {item->header.key, item->offset, item->header.size};
         if (entry.size == 0 && !item->is_empty_put && !(row && row->size == 0))
             entry.size = NEEDLE_TOMBSTONE;
-        const struct needle_entry *rival = find_rival(&rebuild->old, item);
+        const struct needle_entry *rival = index_old_rows_rival(&rebuild->old, item->offset, &item->header);
         if (rival) {
             bool is_done;
             int code = rebuild_disputed(rebuild, item, rival, row, &is_done, err);
@@ -431,7 +307,7 @@ int index_repair_rebuild(struct volume_generation *generation, bool is_writable,
     char *temporary = NULL;
     CHECK(asprintf(&temporary, "%s.tmp", generation->idx.path) >= 0);
     rebuild.sink = must(calloc(1, sizeof(*rebuild.sink)));
-    int code = load_old_rows(generation, &rebuild.old, err);
+    int code = index_old_rows_load(&rebuild.old, &generation->idx, err);
     if (code == 0)
         code = volume_generation_make_index(generation, rebuild.old.count, &fresh, err);
     if (code == 0 && is_writable)
@@ -459,9 +335,7 @@ int index_repair_rebuild(struct volume_generation *generation, bool is_writable,
     index_file_close(&made);
     needle_index_destroy(fresh);
     free(rebuild.sink);
-    free(rebuild.old.entries);
-    free(rebuild.old.by_key);
-    free(rebuild.old.cut_deletes);
+    index_old_rows_fini(&rebuild.old);
     free(temporary);
     return code;
 }
