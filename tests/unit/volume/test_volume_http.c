@@ -553,6 +553,7 @@ static void a_read_only_volume_refuses_before_the_body_comes(void **state)
     /* And who sends it all before he reads is answered too. */
     size_t size = 8u << 20;
     char *body = must(calloc(1, size));
+    reply_fini(&last);
     data_port_ask(&port, "PUT", FID, "", body, size, &last);
     assert_int_equal(last.status, 500);
     free(body);
