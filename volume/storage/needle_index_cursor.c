@@ -61,6 +61,8 @@ static int collect(struct memory_cursor *cursor, size_t count)
 {
     if (count == 0)
         return 0;
+    if (count == 0)
+        return 0;
     if (cursor->count + count > cursor->capacity) {
         size_t capacity = cursor->capacity ? cursor->capacity : PACKED_TREE_PIECE;
         while (capacity < cursor->count + count)

