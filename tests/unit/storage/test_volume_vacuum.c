@@ -720,7 +720,9 @@ static void commit_watched(struct scene *s, struct watcher *w)
 /* The age is set between the rounds that are synced and those that are not. */
 static void promise_after_the_last_synced_round_is_safe_once_the_marker_is(void **state)
 {
-    struct watcher second = {*state, FAULT_FSYNC, ".cpc", assert_survives_power_loss, NULL, 0};
+    struct watcher fourth = {*state, FAULT_FSYNC, ".cpc", assert_survives_power_loss, NULL, 0};
+    struct watcher third = {*state, FAULT_FSYNC, ".cpd", assert_survives_power_loss, &fourth, 0};
+    struct watcher second = {*state, FAULT_OPEN, ".cpc", assert_survives_power_loss, &third, 0};
     struct watcher first = {*state, FAULT_SET_MTIME, ".cpd", put_durably, &second, 0};
     commit_watched(*state, &first);
 }
