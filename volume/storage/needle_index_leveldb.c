@@ -40,9 +40,9 @@ struct leveldb_index {
     uint64_t to_come; /* so many puts and deletes are expected while it is being filled */
     uint64_t expected;
     struct needle_counters counters;
-    struct key_filter *filter; /* all keys, while it is being filled; NULL: not yet, or not any more */
     uint32_t misses;
-    pthread_mutex_t lock;      /* pending, number */
+    pthread_mutex_t lock;      /* what follows, against readers; the writer changes it */
+    struct key_filter *filter; /* all keys, while it is being filled; NULL: not yet, or not any more */
     struct needle_pending pending;
     uint32_t number; /* the tenant's, for readers */
     uint32_t reserved;
@@ -112,6 +112,15 @@ static int limit_pending(struct leveldb_index *index, enum needle_index_event ev
 
 /* ---- looking up ---- */
 
+static void set_filter(struct leveldb_index *index, struct key_filter *filter)
+{
+    pthread_mutex_lock(&index->lock);
+    struct key_filter *old = index->filter;
+    index->filter = filter;
+    pthread_mutex_unlock(&index->lock);
+    key_filter_destroy(old);
+}
+
 /* An index that is being filled in an order that is not that of the keys: from now on a filter tells most
  * new keys apart. If it cannot be had, the database is asked each time. */
 static void make_filter(struct leveldb_index *index)
@@ -126,7 +135,7 @@ static void make_filter(struct leveldb_index *index)
     for (uint32_t i = 0; got == 0 && i < index->pending.count; i++)
         key_filter_add(filter, index->pending.rows[i].key);
     if (got == 0)
-        index->filter = filter;
+        set_filter(index, filter);
     else
         key_filter_destroy(filter);
 }
@@ -188,10 +197,8 @@ static int leveldb_get_entry(struct needle_index *base, uint64_t key, struct nee
 
 static void count_event(struct leveldb_index *index)
 {
-    if (index->to_come == 0 || --index->to_come > 0)
-        return;
-    key_filter_destroy(index->filter); /* what comes now is little */
-    index->filter = NULL;
+    if (index->to_come > 0 && --index->to_come == 0)
+        set_filter(index, NULL); /* what comes now is little */
 }
 
 static int set_row(struct leveldb_index *index, const struct needle_entry *row, struct error *err)
@@ -253,7 +260,8 @@ static void leveldb_stat(struct needle_index *base, struct needle_index_stat *re
     struct leveldb_index *index = of(base);
     needle_counters_stat(&index->counters, ret);
     pthread_mutex_lock(&index->lock);
-    ret->memory_bytes = sizeof(*index) + needle_pending_bytes(&index->pending);
+    ret->memory_bytes = sizeof(*index) + needle_pending_bytes(&index->pending) +
+                        key_filter_bytes(index->filter);
     pthread_mutex_unlock(&index->lock);
 }
 
@@ -293,8 +301,7 @@ static int leveldb_clear(struct needle_index *base, struct error *err)
     index->number = 0;
     pthread_mutex_unlock(&index->lock);
     needle_counters_restore(&index->counters, &nothing);
-    key_filter_destroy(index->filter);
-    index->filter = NULL;
+    set_filter(index, NULL);
     index->misses = 0;
     index->to_come = index->expected;
     return 0;

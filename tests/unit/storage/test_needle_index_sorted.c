@@ -156,7 +156,7 @@ static void file_that_says_the_same_is_kept(void **state)
 
 static void file_that_says_anything_else_is_made_anew(void **state)
 {
-    for (int what = 0; what < 6; what++) {
+    for (int what = 0; what < 8; what++) {
         needle_index_destroy(open_sorted(os_real(), 5));
         size_t size;
         char *bytes = fixture_read_file(os_real(), path, &size);
@@ -171,9 +171,16 @@ static void file_that_says_anything_else_is_made_anew(void **state)
             bytes[row + 10] ^= 1; /* another offset */
         else if (what == 4)
             memcpy(bytes + row, bytes + row + 17, 17); /* a key twice */
-        else
+        else if (what == 5)
             memset(bytes + row + 13, 0xff, 4); /* deleted, it says */
-        fixture_write_file(os_real(), path, bytes, size);
+        char *longer = malloc(size + 17);
+        memcpy(longer + (what == 6 ? 17 : 0), bytes, size);
+        if (what == 6) /* a deleted one, out of order: halving would go astray */
+            index_row_store((uint8_t *)longer, &(struct needle_entry){UINT64_MAX, 8, -1}, 5);
+        if (what == 7) /* one more */
+            index_row_store((uint8_t *)longer + size, &(struct needle_entry){UINT64_MAX, 8, 1}, 5);
+        fixture_write_file(os_real(), path, longer, size + (what >= 6 ? 17 : 0));
+        free(longer);
         free(bytes);
         struct needle_index *index = open_sorted(os_real(), 5);
         assert_content(index);
