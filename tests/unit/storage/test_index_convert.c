@@ -94,9 +94,9 @@ static void a_converted_volume_is_served(void **state)
 
 static void a_dry_run_writes_nothing(void **state)
 {
-    uint64_t before = disk_os_fingerprint(sample.disk, NULL);
+    uint64_t before = disk_os_fingerprint(sample.disk, (const char *const[]){NULL});
     assert_int_equal(convert(sample.offset_bytes, other(sample.offset_bytes), false), 0);
-    assert_int_equal(disk_os_fingerprint(sample.disk, NULL), before);
+    assert_int_equal(disk_os_fingerprint(sample.disk, (const char *const[]){NULL}), before);
 }
 
 static void what_cannot_be_converted_is_refused_and_left_alone(void **state)

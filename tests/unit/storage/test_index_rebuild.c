@@ -108,10 +108,10 @@ static void without_them_an_empty_record_is_a_delete(void **state)
 static void a_dry_run_writes_nothing(void **state)
 {
     forget_rows();
-    uint64_t before = disk_os_fingerprint(sample.disk, NULL);
+    uint64_t before = disk_os_fingerprint(sample.disk, (const char *const[]){NULL});
     assert_int_equal(rebuild_as(NULL, false), 0);
     assert_int_equal(result.puts + result.deletes, SAMPLE_ROWS);
-    assert_int_equal(disk_os_fingerprint(sample.disk, NULL), before);
+    assert_int_equal(disk_os_fingerprint(sample.disk, (const char *const[]){NULL}), before);
 }
 
 static void live_rows_only_are_each_key_once(void **state)
