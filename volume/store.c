@@ -153,3 +153,9 @@ struct disk_location *store_location(const struct store *store, size_t index)
     CHECK(index < store->disk_count);
     return store->disks[index].location;
 }
+
+struct vacuum_budget *store_location_budget(const struct store *store, size_t index)
+{
+    CHECK(index < store->disk_count);
+    return store->disks[index].budget;
+}

@@ -32,6 +32,7 @@ struct volume_metrics {
     struct metric_series *vacuum_count[PHASES][2]; /* by success */
     struct metric_series *vacuum_seconds[PHASES];
     struct metric_series *vacuum_pause;
+    struct metric_family *vacuum_running, *vacuum_share, *vacuum_held;
     struct metric_family *volumes, *read_only, *disk_size, *resource, *damaged;
     struct metric_series *max_volumes, *loading, *not_loaded;
     pthread_mutex_t lock; /* collections: kept, so that a collection that is gone shows 0 */
@@ -94,6 +95,17 @@ static void print_collections(struct volume_metrics *metrics)
     }
 }
 
+static void collect_vacuum(struct volume_metrics *metrics, struct vacuum_budget *budget,
+                           const char *directory)
+{
+    unsigned jobs;
+    double share;
+    vacuum_budget_state(budget, &jobs, &share);
+    metric_set(metric_series(metrics->vacuum_running, &directory), jobs);
+    metric_set(metric_series(metrics->vacuum_share, &directory), jobs > 0 ? share : 1);
+    metric_set(metric_series(metrics->vacuum_held, &directory), (double)vacuum_budget_held(budget));
+}
+
 static void collect(void *ctx)
 {
     struct volume_metrics *metrics = ctx;
@@ -114,6 +126,7 @@ static void collect(void *ctx)
         set(metrics->resource, name, "used", space.total_bytes - space.free_bytes);
         set(metrics->resource, name, "free", space.free_bytes);
         set(metrics->resource, name, "avail", space.free_bytes - reserve);
+        collect_vacuum(metrics, store_location_budget(metrics->store, i), name);
         slots += store_location_max(metrics->store, location);
     }
     metric_set(metrics->max_volumes, (double)slots);
@@ -149,6 +162,15 @@ static void add_vacuum(struct volume_metrics *metrics, struct metrics *registry)
                     "Longest time that writers waited for a vacuum commit.", NULL, pause_bounds,
                     sizeof(pause_bounds) / sizeof(pause_bounds[0]));
     metrics->vacuum_pause = metric_series(pause, NULL);
+    static const char *const by_name[] = {"name", NULL};
+    metrics->vacuum_running = metrics_add(registry, METRIC_GAUGE, "kelp_vacuum_running",
+                                          "Vacuum copies at work, by directory.", by_name, NULL, 0);
+    metrics->vacuum_share =
+        metrics_add(registry, METRIC_GAUGE, "kelp_vacuum_share",
+                    "Part of the time that copies work; below 1 they yield to clients.", by_name,
+                    NULL, 0);
+    metrics->vacuum_held = metrics_add(registry, METRIC_GAUGE, "kelp_vacuum_held_bytes",
+                                       "Space that vacuums hold until they end.", by_name, NULL, 0);
 }
 
 struct volume_metrics *volume_metrics_create(struct metrics *registry, struct store *store,

@@ -317,6 +317,85 @@ static void a_vacuum_over_the_wire_shrinks_the_volume(void **state)
     assert_int_not_equal(store_fixture_read(f->server->store, 7, 1, ""), 0);
 }
 
+static int keep_progress(void *ctx, const ProtobufCMessage *message)
+{
+    const VolumeServerPb__VacuumVolumeCompactResponse *response = (const void *)message;
+    assert_non_null(response->progress);
+    *(VolumeServerPb__VacuumProgress *)ctx = *response->progress;
+    ((VolumeServerPb__VacuumProgress *)ctx)->phase = NULL;
+    return 0;
+}
+
+static enum rpc_status ask_pause(struct server_fixture *f, uint32_t id,
+                                 VolumeServerPb__VacuumVolumePauseRequest__Action action,
+                                 VolumeServerPb__VacuumProgress *ret, char phase[16])
+{
+    VolumeServerPb__VacuumVolumePauseRequest request = INIT(VACUUM_VOLUME_PAUSE);
+    request.volume_id = id;
+    request.action = action;
+    ProtobufCMessage *message = NULL;
+    enum rpc_status status = RPC_OK;
+    struct error err;
+    if (server_fixture_call(f, "VacuumVolumePause", &request.base, ANSWER(vacuum_volume_pause), &message,
+                            &status, &err) == 0) {
+        const VolumeServerPb__VacuumVolumePauseResponse *response = (const void *)message;
+        *ret = *response->progress;
+        snprintf(phase, 16, "%s", response->progress->phase);
+        protobuf_c_message_free_unpacked(message, NULL);
+    }
+    return status;
+}
+
+/* Whoever asks for it gets more than the peer's servers tell, and a pause. */
+static void progress_is_told_in_full_to_those_who_ask(void **state)
+{
+    struct server_fixture *f = *state;
+    allocate(f, 7);
+    for (uint64_t key = 1; key <= 20; key++)
+        store_fixture_put(f->server->store, 7, key, 5, "some text that takes room");
+    delete_key(f, "7,0100000005", 202);
+
+    VolumeServerPb__VacuumProgress progress = {0};
+    VolumeServerPb__VacuumVolumeCompactRequest request = INIT(VACUUM_VOLUME_COMPACT);
+    request.volume_id = 7;
+    request.progress_interval_ms = 1;
+    enum rpc_status status;
+    struct error err = {0};
+    rpc_client_read_stream(f->client, f->address,
+                           "/volume_server_pb.VolumeServer/VacuumVolumeCompact", &request.base,
+                           ANSWER(vacuum_volume_compact), 10000, keep_progress, &progress, &status,
+                           &err);
+    assert_int_equal(status, RPC_OK);
+    assert_int_equal(progress.records_done, 19);
+    assert_int_equal(progress.records_total, 19);
+    assert_true(progress.bytes_done > 0 && progress.bytes_done <= progress.bytes_total);
+    assert_true(progress.bytes_copied > 0 && progress.bytes_reclaimed > 0);
+
+    char phase[16];
+    assert_int_equal(ask_pause(f, 7, VOLUME_SERVER_PB__VACUUM_VOLUME_PAUSE_REQUEST__ACTION__TELL,
+                               &progress, phase),
+                     RPC_OK);
+    assert_string_equal(phase, "copied");
+    assert_int_equal(ask_pause(f, 7, VOLUME_SERVER_PB__VACUUM_VOLUME_PAUSE_REQUEST__ACTION__PAUSE,
+                               &progress, phase),
+                     RPC_FAILED_PRECONDITION);
+    assert_int_equal(ask_pause(f, 8, VOLUME_SERVER_PB__VACUUM_VOLUME_PAUSE_REQUEST__ACTION__TELL,
+                               &progress, phase),
+                     RPC_NOT_FOUND);
+    VolumeServerPb__VacuumVolumeCommitRequest commit = INIT(VACUUM_VOLUME_COMMIT);
+    commit.volume_id = 7;
+    ProtobufCMessage *message;
+    assert_int_equal(server_fixture_call(f, "VacuumVolumeCommit", &commit.base,
+                                         ANSWER(vacuum_volume_commit), &message, NULL, &err),
+                     0);
+    protobuf_c_message_free_unpacked(message, NULL);
+    assert_int_equal(ask_pause(f, 7, VOLUME_SERVER_PB__VACUUM_VOLUME_PAUSE_REQUEST__ACTION__TELL,
+                               &progress, phase),
+                     RPC_OK);
+    assert_string_equal(phase, "idle");
+    assert_true(progress.longest_pause_us > 0 && progress.bytes_reclaimed > 0);
+}
+
 static void vacuum_of_an_unknown_volume_is_not_found(void **state)
 {
     struct server_fixture *f = *state;
@@ -517,6 +596,7 @@ int main(void)
         TEST(marking_tells_the_master_before_and_after),
         TEST(a_mark_that_the_master_refuses_is_not_set),
         TEST(a_vacuum_over_the_wire_shrinks_the_volume),
+        TEST(progress_is_told_in_full_to_those_who_ask),
         TEST(vacuum_of_an_unknown_volume_is_not_found),
         TEST(commit_without_a_copy_changes_nothing),
         TEST(a_stopping_server_commits_no_vacuum),
