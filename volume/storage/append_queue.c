@@ -63,14 +63,31 @@ static struct request_list take_late(struct volume *volume)
     return late;
 }
 
+/* queue->lock held. The volume's late list is what is to be carried out. */
+static void add_to_syncs(struct append_queue *queue, struct volume *volume)
+{
+    volume->batch_next = NULL;
+    if (queue->sync_first)
+        queue->sync_last->batch_next = volume;
+    else
+        queue->sync_first = volume;
+    queue->sync_last = volume;
+    pthread_cond_signal(&queue->sync_arrived);
+}
+
+/* A volume that never rests waits its turn like the others, and meanwhile its next batch grows. */
 static struct request_list on_more(void *ctx, struct volume *volume)
 {
     struct append_queue *queue = ctx;
+    struct request_list next = {0};
     pthread_mutex_lock(&queue->lock);
-    struct request_list late = take_late(volume);
-    volume->is_syncing = late.first != NULL;
+    volume->is_syncing = volume->late_first != NULL;
+    if (volume->is_syncing && queue->sync_first)
+        add_to_syncs(queue, volume);
+    else
+        next = take_late(volume);
     pthread_mutex_unlock(&queue->lock);
-    return late;
+    return next;
 }
 
 static int create_worker(struct append_queue *queue, struct append_worker **ret, struct error *err)
@@ -134,13 +151,7 @@ static bool hand_to_syncer(struct append_queue *queue, struct volume *volume,
         volume->is_syncing = true;
         volume->late_first = list.first;
         volume->late_last = list.last;
-        volume->batch_next = NULL;
-        if (queue->sync_first)
-            queue->sync_last->batch_next = volume;
-        else
-            queue->sync_first = volume;
-        queue->sync_last = volume;
-        pthread_cond_signal(&queue->sync_arrived);
+        add_to_syncs(queue, volume);
     }
     pthread_mutex_unlock(&queue->lock);
     return is_taken;

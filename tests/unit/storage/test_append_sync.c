@@ -4,6 +4,8 @@
 #include "tests/fixtures/volume_fixture.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -213,6 +215,62 @@ static void ending_the_queue_carries_out_what_waits_for_a_sync(void **state)
     assert_true(fixture_has(slow, 2, "late", 4));
 }
 
+/* Two durable puts of a volume that follow each other without end. */
+struct restless {
+    struct append_sink sink;
+    struct volume *volume;
+    struct append_request requests[2];
+    atomic_bool *is_over;
+    atomic_uint *running;
+};
+
+static void submit_again(struct append_sink *sink, struct append_request *list)
+{
+    struct restless *restless = (struct restless *)sink;
+    for (struct append_request *request = list, *next; request; request = next) {
+        next = request->next;
+        request->next = NULL;
+        if (atomic_load(restless->is_over) || append_queue_submit(queue, request) != 0)
+            atomic_fetch_sub(restless->running, 1);
+    }
+}
+
+#define RESTLESS 8u /* more than there are helpers */
+
+static void volumes_that_never_rest_hold_up_no_other(void **state)
+{
+    atomic_bool is_over = false;
+    atomic_uint running = 0;
+    struct restless *all = calloc(RESTLESS, sizeof(*all));
+    assert_non_null(all);
+    for (uint32_t i = 0; i < RESTLESS; i++) {
+        all[i] = (struct restless){.sink = {submit_again}, .volume = create_volume(10 + i)};
+        all[i].is_over = &is_over;
+        all[i].running = &running;
+    }
+    for (uint32_t i = 0; i < RESTLESS; i++)
+        for (size_t j = 0; j < 2; j++) {
+            struct append_request *request = &all[i].requests[j];
+            *request = (struct append_request){.sink = &all[i].sink,
+                                               .volume = all[i].volume,
+                                               .kind = APPEND_PUT,
+                                               .needle = fixture_needle(j + 1, 1, "again", 5),
+                                               .is_durable = true};
+            atomic_fetch_add(&running, 1);
+            assert_int_equal(append_queue_submit(queue, request), 0);
+        }
+    for (uint64_t key = 1; key <= 20; key++) {
+        struct needle needle = fixture_needle(key, 1, "one of many", 11);
+        assert_int_equal(fixture_put(queue, other, &needle, true).code, 0);
+    }
+    atomic_store(&is_over, true);
+    while (atomic_load(&running) > 0)
+        sched_yield();
+    for (uint32_t i = 0; i < RESTLESS; i++)
+        assert_int_equal(volume_delete_files(all[i].volume, NULL), 0);
+    free(all);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -221,6 +279,7 @@ int main(void)
         T(what_comes_during_a_sync_follows_in_order),
         T(closing_waits_for_what_came_during_a_sync),
         T(ending_the_queue_carries_out_what_waits_for_a_sync),
+        T(volumes_that_never_rest_hold_up_no_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
