@@ -713,6 +713,8 @@ static void rows_without_a_mark_take_the_mark_away(void **state)
     needle_index_stat(index, &stat);
     assert_int_equal(stat.live_count, 69999);
     needle_index_destroy(index);
+    index_store_close(p.store);
+    open_store(&p);
     index = make_index(&p, 0);
     assert_int_equal(recall(index), KELP_E_NOT_FOUND);
     needle_index_destroy(index);

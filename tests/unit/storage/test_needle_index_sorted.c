@@ -77,6 +77,8 @@ static void assert_content(struct needle_index *index)
                         entry.size == (i % 5 == 0 ? 0 : (int32_t)i));
         assert_int_equal(needle_index_get(index, i * STEP + 1, &entry, NULL), KELP_E_NOT_FOUND);
     }
+    int code = needle_index_get(index, UINT64_MAX, &entry, NULL);
+    assert_true(code == KELP_E_NOT_FOUND || entry.size == NEEDLE_TOMBSTONE);
 }
 
 static void holds_the_live_entries_in_either_width(void **state)
@@ -174,9 +176,12 @@ static void file_that_says_anything_else_is_made_anew(void **state)
         else if (what == 5)
             memset(bytes + row + 13, 0xff, 4); /* deleted, it says */
         char *longer = malloc(size + 17);
-        memcpy(longer + (what == 6 ? 17 : 0), bytes, size);
-        if (what == 6) /* a deleted one, out of order: halving would go astray */
-            index_row_store((uint8_t *)longer, &(struct needle_entry){UINT64_MAX, 8, -1}, 5);
+        size_t half = (size / 17 + 1) / 2 * 17;
+        memcpy(longer, bytes, size);
+        if (what == 6) { /* a deleted one, out of order: halving would go astray */
+            memcpy(longer + half + 17, bytes + half, size - half);
+            index_row_store((uint8_t *)longer + half, &(struct needle_entry){UINT64_MAX, 8, -1}, 5);
+        }
         if (what == 7) /* one more */
             index_row_store((uint8_t *)longer + size, &(struct needle_entry){UINT64_MAX, 8, 1}, 5);
         fixture_write_file(os_real(), path, longer, size + (what >= 6 ? 17 : 0));
