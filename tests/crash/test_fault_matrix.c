@@ -2,7 +2,8 @@
  *
  * While it fails, what is asked for may be refused, but nothing half done may be seen, and what is there
  * may not be lost. With the fault gone the open volume must be right, and be made writable by the means
- * that an operator has; and so after a start. */
+ * that an operator has; and so after a start. If it was a sync that failed and the power goes then, what was
+ * answered as durable must be there. */
 #include "tests/crash/scenario.h"
 #include "tests/fixtures/tally.h"
 
@@ -85,6 +86,21 @@ static void check_survivor(struct world *world, uint64_t n, const char *when)
         fail_msg("%s: %s", when, stage->complaint);
 }
 
+/* The disk after the power went, with the fault still there. */
+static void check_power_loss(struct world *world, const struct scenario *scenario, const char *when)
+{
+    static const enum disk_os_loss modes[] = {DISK_DROP_ALL, DISK_REORDER_512};
+    for (size_t i = 0; i < 2; i++) {
+        struct disk_os *after;
+        char what[200];
+        snprintf(what, sizeof(what), "%s, then the power", when);
+        disk_os_clone(world->disk, &after);
+        disk_os_lose_power(after, modes[i], 1);
+        check_start(after, &world->stage, true, scenario->end, what);
+        disk_os_destroy(after);
+    }
+}
+
 /* False when nothing was struck. */
 static bool fail_nth(const struct world *base, const struct scenario *scenario,
                      const struct fault_case *c, uint64_t n)
@@ -103,6 +119,8 @@ static bool fail_nth(const struct world *base, const struct scenario *scenario,
     bool has_struck = fault_os_strikes(world.fault) > 0;
     if (!has_struck && code != 0)
         fail_msg("%s: %s", when, world.stage.err.message);
+    if ((c->kind & (FAULT_FSYNC | FAULT_FDATASYNC)) && world.store_path[0] == '\0')
+        check_power_loss(&world, scenario, when);
     fault_os_clear(world.fault);
     if (world.stage.is_broken)
         fail_msg("%s: %s", when, world.stage.complaint);

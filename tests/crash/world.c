@@ -52,11 +52,14 @@ void world_prepare(struct world *base, const struct scenario *scenario, enum wor
     disk_os_lose_power(base->disk, DISK_KEEP_ALL, 0); /* all of it durable now */
 }
 
+static void lose_unsynced(void *ctx, int fd) { disk_os_forget_unsynced(ctx, fd); }
+
 void world_begin(struct world *world, const struct world *base, const struct scenario *scenario)
 {
     *world = (struct world){.stage = base->stage, .first_seed = base->stage.last_seed};
     disk_os_clone(base->disk, &world->disk);
     fault_os_create(&world->fault, disk_os_get(world->disk));
+    fault_os_on_failed_sync(world->fault, lose_unsynced, world->disk);
     world->stage.os = fault_os_get(world->fault);
     if (base->store_path[0] != '\0') {
         make_store(world);
