@@ -368,6 +368,26 @@ static void the_state_is_told_after_a_change(void **state)
 
 /* ---- leaving ---- */
 
+static void the_state_lies_with_the_indexes(void **state)
+{
+    struct server_fixture *f = *state;
+    char index[96], path[112];
+    struct stat st;
+    snprintf(index, sizeof(index), "%s/index", f->directory);
+    snprintf(path, sizeof(path), "%s/state.pb", index);
+    assert_int_equal(mkdir(index, 0755), 0);
+    f->config.index_directory = index;
+    server_fixture_start(f);
+    assert_int_equal(server_state_set(f->server->state, true, 0, NULL), 0);
+    assert_int_equal(stat(path, &st), 0);
+    server_fixture_stop(f);
+    server_fixture_start(f);
+    bool maintenance = false;
+    uint32_t version;
+    server_state_get(f->server->state, &maintenance, &version);
+    assert_true(maintenance);
+}
+
 static void leaving_says_farewell_and_goes_on_serving(void **state)
 {
     struct server_fixture *f = *state;
@@ -429,6 +449,7 @@ int main(void)
         TEST(stopping_does_not_wait_for_a_master),
         TEST(a_bad_config_fails_at_once_and_says_why),
         TEST(a_port_in_use_is_told),
+        TEST(the_state_lies_with_the_indexes),
         STARTED(the_first_beats_are_the_full_list_then_the_shards),
         STARTED(a_new_volume_is_told_at_once_and_in_full_with_the_next_beat),
         STARTED(what_is_written_is_told_with_the_next_beat),
