@@ -4,7 +4,6 @@
 #include "tests/fixtures/volume_fixture.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -215,24 +214,42 @@ static void ending_the_queue_carries_out_what_waits_for_a_sync(void **state)
     assert_true(fixture_has(slow, 2, "late", 4));
 }
 
-/* Two durable puts of a volume that follow each other without end. */
+/* A volume that never rests: while one durable put of it is being synced, the next one comes. */
 struct restless {
-    struct append_sink sink;
+    struct os os;
+    struct os_ops ops;
     struct volume *volume;
-    struct append_request requests[2];
+    struct append_request requests[2]; /* in turns */
+    unsigned turn;
     atomic_bool *is_over;
-    atomic_uint *running;
 };
 
-static void submit_again(struct append_sink *sink, struct append_request *list)
+static int sync_and_submit(struct os *os, int fd)
 {
-    struct restless *restless = (struct restless *)sink;
-    for (struct append_request *request = list, *next; request; request = next) {
-        next = request->next;
-        request->next = NULL;
-        if (atomic_load(restless->is_over) || append_queue_submit(queue, request) != 0)
-            atomic_fetch_sub(restless->running, 1);
+    struct restless *restless = (struct restless *)os; /* its first member */
+    if (!atomic_load(restless->is_over)) {
+        struct append_request *next = &restless->requests[++restless->turn % 2];
+        next->next = NULL;
+        assert_int_equal(append_queue_submit(queue, next), 0);
+        struct needle needle = fixture_needle(1, 1, "x", 1); /* behind it: it has been sorted */
+        assert_int_equal(fixture_put(queue, slow, &needle, false).code, 0);
     }
+    return os_fdatasync(os_real(), fd);
+}
+
+static void begin_restlessness(struct restless *restless, uint32_t id, struct counting_sink *sink,
+                               atomic_bool *is_over)
+{
+    struct volume_options options = {.offset_bytes = 5};
+    struct volume_place place = {&restless->os, directory, NULL, "", id};
+    restless->ops = *os_real()->ops;
+    restless->ops.fdatasync = sync_and_submit;
+    restless->os.ops = &restless->ops;
+    restless->is_over = is_over;
+    assert_int_equal(volume_create(&restless->volume, &place, &options, NULL), 0);
+    for (size_t i = 0; i < 2; i++)
+        restless->requests[i] = request_for(sink, restless->volume, i + 1, "again", true);
+    assert_int_equal(append_queue_submit(queue, &restless->requests[0]), 0);
 }
 
 #define RESTLESS 8u /* more than there are helpers */
@@ -240,32 +257,16 @@ static void submit_again(struct append_sink *sink, struct append_request *list)
 static void volumes_that_never_rest_hold_up_no_other(void **state)
 {
     atomic_bool is_over = false;
-    atomic_uint running = 0;
+    struct counting_sink sink = new_sink();
     struct restless *all = calloc(RESTLESS, sizeof(*all));
     assert_non_null(all);
-    for (uint32_t i = 0; i < RESTLESS; i++) {
-        all[i] = (struct restless){.sink = {submit_again}, .volume = create_volume(10 + i)};
-        all[i].is_over = &is_over;
-        all[i].running = &running;
-    }
     for (uint32_t i = 0; i < RESTLESS; i++)
-        for (size_t j = 0; j < 2; j++) {
-            struct append_request *request = &all[i].requests[j];
-            *request = (struct append_request){.sink = &all[i].sink,
-                                               .volume = all[i].volume,
-                                               .kind = APPEND_PUT,
-                                               .needle = fixture_needle(j + 1, 1, "again", 5),
-                                               .is_durable = true};
-            atomic_fetch_add(&running, 1);
-            assert_int_equal(append_queue_submit(queue, request), 0);
-        }
-    for (uint64_t key = 1; key <= 20; key++) {
+        begin_restlessness(&all[i], 10 + i, &sink, &is_over);
+    for (uint64_t key = 1; key <= 5; key++) {
         struct needle needle = fixture_needle(key, 1, "one of many", 11);
         assert_int_equal(fixture_put(queue, other, &needle, true).code, 0);
     }
     atomic_store(&is_over, true);
-    while (atomic_load(&running) > 0)
-        sched_yield();
     for (uint32_t i = 0; i < RESTLESS; i++)
         assert_int_equal(volume_delete_files(all[i].volume, NULL), 0);
     free(all);
