@@ -166,6 +166,19 @@ static void call_replica(struct vacuum_task *job, size_t index, enum vacuum_call
     job->config->ops->start(job->config->ops->ctx, &replica->call);
 }
 
+static void tell_pause(const struct vacuum_task *job)
+{
+    const struct vacuum_pause_target target = {
+        .ops = job->config->ops,
+        .job_id = job->id,
+        .address = job->replicas[job->current].address,
+        .volume_id = job->volume_id,
+        .refused = job->config->on_pause_refused,
+        .ctx = job->config->ctx,
+    };
+    vacuum_pause_call(&target, job->is_paused);
+}
+
 static void on_progress(struct vacuum_call *call, const struct vacuum_call_progress *progress)
 {
     struct vacuum_task *job = call->job;
@@ -175,7 +188,7 @@ static void on_progress(struct vacuum_call *call, const struct vacuum_call_progr
     /* A pause may have come before the server had begun, or crossed a resume on the way. */
     if (progress->is_full && job->state == VACUUM_COMPACTING &&
         strcmp(progress->phase, job->is_paused ? "copying" : "paused") == 0)
-        vacuum_pause_call(job, job->is_paused);
+        tell_pause(job);
     pthread_mutex_unlock(job->config->lock);
 }
 
@@ -522,7 +535,7 @@ void vacuum_task_pause(struct vacuum_task *job, bool is_paused)
         return;
     job->is_paused = is_paused;
     if (job->state == VACUUM_COMPACTING)
-        vacuum_pause_call(job, is_paused);
+        tell_pause(job);
     else if (job->state == VACUUM_PAUSED && !is_paused)
         compact_next(job, job->current);
 }

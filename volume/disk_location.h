@@ -48,12 +48,12 @@ struct disk_space {
 };
 /* Looks at the file system; blocks. Returns whether is_low or is_unavailable changed. */
 bool disk_location_probe(struct disk_location *location);
-/* What uploads must leave whatever the flag says, counting as free what vacuums hold for a while. Takes
- * effect with the next probe or look. */
+/* What uploads must leave whatever the flag says, counting as free what vacuums hold for a while.
+ * Takes effect with the next probe or look. */
 void disk_location_set_floor(struct disk_location *location, uint64_t floor_bytes, uint64_t held_bytes);
-/* Whether a probe would find now that the disk has become low, or has room again, and not just a little. Blocks;
- * an answer that does not come counts as no. *ret_room: how much may still be uploaded to a disk that is not
- * low; else untouched. */
+/* Whether a probe would find now that the disk has become low, or has room again, and not just a
+ * little. Blocks; an answer that does not come counts as no. *ret_room: how much may still be
+ * uploaded to a disk that is not low; else untouched. */
 bool disk_location_has_turned(const struct disk_location *location, uint64_t *ret_room);
 /* As of the last probe. */
 void disk_location_space(const struct disk_location *location, struct disk_space *ret);

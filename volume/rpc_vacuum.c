@@ -1,9 +1,9 @@
-/* VacuumVolumeCheck, -Compact, -Commit, -Cleanup; and -Pause, which is ours. Source: spec/volume-rpc.md 1.
+/* VacuumVolumeCheck, -Compact, -Commit, -Cleanup; and -Pause, which is ours. Source:
+ * spec/volume-rpc.md 1.
  *
- * The peer's master runs the four in this order and reads two things into their answers: an
- * error of compact means cleanup, and an empty stream without error means that commit may
- * follow, also when another vacuum of the volume is under way (commit is then a no-op in its
- * turn). */
+ * The peer's master runs the four in this order and reads two things into their answers: an error
+ * of compact means cleanup, and an empty stream without error means that commit may follow, also
+ * when another vacuum of the volume is under way (commit is then a no-op in its turn). */
 #include "volume/rpc_handlers.h"
 
 #include "common/log.h"
@@ -76,8 +76,8 @@ static void fill_progress(struct volume *volume, VolumeServerPb__VacuumProgress 
     ret->longest_pause_us = progress.longest_pause_ns / 1000;
 }
 
-/* The peer's cadence, and ours where it was asked for. A caller that does not read its progress misses some
- * of it; the copy goes on. */
+/* The peer's cadence, and ours where it was asked for. A caller that does not read its progress
+ * misses some of it; the copy goes on. */
 static int report_progress(void *ctx, const struct vacuum_progress *progress)
 {
     struct compact_job *job = ctx;

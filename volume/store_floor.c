@@ -1,10 +1,11 @@
-/* What uploads leave on a disk whatever the flags say: room for tombstones, and for one vacuum of the smallest
- * volume that is worth one. So a disk that was filled by uploads can still be cleaned, and each vacuum pays for
- * the next.
+/* What uploads leave on a disk whatever the flags say: room for tombstones, and for one vacuum of
+ * the smallest volume that is worth one. So a disk that was filled by uploads can still be cleaned,
+ * and each vacuum pays for the next.
  *
- * Volumes far smaller than the largest do not count: what their vacuum gives back would not pay for another. Of
- * a small disk with few large volumes at most a quarter is kept, or half of it could never be used; there a
- * vacuum may have to wait until more was deleted. What running vacuums hold counts as free: it comes back. */
+ * Volumes far smaller than the largest do not count: what their vacuum gives back would not pay for
+ * another. Of a small disk with few large volumes at most a quarter is kept, or half of it could
+ * never be used; there a vacuum may have to wait until more was deleted. What running vacuums hold
+ * counts as free: it comes back. */
 #include "volume/store_internal.h"
 
 #include "common/check.h"

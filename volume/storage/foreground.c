@@ -1,10 +1,11 @@
 /* A ring of short histograms, each for one slice of time.
  *
- * Whoever is the first to note something in a new slice empties the histogram that was there a round
- * before. A few notes of the same moment may get lost or count for the wrong slice: nobody relies on
- * single ones, and so no lock and no fence is needed.
+ * Whoever is the first to note something in a new slice empties the histogram that was there a
+ * round before. A few notes of the same moment may get lost or count for the wrong slice: nobody
+ * relies on single ones, and so no lock and no fence is needed.
  *
- * Buckets: four to a factor of two, from 16 us (below, everything is one) to about half a minute. */
+ * Buckets: four to a factor of two, from 16 us (below, everything is one) to about half a
+ * minute. */
 #include "volume/storage/foreground.h"
 
 #include "common/check.h"

@@ -1,8 +1,8 @@
-/* What the clients of a disk feel: how long their writes, and the reads that had to wait for the disk,
- * took in the last two seconds. Work in the background yields by it (vacuum_budget.c).
+/* What the clients of a disk feel: how long their writes, and the reads that had to wait for the
+ * disk, took in the last two seconds. Work in the background yields by it (vacuum_budget.c).
  *
- * Noting one costs a relaxed addition and takes no lock; the answer is an estimate, to a quarter. Any
- * thread. */
+ * Noting one costs a relaxed addition and takes no lock; the answer is an estimate, to a quarter.
+ * Any thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -20,8 +20,8 @@ void foreground_destroy(struct foreground *foreground); /* NULL is fine */
 void foreground_note(struct foreground *foreground, enum foreground_kind kind, int64_t now_ns,
                      int64_t took_ns);
 
-/* The time that 99 % of those which ended in the last `window_ns` stayed below, up to about two seconds;
- * 0 when there were fewer than FOREGROUND_ENOUGH. */
+/* The time that 99 % of those which ended in the last `window_ns` stayed below, up to about two
+ * seconds; 0 when there were fewer than FOREGROUND_ENOUGH. */
 #define FOREGROUND_ENOUGH 32u
 int64_t foreground_p99_ns(const struct foreground *foreground, enum foreground_kind kind,
                           int64_t now_ns, int64_t window_ns);

@@ -1,15 +1,16 @@
 /* What the vacuums of one disk may take from it: a rate, a number of jobs, and a share of the time.
  *
- * The rate is a token bucket that may go into debt. A job takes what it is about to move and then waits
- * until the debt is paid, so that a single large record needs no bucket of its size, and two jobs share the
- * rate by taking turns. The bucket holds a tenth of a second, so that a pause is not made up for by a burst.
+ * The rate is a token bucket that may go into debt. A job takes what it is about to move and then
+ * waits until the debt is paid, so that a single large record needs no bucket of its size, and two
+ * jobs share the rate by taking turns. The bucket holds a tenth of a second, so that a pause is not
+ * made up for by a burst.
  *
- * The share is what makes a copy yield. Of every piece of work a job tells how long it took, and then
- * sleeps so long that it worked for that share of the time only. The share halves while clients wait longer
- * than BOUND times what they waited without a copy, and grows again by a quarter when they do not; so it
- * settles where clients hardly notice. What they waited without a copy is known when the first job comes;
- * if nobody was there then, or the answer is old, all jobs hold still for a moment to find out. The share
- * never falls to nothing: a job always gets on.
+ * The share is what makes a copy yield. Of every piece of work a job tells how long it took, and
+ * then sleeps so long that it worked for that share of the time only. The share halves while
+ * clients wait longer than BOUND times what they waited without a copy, and grows again by a
+ * quarter when they do not; so it settles where clients hardly notice. What they waited without a
+ * copy is known when the first job comes; if nobody was there then, or the answer is old, all jobs
+ * hold still for a moment to find out. The share never falls to nothing: a job always gets on.
  *
  * All under one lock, which nobody holds while he waits. */
 #include "volume/storage/vacuum_budget.h"

@@ -58,12 +58,12 @@ struct vacuum {
 
 /* KELP_E_CANCELLED once somebody wants the job to end. */
 int vacuum_check_cancelled(struct vacuum *v, struct error *err);
-/* Below whatever serves clients: the calling thread gets the processor when nobody else wants it, or little of
- * it, and its disk calls the lowest of the usual classes. It cannot raise itself again, so what is copied or
- * closed behind the clients' backs has a thread of its own. */
+/* Below whatever serves clients: the calling thread gets the processor when nobody else wants it,
+ * or little of it, and its disk calls the lowest of the usual classes. It cannot raise itself
+ * again, so what is copied or closed behind the clients' backs has a thread of its own. */
 void vacuum_lower_priority(void);
-/* Gives up the job's reference to the generation that was replaced. Where the disk has a budget that is done
- * on a thread of its own, which the next vacuums of the disk wait for. */
+/* Gives up the job's reference to the generation that was replaced. Where the disk has a budget
+ * that is done on a thread of its own, which the next vacuums of the disk wait for. */
 void vacuum_close_old(struct vacuum *v);
 /* Waits until the generation that the last commit replaced is closed. */
 void vacuum_await_closer(struct vacuum *v);
@@ -89,13 +89,13 @@ void vacuum_note_damage(struct vacuum *v, const struct needle_entry *entry, cons
 /* ---- vacuum_writer.c: the copy's way into the new generation ---- */
 
 struct vacuum_writer;
-/* Between here and the end v->next's index can be used by nobody else. After a failure of any call v->next can
- * only be dropped. */
+/* Between here and the end v->next's index can be used by nobody else. After a failure of any call
+ * v->next can only be dropped. */
 int vacuum_writer_create(struct vacuum_writer **ret, struct vacuum *v, uint64_t expected,
                          struct error *err);
 void vacuum_writer_destroy(struct vacuum_writer *writer); /* NULL is fine */
-/* Adds one live record as it is, of a key that was not added yet; `bytes` must stay until the next flush,
- * which this may cause. */
+/* Adds one live record as it is, of a key that was not added yet; `bytes` must stay until the next
+ * flush, which this may cause. */
 int vacuum_writer_add(struct vacuum_writer *writer, uint64_t key, int32_t size, const uint8_t *bytes,
                       struct needle_entry *ret, struct error *err);
 /* Writes what was added, reads it back and compares it byte by byte. */
@@ -133,8 +133,8 @@ struct vacuum_pace {
 int vacuum_pace_begin(struct vacuum_pace *pace, struct vacuum *v,
                       const struct vacuum_options *options, struct error *err);
 void vacuum_pace_end(struct vacuum_pace *pace);
-/* A piece of work is done: the copy has passed source_offset, and has read and written `moved` bytes for it.
- * Tells, waits as it must. KELP_E_CANCELLED. */
+/* A piece of work is done: the copy has passed source_offset, and has read and written `moved`
+ * bytes for it. Tells, waits as it must. KELP_E_CANCELLED. */
 int vacuum_pace_step(struct vacuum_pace *pace, uint64_t source_offset, uint64_t moved,
                      struct error *err);
 

@@ -1,9 +1,9 @@
-/* What every phase of a vacuum asks and leaves: whether somebody wants it to end, and dropping what it
- * had. Runs where the header says.
+/* What every phase of a vacuum asks and leaves: whether somebody wants it to end, and dropping what
+ * it had. Runs where the header says.
  *
- * Closing the replaced .dat frees its blocks and its pages, which takes a fifth of a second for each GB. The
- * commit is answered before; a thread of its own does it, and until it has, the disk takes no further vacuum,
- * which would not find the space. */
+ * Closing the replaced .dat frees its blocks and its pages, which takes a fifth of a second for
+ * each GB. The commit is answered before; a thread of its own does it, and until it has, the disk
+ * takes no further vacuum, which would not find the space. */
 #include "common/check.h"
 #include "volume/storage/vacuum_internal.h"
 
@@ -29,8 +29,8 @@ struct closing {
     uint64_t held_bytes;
 };
 
-/* Most readers are gone in a moment: waits for them, so that it is this thread that closes the files and not
- * an event loop. */
+/* Most readers are gone in a moment: waits for them, so that it is this thread that closes the
+ * files and not an event loop. */
 static void close_old(struct volume_generation *old)
 {
     struct timespec pause = {0, 1000000};

@@ -1,8 +1,9 @@
-/* How a copy moves on: a place among the jobs of its disk, the rate, the clients' share, the operator's pause,
- * and what is told of it.
+/* How a copy moves on: a place among the jobs of its disk, the rate, the clients' share, the
+ * operator's pause, and what is told of it.
  *
- * All waiting of a copy is here. While it waits it goes on telling, several times a second, so that whoever
- * listens can end it; a cancel is seen within a few hundredths of a second. Runs on the copying thread. */
+ * All waiting of a copy is here. While it waits it goes on telling, several times a second, so that
+ * whoever listens can end it; a cancel is seen within a few hundredths of a second. Runs on the
+ * copying thread. */
 #include "common/check.h"
 #include "volume/storage/vacuum_internal.h"
 

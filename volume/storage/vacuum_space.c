@@ -1,8 +1,9 @@
 /* Room for the new generation: found to be there, and reserved, before a byte is copied.
  *
- * Needed is what is live, the rows for it, and a little for what is written meanwhile; not the size of the
- * old files. Uploads stop before a disk has less than one vacuum of its smallest volume needs (store_space.c),
- * so a full disk can be cleaned, and each vacuum pays for the next. Runs on the worker. */
+ * Needed is what is live, the rows for it, and a little for what is written meanwhile; not the size
+ * of the old files. Uploads stop before a disk has less than one vacuum of its smallest volume
+ * needs (store_space.c), so a full disk can be cleaned, and each vacuum pays for the next. Runs on
+ * the worker. */
 #include "volume/storage/vacuum_internal.h"
 
 #include <errno.h>
@@ -61,8 +62,8 @@ static int reserve(struct vacuum *v, int fd, const char *directory, uint64_t siz
     return 0;
 }
 
-/* With 4-byte offsets a volume may have grown past what its rows can say, if SeaweedFS wrote it; its live
- * records may be too many for rows that are right. */
+/* With 4-byte offsets a volume may have grown past what its rows can say, if SeaweedFS wrote it;
+ * its live records may be too many for rows that are right. */
 static int check_width(const struct vacuum *v, uint64_t dat_bytes, struct error *err)
 {
     uint64_t limit = index_row_limit(v->old->offset_bytes);

@@ -1,13 +1,13 @@
 /* The copy's writer: records as they are, in large pieces, behind one another.
  *
- * It is the only one to append to a generation that nobody else knows yet, so it needs none of what the record
- * writer does for a generation in use: no batch has to be visible at once, a key comes once, and a failure
- * drops the files. Rows are gathered and written in larger pieces than records; the needle index is filled in
- * one go and used by nobody before it is.
+ * It is the only one to append to a generation that nobody else knows yet, so it needs none of what
+ * the record writer does for a generation in use: no batch has to be visible at once, a key comes
+ * once, and a failure drops the files. Rows are gathered and written in larger pieces than records;
+ * the needle index is filled in one go and used by nobody before it is.
  *
- * What was written is read back and compared with where it came from. When all is written the index is walked,
- * and must hold exactly the entries that were written: key, place and size. So a swap can never make a blob
- * unreadable that was readable before. Runs on the copying thread. */
+ * What was written is read back and compared with where it came from. When all is written the index
+ * is walked, and must hold exactly the entries that were written: key, place and size. So a swap
+ * can never make a blob unreadable that was readable before. Runs on the copying thread. */
 #include "common/check.h"
 #include "volume/storage/vacuum_internal.h"
 

@@ -191,8 +191,8 @@ static int read_run(struct copy *c, size_t *ret_got, struct error *err)
     return 0;
 }
 
-/* The disk is kept busy, and never has much to do at once: a large sync at the end would hold up every sync
- * of the clients. */
+/* The disk is kept busy, and never has much to do at once: a large sync at the end would hold up
+ * every sync of the clients. */
 static int write_behind(struct copy *c, struct error *err)
 {
     struct volume_generation *next = c->v->next;

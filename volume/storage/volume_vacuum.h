@@ -56,21 +56,21 @@ struct vacuum_options {
     uint64_t preallocate; /* bytes of the new .dat to reserve, as asked; 0: what is needed */
     uint64_t space_floor_bytes; /* of the disk, that must stay free */
     struct vacuum_budget *budget; /* NULL: no limit */
-    /* Called on the copying thread, which lives inside of volume_vacuum_compact, about once a MiB, and
-     * several times a second while it waits or is paused; non-zero cancels (KELP_E_CANCELLED). May wait,
-     * which slows the copy down. */
+    /* Called on the copying thread, which lives inside of volume_vacuum_compact, about once a MiB,
+     * and several times a second while it waits or is paused; non-zero cancels (KELP_E_CANCELLED).
+     * May wait, which slows the copy down. */
     int (*on_progress)(void *ctx, const struct vacuum_progress *progress);
     void *ctx;
 };
 
-/* The free space that a vacuum of such a volume takes while it runs, in the folder of its data and, if that
- * is another one, of its index together. */
+/* The free space that a vacuum of such a volume takes while it runs, in the folder of its data and,
+ * if that is another one, of its index together. */
 uint64_t volume_vacuum_needs(const struct volume_stat *stat);
 
 /* Copies the live records to .cpd / .cpx, both synced. KELP_E_BUSY when a vacuum of it runs already
  * (the RPC answers success then). KELP_E_NO_SPACE says how much is missing. KELP_E_READ_ONLY for a
- * volume that is quarantined, corrupt or tiered, KELP_E_TOO_LARGE for one whose live records its rows cannot address. A completed copy that was not committed is dropped
- * first. */
+ * volume that is quarantined, corrupt or tiered, KELP_E_TOO_LARGE for one whose live records its
+ * rows cannot address. A completed copy that was not committed is dropped first. */
 int volume_vacuum_compact(struct volume *volume, const struct vacuum_options *options,
                           struct error *err);
 /* Replays what was written meanwhile, checks the digest, swaps. KELP_E_PRECONDITION without a
@@ -81,8 +81,8 @@ int volume_vacuum_commit(struct volume *volume, uint64_t *ret_pause_ns, struct e
  * drop is success. KELP_E_PRECONDITION while a commit that was decided waits for its renames. */
 int volume_vacuum_cleanup(struct volume *volume, struct error *err);
 
-/* Holds a running copy still, or lets it go on; it may be cancelled meanwhile. KELP_E_PRECONDITION when none
- * runs. */
+/* Holds a running copy still, or lets it go on; it may be cancelled meanwhile. KELP_E_PRECONDITION
+ * when none runs. */
 int volume_vacuum_pause(struct volume *volume, bool is_paused, struct error *err);
 
 /* Of the running vacuum, else of the last one; all zero when there was none. */

@@ -1,25 +1,26 @@
 /* The commit: the rest of the replay, the decision, the swap, and then what makes it durable.
  *
- *   without a lock   replay in rounds, each synced, until little is left; then without syncs, until next to
- *                    nothing is
- *   append lock      replay the last rows, compare with the old generation, create .cpc, swap the pointer:
- *                    decided
- *   without a lock   settle: sync .cpd and .cpx, .cpc and its directory; rename .cpd and .cpx, sync the
- *                    directories, remove .cpc, sync
+ *   without a lock   replay in rounds, each synced, until little is left; then without syncs, until
+ *                    next to nothing is
+ *   append lock      replay the last rows, compare with the old generation, create .cpc, swap the
+ *                    pointer: decided
+ *   without a lock   settle: sync .cpd and .cpx, .cpc and its directory; rename .cpd and .cpx, sync
+ *                    the directories, remove .cpc, sync
  *
- * Readers never wait; writers wait for the middle part only, which has no sync in it, whatever the disk is
- * busy with. Why that is safe:
- *   - A killed process leaves all that it wrote. Without .cpc the old files hold everything that was
- *     acknowledged, with it the new ones do.
- *   - A power loss before .cpc is on the disk brings back the old generation, one after it the new one. Either
- *     holds all that was promised to be durable. What was promised before the swap is in the old files, and in
- *     the new ones as of the last synced round; if something was promised since then, the last rows are
- *     synced before .cpc is created, with the lock held. Promises after the swap wait for the settling
- *     (volume_settle), which whoever makes one carries out himself. What was promised to nobody is lost as a
- *     suffix at most, as it would be without a vacuum.
+ * Readers never wait; writers wait for the middle part only, which has no sync in it, whatever the
+ * disk is busy with. Why that is safe:
+ *   - A killed process leaves all that it wrote. Without .cpc the old files hold everything that
+ *     was acknowledged, with it the new ones do.
+ *   - A power loss before .cpc is on the disk brings back the old generation, one after it the
+ *     new one. Either holds all that was promised to be durable. What was promised before the
+ *     swap is in the old files, and in the new ones as of the last synced round; if something was
+ *     promised since then, the last rows are synced before .cpc is created, with the lock held.
+ *     Promises after the swap wait for the settling (volume_settle), which whoever makes one
+ *     carries out himself. What was promised to nobody is lost as a suffix at most, as it would
+ *     be without a vacuum.
  *
- * A failure before the swap leaves the old generation as it was. A failed sync is not tried again: the volume
- * is quarantined.
+ * A failure before the swap leaves the old generation as it was. A failed sync is not tried again:
+ * the volume is quarantined.
  *
  * Runs on the worker. */
 #include "common/check.h"
@@ -118,9 +119,9 @@ static int compare(struct vacuum *v, struct error *err)
     return 0;
 }
 
-/* append_lock held. The marker, not synced. If it fails it is taken back; *ret_is_stuck when it is not sure
- * that it is gone for good: then the files it speaks of must stay, for a start that finds it must find
- * them. */
+/* append_lock held. The marker, not synced. If it fails it is taken back; *ret_is_stuck when it is
+ * not sure that it is gone for good: then the files it speaks of must stay, for a start that finds
+ * it must find them. */
 static int write_marker(struct vacuum *v, bool *ret_is_stuck, struct error *err)
 {
     struct os *os = v->volume->os;
@@ -185,8 +186,8 @@ static void end_pause(struct vacuum *v, int64_t since_ns, uint64_t *ret_pause_ns
     pthread_mutex_unlock(&v->progress_lock);
 }
 
-/* While this syncs nobody can remove the marker, and appends go on; a promise made meanwhile settles by
- * itself. */
+/* While this syncs nobody can remove the marker, and appends go on; a promise made meanwhile
+ * settles by itself. */
 static int settle_now(struct volume *volume, struct error *err)
 {
     volume_lock_appends(volume);
