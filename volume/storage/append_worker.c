@@ -282,6 +282,30 @@ static void keep_index(struct volume *volume)
         volume_quarantine(volume, err.message);
 }
 
+static void collect_done(struct append_worker *worker, struct volume *volume)
+{
+    struct append_request *next;
+    int64_t now_ns = os_monotonic_ns(volume->os);
+    for (struct append_request *request = worker->done.first; request; request = next) {
+        next = request->next;
+        foreground_note(volume->foreground, FOREGROUND_WRITE, now_ns,
+                        now_ns - request->submitted_at_ns);
+        collect_delivery(worker, request);
+    }
+    worker->done = (struct request_list){0};
+}
+
+/* What puts left to be done in the index, now and then, when all that waited for them know. */
+static void maintain_index(struct append_worker *worker, struct volume *volume)
+{
+    struct needle_index *index = volume->generation->index;
+    if (!needle_index_owes(index))
+        return;
+    append_worker_deliver(worker);
+    while (needle_index_maintain(index))
+        ;
+}
+
 /* One hold of the append lock. Answers what is to be carried out next. */
 static struct request_list run_list(struct append_worker *worker, struct volume *volume,
                                     struct request_list list)
@@ -301,19 +325,12 @@ static struct request_list run_list(struct append_worker *worker, struct volume 
     flush(worker, volume);
     keep_index(volume);
     struct request_list more = worker->owner.more(worker->owner.ctx, volume);
-    struct foreground *foreground = volume->foreground;
-    int64_t now_ns = os_monotonic_ns(volume->os);
+    collect_done(worker, volume);
+    maintain_index(worker, volume);
     /* The last touch of the volume: once nothing is pending it may be closed. */
     if (atomic_fetch_sub(&volume->pending_appends, count) == count)
         pthread_cond_broadcast(&volume->append_idle);
     volume_unlock_appends(volume);
-
-    for (struct append_request *request = worker->done.first; request; request = next) {
-        next = request->next;
-        foreground_note(foreground, FOREGROUND_WRITE, now_ns, now_ns - request->submitted_at_ns);
-        collect_delivery(worker, request);
-    }
-    worker->done = (struct request_list){0};
     if (has_synced) /* the next volume's sync need not hold these up */
         append_worker_deliver(worker);
     return more;

@@ -50,7 +50,8 @@ struct needle_index_ops {
     void (*stat)(struct needle_index *, struct needle_index_stat *ret);
     int (*cursor_open)(struct needle_index *, enum needle_index_order, uint64_t offset_limit,
                        struct needle_cursor **ret, struct error *err);
-    bool (*maintain)(struct needle_index *); /* NULL: nothing is ever owed */
+    bool (*owes)(const struct needle_index *); /* NULL, with maintain: nothing is ever owed */
+    bool (*maintain)(struct needle_index *);
     /* NULL: filling is nothing special. */
     int (*fill_begin)(struct needle_index *, uint64_t expected, struct error *err);
     int (*fill_end)(struct needle_index *, struct error *err);
@@ -134,8 +135,13 @@ static inline void needle_index_stat(struct needle_index *index, struct needle_i
 {
     index->ops->stat(index, ret);
 }
-/* One bounded step (well below a millisecond) of the work that earlier puts left to be done, when nobody
- * waits: the index stays small and quick by it. The writer's thread, like put. False: nothing is owed. */
+/* Whether earlier puts have left something to be done. Costs nothing. */
+static inline bool needle_index_owes(const struct needle_index *index)
+{
+    return index->ops->owes && index->ops->owes(index);
+}
+/* One bounded step (well below a millisecond) of it, for when nobody waits: the index stays small, and a later
+ * put quick, by it. The writer's thread, like put. False: nothing is owed. */
 static inline bool needle_index_maintain(struct needle_index *index)
 {
     return index->ops->maintain && index->ops->maintain(index);

@@ -81,6 +81,11 @@ static void memory_stat(struct needle_index *base, struct needle_index_stat *ret
     ret->memory_bytes = sizeof(struct memory_index) + packed_tree_bytes(&of(base)->tree);
 }
 
+static bool memory_owes(const struct needle_index *base)
+{
+    return ((const struct memory_index *)base)->tree.owed_count > 0;
+}
+
 static bool memory_maintain(struct needle_index *base) { return packed_tree_maintain(&of(base)->tree); }
 
 static int memory_fill_begin(struct needle_index *base, uint64_t expected, struct error *err)
@@ -132,6 +137,7 @@ int needle_index_memory_create(struct needle_index **ret, const struct needle_in
         .delete = memory_delete,
         .stat = memory_stat,
         .cursor_open = memory_cursor_open,
+        .owes = memory_owes,
         .maintain = memory_maintain,
         .fill_begin = memory_fill_begin,
         .fill_end = memory_fill_end,
