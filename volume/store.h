@@ -105,8 +105,8 @@ struct disk_location *store_location(const struct store *store, size_t index);
 struct vacuum_budget *store_location_budget(const struct store *store, size_t index);
 size_t store_location_volume_count(struct store *store, const struct disk_location *location);
 /* The most volumes that this location takes, as heartbeats report it (spec heartbeat.md 5.3):
- * the flag's, or the automatic one, or what it holds when it is low on space. 0 when
- * unavailable. */
+ * the flag's, or the automatic one, or what it holds when it is low on space or still loading. 0
+ * when unavailable. */
 uint32_t store_location_max(struct store *store, const struct disk_location *location);
 
 /* What the master answered. True when an automatic maximum changed by it. */

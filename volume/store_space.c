@@ -175,10 +175,7 @@ static bool resize_automatic(struct store *store)
         struct disk_space space;
         disk_location_space(disk->location, &space);
         uint64_t max = store_location_volume_count(store, disk->location);
-        uint64_t pending = store_pending_count(store, disk);
-        max += pending;
-        /* What the rest may still grow by is not known yet: no room for more until it is. */
-        if (pending == 0 && space.free_bytes > growth.bytes[i])
+        if (space.free_bytes > growth.bytes[i])
             max += (space.free_bytes - growth.bytes[i]) / limit;
         max = max < 1 ? 1 : max > 1000000 ? 1000000 : max;
         has_changed |= atomic_exchange(&disk->automatic_max, (unsigned)max) != (unsigned)max;
@@ -220,11 +217,11 @@ uint32_t store_location_max(struct store *store, const struct disk_location *loc
     disk_location_space(location, &space);
     if (space.is_unavailable)
         return 0;
-    if (space.is_low) {
-        /* Only what is there: the master must not place anything more. */
+    if (space.is_low || store_pending_count(store, disk) > 0) {
+        /* Only what is there: the master must not place anything more. The slots of volumes that are still
+         * being loaded look free to it, and it would fill them. */
         size_t *counts = store_count_untiered(store);
-        uint32_t held = (uint32_t)(counts[disk_location_id(location)] +
-                                   store_pending_count(store, disk));
+        uint32_t held = (uint32_t)counts[disk_location_id(location)];
         free(counts);
         return held;
     }
