@@ -8,6 +8,12 @@ KINDS = ('kelp', 'weed', 'cp')  # cp: a file's copy by cp and sync, where that i
 WANTED = {
     ('index, sequential keys, 1024 B', 'RSS B/needle'): [('at most', 6)],
     ('index, random keys, 1024 B', 'RSS B/needle'): [('at most', 12)],
+    ('engine alone, sequential keys', 'lookup ns'): [('at most', 300)],
+    ('engine alone, sequential keys', 'insert ns'): [('at most', 1000)],
+    ('engine alone, sequential keys', 'longest put us'): [('at most', 1000)],
+    ('engine alone, random keys', 'lookup ns'): [('at most', 300)],
+    ('engine alone, random keys', 'insert ns'): [('at most', 1000)],
+    ('engine alone, random keys', 'longest put us'): [('at most', 1000)],
     ('start, memory', 'CPU s'): [('of weed', 1 / 5)],
     ('start, memory, after a clean stop', 'CPU s'): [('of weed', 1 / 25)],
     ('first start, leveldb', 'CPU s'): [('of weed', 1 / 4)],

@@ -1,6 +1,9 @@
 """Memory of the needle index: what the server process holds resident with millions of blobs, over the same
-process with none."""
+process with none. And how fast kelp's index is by itself (index_bench.c), which cannot be asked of a server."""
+import json
+import os
 import shutil
+import subprocess
 import time
 
 from meters import KINDS, copy_files, make_volume, rss_bytes, servers, start_until_served
@@ -31,6 +34,19 @@ def measure_one(results, folder, kind, made, options, name):
     results.add(name, 'RSS MB', kind, rss / 1e6)
 
 
+def measure_engine(results, folder, keys, options):
+    command = [os.environ['KELP_INDEX_BENCH'], '--json', '--keys', keys, '--count', options.needles, '--folder', folder]
+    done = subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True)
+    figures = json.loads(done.stdout)
+    name = f'engine alone, {keys} keys'
+    results.add(name, 'own B/needle', 'kelp', figures['own_bytes_per_needle'], digits=2)
+    results.add(name, 'lookup ns', 'kelp', figures['lookup_ns'], digits=0)
+    results.add(name, 'insert ns', 'kelp', figures['insert_ns'], digits=0)
+    results.add(name, 'longest put us', 'kelp', figures['longest_put_us'], digits=0)
+    results.add(name, 'load CPU s', 'kelp', figures['load_cpu_s'], digits=3)
+    results.add(name, 'load from checkpoint CPU s', 'kelp', figures['checkpoint_load_cpu_s'], digits=3)
+
+
 def measure(results, folder, options, _stack):
     for keys, low, high in VOLUMES[::2] if options.quick else VOLUMES:
         size = f'{low} B' if low == high else f'{low} to {high} B'
@@ -45,3 +61,7 @@ def measure(results, folder, options, _stack):
                                 f'index, {keys} keys, {size}')
                     shutil.rmtree(run_folder)
         shutil.rmtree(source)
+    if 'kelp' in options.kinds:
+        for _ in range(options.rounds or ROUNDS):
+            for keys in ('sequential', 'random'):
+                measure_engine(results, folder, keys, options)
