@@ -214,31 +214,56 @@ static void ending_the_queue_carries_out_what_waits_for_a_sync(void **state)
     assert_true(fixture_has(slow, 2, "late", 4));
 }
 
-/* A volume that never rests: while one durable put of it is being synced, the next one comes. */
+/* A volume that never rests: while one durable put of it is being synced, the next one comes. More puts
+ * than can be under way, because a batch is delivered while the next one is carried out already. */
+#define RESTLESS_PUTS 8u
 struct restless {
     struct os os;
     struct os_ops ops;
     struct volume *volume;
-    struct append_request requests[2]; /* in turns */
-    unsigned turn;
+    struct restless_put {
+        struct append_sink sink;
+        struct append_request request;
+        atomic_bool is_busy;
+    } puts[RESTLESS_PUTS];
     atomic_bool *is_over;
 };
+
+static void set_free(struct append_sink *sink, struct append_request *list)
+{
+    atomic_store(&((struct restless_put *)sink)->is_busy, false);
+}
+
+static void submit_next(struct restless *restless)
+{
+    struct restless_put *put = restless->puts;
+    while (put < restless->puts + RESTLESS_PUTS && atomic_load(&put->is_busy))
+        put++;
+    assert_true(put < restless->puts + RESTLESS_PUTS);
+    atomic_store(&put->is_busy, true);
+    put->sink.deliver = set_free;
+    put->request = (struct append_request){
+        .sink = &put->sink,
+        .volume = restless->volume,
+        .kind = APPEND_PUT,
+        .needle = fixture_needle((uint64_t)(put - restless->puts) + 1, 1, "again", 5),
+        .is_durable = true,
+    };
+    assert_int_equal(append_queue_submit(queue, &put->request), 0);
+}
 
 static int sync_and_submit(struct os *os, int fd)
 {
     struct restless *restless = (struct restless *)os; /* its first member */
     if (!atomic_load(restless->is_over)) {
-        struct append_request *next = &restless->requests[++restless->turn % 2];
-        next->next = NULL;
-        assert_int_equal(append_queue_submit(queue, next), 0);
+        submit_next(restless);
         struct needle needle = fixture_needle(1, 1, "x", 1); /* behind it: it has been sorted */
         assert_int_equal(fixture_put(queue, slow, &needle, false).code, 0);
     }
     return os_fdatasync(os_real(), fd);
 }
 
-static void begin_restlessness(struct restless *restless, uint32_t id, struct counting_sink *sink,
-                               atomic_bool *is_over)
+static void begin_restlessness(struct restless *restless, uint32_t id, atomic_bool *is_over)
 {
     struct volume_options options = {.offset_bytes = 5};
     struct volume_place place = {&restless->os, directory, NULL, "", id};
@@ -247,9 +272,7 @@ static void begin_restlessness(struct restless *restless, uint32_t id, struct co
     restless->os.ops = &restless->ops;
     restless->is_over = is_over;
     assert_int_equal(volume_create(&restless->volume, &place, &options, NULL), 0);
-    for (size_t i = 0; i < 2; i++)
-        restless->requests[i] = request_for(sink, restless->volume, i + 1, "again", true);
-    assert_int_equal(append_queue_submit(queue, &restless->requests[0]), 0);
+    submit_next(restless);
 }
 
 #define RESTLESS 8u /* more than there are helpers */
@@ -257,11 +280,10 @@ static void begin_restlessness(struct restless *restless, uint32_t id, struct co
 static void volumes_that_never_rest_hold_up_no_other(void **state)
 {
     atomic_bool is_over = false;
-    struct counting_sink sink = new_sink();
     struct restless *all = calloc(RESTLESS, sizeof(*all));
     assert_non_null(all);
     for (uint32_t i = 0; i < RESTLESS; i++)
-        begin_restlessness(&all[i], 10 + i, &sink, &is_over);
+        begin_restlessness(&all[i], 10 + i, &is_over);
     for (uint64_t key = 1; key <= 5; key++) {
         struct needle needle = fixture_needle(key, 1, "one of many", 11);
         assert_int_equal(fixture_put(queue, other, &needle, true).code, 0);
@@ -269,6 +291,8 @@ static void volumes_that_never_rest_hold_up_no_other(void **state)
     atomic_store(&is_over, true);
     for (uint32_t i = 0; i < RESTLESS; i++)
         assert_int_equal(volume_delete_files(all[i].volume, NULL), 0);
+    append_queue_destroy(queue); /* then all has been delivered */
+    queue = NULL;
     free(all);
 }
 
