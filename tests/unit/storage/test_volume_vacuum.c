@@ -670,7 +670,7 @@ static void on_call(void *ctx, enum fault_os_call kind, const char *path)
 static void assert_survives_power_loss(struct scene *s)
 {
     static struct stage after;
-    for (unsigned i = 0; i < 20 * DISK_OS_LOSSES; i++) {
+    for (unsigned i = 0; i < 5 * DISK_OS_LOSSES; i++) {
         struct disk_os *disk;
         disk_os_clone(s->disk, &disk);
         disk_os_lose_power(disk, (enum disk_os_loss)(i % DISK_OS_LOSSES), i);
