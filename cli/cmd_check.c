@@ -2,7 +2,7 @@
  *
  * The files are opened for reading only, so a server may be at work on them. What it appends meanwhile is
  * not judged; and as it may swap the files of a volume between our two opens, damage in a folder that is in
- * use counts only when a second look from the start finds it again. */
+ * use, or in files that change, counts only when another look from the start finds it again. */
 #include "cli/command.h"
 #include "cli/check_report.h"
 #include "cli/offline_volume.h"
@@ -10,10 +10,12 @@
 #include "common/worker_pool.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define WORKERS_MAX 64
+#define LOOKS_MAX   5 /* at a volume that changes while it is looked at */
 
 static const char *directory, *index_directory, *collection, *options;
 static int64_t volume_id, workers, limit;
@@ -127,17 +129,36 @@ static int look(struct check_task *task, bool is_in_use, struct error *err)
     return code;
 }
 
+/* Size and time of change of .dat and .idx, by their names; zero for what is not there. */
+static void look_at_files(const struct offline_volume *volume, struct os_stat ret[2])
+{
+    static const enum volume_file files[2] = {VOLUME_FILE_DAT, VOLUME_FILE_IDX};
+    memset(ret, 0, 2 * sizeof(*ret));
+    for (size_t i = 0; i < 2; i++) {
+        struct os_stat st;
+        if (os_stat(os_real(), volume_files_path(&volume->files, files[i]), &st) < 0)
+            continue;
+        ret[i].size = st.size;
+        ret[i].mtime_ns = st.mtime_ns;
+    }
+}
+
 static void run_task(struct worker_task *base)
 {
     struct check_task *task = (struct check_task *)base;
     struct check_progress *progress = task->progress;
     struct check_report *report = task->report;
-    report->is_in_use = offline_is_in_use(task->volume->directory);
-    report->code = look(task, report->is_in_use, &report->err);
-    bool is_to_be_seen_again = report->code == 0 ? report->result.damage_count > 0
-                                                 : report->code == KELP_E_CORRUPT;
-    if (report->is_in_use && is_to_be_seen_again)
-        report->code = look(task, true, &report->err);
+    struct os_stat before[2], after[2];
+    for (unsigned looks = 0; looks < LOOKS_MAX; looks++) {
+        look_at_files(task->volume, before);
+        report->code = look(task, report->is_in_use, &report->err);
+        look_at_files(task->volume, after);
+        bool is_good = report->code == 0 ? report->result.damage_count == 0
+                                         : report->code != KELP_E_CORRUPT;
+        bool is_quiet_volume = memcmp(before, after, sizeof(before)) == 0;
+        if (is_good || (is_quiet_volume && (looks > 0 || !report->is_in_use)))
+            break;
+    }
     pthread_mutex_lock(&progress->lock);
     show_progress(progress, true);
     if (!is_json)
@@ -195,6 +216,7 @@ static int check_all(const struct offline_list *list, struct check_report *repor
     for (size_t i = 0; i < list->count; i++) {
         if (!is_here(&list->volumes[i], &reports[i]))
             continue;
+        reports[i].is_in_use = offline_is_in_use(list->volumes[i].directory);
         tasks[i] = (struct check_task){.task = {.run = run_task},
                                        .report = &reports[i],
                                        .volume = &list->volumes[i],

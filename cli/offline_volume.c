@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 
 struct name_list {
     char **names; /* base names, owned */
@@ -210,11 +211,12 @@ int offline_lock(const char *directory, int *ret_fd, struct error *err)
 
 bool offline_is_in_use(const char *directory)
 {
-    int fd;
-    int code = offline_lock(directory, &fd, NULL);
-    if (code == 0)
-        os_close(os_real(), fd);
-    return code == KELP_E_BUSY;
+    int fd = os_open(os_real(), directory, O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0)
+        return false;
+    bool is_in_use = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    os_close(os_real(), fd);
+    return is_in_use;
 }
 
 const char *offline_bytes(uint64_t bytes)

@@ -47,6 +47,7 @@ int offline_open(const struct offline_volume *volume, bool has_index,
 
 /* Takes the lock that a server holds on its folders; KELP_E_BUSY says what to do. Close the fd to release. */
 int offline_lock(const char *directory, int *ret_fd, struct error *err);
+/* Whether a server or a tool holds that lock. Several may ask at a time. */
 bool offline_is_in_use(const char *directory);
 
 /* "1.5 GB" in a static ring of a few buffers; main thread. */

@@ -327,6 +327,20 @@ def test_what_cannot_be_checked_says_so(tmp_path):
     kelp('check', tmp_path / 'none', status=2, says='No such file')
 
 
+def test_many_volumes_are_checked_side_by_side(tmp_path):
+    folder = golden(tmp_path, 'garbage')
+    for vid in range(2, 31):
+        for kind in ('dat', 'idx', 'vif'):
+            shutil.copy(folder / f'1.{kind}', folder / f'{vid}.{kind}')
+    data = bytearray((folder / '17.dat').read_bytes())
+    data[300] ^= 1
+    (folder / '17.dat').write_bytes(data)
+    said = json.loads(kelp('check', '-json', '-workers=16', folder, status=1))
+    assert [v['id'] for v in said['volumes']] == list(range(1, 31))
+    assert [v['id'] for v in said['volumes'] if v['damaged']] == [17]
+    assert not any(v['inUse'] for v in said['volumes'])
+
+
 def test_checking_changes_nothing(tmp_path):
     folder = golden(tmp_path, 'copied')
     before = {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.iterdir()}
@@ -434,6 +448,32 @@ def test_a_folder_in_use_is_checked_and_not_changed(cluster):
     kelp('convert', f'-dir={server.data}', '-offsetBytes=4', '-apply', status=1, says='in use')
     for fid, data in blobs.items():
         assert http('GET', f'{server.address}/{fid}').body == data
+
+
+def test_what_a_peer_is_writing_is_no_damage(cluster):
+    cluster.weed_master(env={'WEED_MASTER_VOLUME_GROWTH_COPY_1': '1'})
+    server = cluster.weed_volume()
+    blobs = cluster.put_many([os.urandom(3000 + n) for n in range(100)])
+    is_over, failures = threading.Event(), []
+
+    def write():
+        try:
+            while not is_over.is_set():
+                for fid in list(blobs)[:50]:
+                    http('DELETE', f'{server.address}/{fid}')
+                    http('PUT', f'{server.address}/{fid}', blobs[fid])
+        except Exception as error:  # shown by the test's own thread
+            failures.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(15):
+            kelp('check', server.data, says='no damage')
+    finally:
+        is_over.set()
+        writer.join()
+    assert not failures
 
 
 def test_what_the_tools_leave_is_served_by_both(cluster):
