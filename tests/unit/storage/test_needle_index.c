@@ -178,24 +178,16 @@ static void random_events_match_a_plain_table(void **state)
     needle_index_destroy(index);
 }
 
-static void memory_stays_below_24_bytes_a_needle(void **state)
+static void memory_stays_below_6_bytes_a_needle(void **state)
 {
-    for (uint64_t expected = 0; expected <= 200000; expected += 200000) {
-        struct needle_index *index = make(expected);
-        struct needle_index_stat stat;
-        uint64_t worst = 0;
-        for (uint64_t key = 1; key <= 200000; key++) {
-            put(index, key, key * 8, 3, NEEDLE_INDEX_LOAD);
-            if (key % 10000 == 0 && key >= 100000 && expected == 0) {
-                needle_index_stat(index, &stat);
-                worst = stat.memory_bytes / key > worst ? stat.memory_bytes / key : worst;
-            }
-        }
+    struct needle_index *index = make(0);
+    struct needle_index_stat stat;
+    for (uint64_t key = 1; key <= 200000; key++) {
+        put(index, key, key * 64, 3, NEEDLE_INDEX_LOAD);
         needle_index_stat(index, &stat);
-        assert_true(stat.memory_bytes <= 24 * stat.live_count);
-        assert_true(worst < 25);
-        needle_index_destroy(index);
+        assert_true(key < 10000 || stat.memory_bytes <= 6 * key);
     }
+    needle_index_destroy(index);
 }
 
 static void reservation_is_taken_back(void **state)
@@ -301,7 +293,7 @@ int main(void)
 {
     const struct CMUnitTest memory[] = {
         OF_EVERY_KIND,
-        cmocka_unit_test(memory_stays_below_24_bytes_a_needle),
+        cmocka_unit_test(memory_stays_below_6_bytes_a_needle),
     };
     const struct CMUnitTest leveldb[] = {OF_EVERY_KIND};
     int failed = cmocka_run_group_tests(memory, NULL, NULL);
