@@ -1,4 +1,5 @@
-/* A blocked Bloom filter: each key has one line of 512 bits, and a bit in each of its eight words. Twelve bits a key. */
+/* A blocked Bloom filter: each key has one line of 512 bits, and a bit in each of its eight words. Twelve bits
+ * a key. */
 #include "volume/storage/key_filter.h"
 
 #include <stdlib.h>

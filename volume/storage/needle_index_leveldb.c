@@ -23,6 +23,7 @@
 #include "volume/storage/index_store.h"
 #include "volume/storage/key_filter.h"
 #include "volume/storage/needle_counters.h"
+#include "volume/storage/needle_merge.h"
 #include "volume/storage/needle_pending.h"
 #include "volume/storage/needle_window.h"
 
@@ -311,82 +312,28 @@ static void leveldb_retire(struct needle_index *base) { index_store_retire(&of(b
 
 /* ---- walks ---- */
 
-/* The rows of the database and those that wait, by key; the latter win. */
-struct merged_source {
-    struct needle_source base;
-    struct index_scan *scan; /* NULL: nothing is stored */
-    struct needle_entry *rows, stored;
-    uint32_t count, at;
-    int has_stored; /* 1, 0: the end */
-};
-
-static int merged_rewind(struct needle_source *base, struct error *err)
-{
-    struct merged_source *source = (struct merged_source *)base;
-    source->at = 0;
-    source->has_stored = 0;
-    if (!source->scan)
-        return 0;
-    index_scan_rewind(source->scan);
-    source->has_stored = index_scan_next(source->scan, &source->stored, err);
-    return source->has_stored < 0 ? source->has_stored : 0;
-}
-
-static int merged_next(struct needle_source *base, struct needle_entry *ret, struct error *err)
-{
-    struct merged_source *source = (struct merged_source *)base;
-    for (;;) {
-        bool has_row = source->at < source->count;
-        if (!has_row && source->has_stored != 1)
-            return 0;
-        bool takes_row = has_row && (source->has_stored != 1 ||
-                                     source->rows[source->at].key <= source->stored.key);
-        bool takes_stored = source->has_stored == 1 &&
-                            (!takes_row || source->rows[source->at].key == source->stored.key);
-        *ret = takes_row ? source->rows[source->at++] : source->stored;
-        if (takes_stored)
-            source->has_stored = index_scan_next(source->scan, &source->stored, err);
-        if (source->has_stored < 0)
-            return source->has_stored;
-        if (ret->size >= 0)
-            return 1;
-    }
-}
-
-static void merged_close(struct needle_source *base)
-{
-    struct merged_source *source = (struct merged_source *)base;
-    index_scan_close(source->scan);
-    free(source->rows);
-    free(source);
-}
-
 static int leveldb_cursor_open(struct needle_index *base, enum needle_index_order order,
                                uint64_t offset_limit, struct needle_cursor **ret, struct error *err)
 {
     struct leveldb_index *index = of(base);
-    struct merged_source *source = calloc(1, sizeof(*source));
-    if (!source)
-        return error_set(err, KELP_E_NO_MEMORY, "no memory to list needles");
-    source->base = (struct needle_source){merged_rewind, merged_next, merged_close};
-    int code = 0;
+    struct index_scan *scan = NULL;
     /* What waits is looked at first: what is written between the two is then seen twice, not missed. */
     pthread_mutex_lock(&index->lock);
-    source->rows = needle_pending_sorted(&index->pending);
-    source->count = index->pending.count;
-    uint32_t number = index->number;
+    struct needle_entry *rows = needle_pending_sorted(&index->pending);
+    uint32_t count = index->pending.count, number = index->number;
     pthread_mutex_unlock(&index->lock);
-    if (!source->rows)
+    int code = 0;
+    if (!rows)
         code = error_set(err, KELP_E_NO_MEMORY, "no memory to list needles");
     if (code == 0 && number != 0)
-        code = index_scan_open(&source->scan, index->tenant.store, number, err);
-    if (code == 0)
-        code = merged_rewind(&source->base, err);
+        code = index_scan_open(&scan, index->tenant.store, number, err);
     if (code != 0) {
-        merged_close(&source->base);
+        free(rows);
         return code;
     }
-    return needle_window_create(ret, &source->base, order, offset_limit, err);
+    struct needle_source *source;
+    code = needle_merge_create(&source, scan, rows, count, err);
+    return code == 0 ? needle_window_create(ret, source, order, offset_limit, err) : code;
 }
 
 /* ---- life ---- */
