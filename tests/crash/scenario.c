@@ -213,6 +213,7 @@ static int promise_amid_vacuum(struct world *world)
     STEP(stage_put(stage, 101, 900));
     stage->is_durable = false;
     STEP(stage_delete(stage, 100));
+    STEP(stage_sync(stage));
     STEP(stage_commit(stage));
     int committed = code;
     STEP(stage_put(stage, 102, 300));
