@@ -228,6 +228,58 @@ static void waiting_copy_is_cancelled(void **state)
     vacuum_budget_leave(s->budget);
 }
 
+static void jobs_of_another_disk_do_not_count(void **state)
+{
+    struct scene *s = *state;
+    struct vacuum_budget *other = s->budget;
+    OK(vacuum_budget_create(&s->budget, os_real(), NULL, 0));
+    for (unsigned i = 0; i < VACUUM_JOBS_PER_DISK; i++)
+        assert_true(vacuum_budget_join(other));
+    start_copy(s);
+    end_copy(s, 0);
+    OK(stage_commit(&s->stage));
+    check(s);
+    stage_close(&s->stage);
+    vacuum_budget_destroy(other);
+}
+
+/* A disk, or a kernel, that does not keep what was written. */
+static bool is_write_mangled;
+
+static ssize_t mangle_copy(struct os *os, int fd, const struct iovec *iov, int count, uint64_t offset)
+{
+    char link[32], path[256] = "";
+    ssize_t written = os_real()->ops->pwritev(os_real(), fd, iov, count, offset);
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    if (is_write_mangled && offset > 0 && readlink(link, path, sizeof(path) - 1) > 0 &&
+        strstr(path, ".cpd"))
+        assert_int_equal(pwrite(fd, "?", 1, (off_t)offset + written / 2), 1);
+    return written;
+}
+
+static void copy_that_does_not_read_back_is_refused(void **state)
+{
+    struct scene *s = *state;
+    struct os_ops ops = *os_real()->ops;
+    struct os os = {&ops};
+    ops.pwritev = mangle_copy;
+    stage_close(&s->stage);
+    OK(stage_open(&s->stage, &os));
+    is_write_mangled = true;
+    start_copy(s);
+    end_copy(s, KELP_E_CORRUPT);
+    is_write_mangled = false;
+    if (!strstr(s->err.message, "reads back differently"))
+        fail_msg("%s", s->err.message);
+    assert_false(has_copy(s));
+    check(s);
+    start_copy(s);
+    end_copy(s, 0);
+    OK(stage_commit(&s->stage));
+    check(s);
+    stage_close(&s->stage);
+}
+
 /* The space is the disk's again when the old files are closed, or the copy was dropped. */
 static void space_is_held_until_the_vacuum_is_over(void **state)
 {
@@ -270,6 +322,8 @@ int main(void)
         CASE(there_is_nothing_to_pause_without_a_copy),
         CASE(copy_waits_for_a_place_among_the_jobs_of_its_disk),
         CASE(waiting_copy_is_cancelled),
+        CASE(jobs_of_another_disk_do_not_count),
+        CASE(copy_that_does_not_read_back_is_refused),
         CASE(space_is_held_until_the_vacuum_is_over),
         CASE(closing_waits_for_the_thread_that_closes_the_old_files),
     };
