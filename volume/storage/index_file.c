@@ -15,16 +15,6 @@ void index_row_store(uint8_t *row, const struct needle_entry *entry, uint8_t off
     store_be32(row + 8 + offset_bytes, (uint32_t)entry->size);
 }
 
-void index_row_load(const uint8_t *row, struct needle_entry *ret, uint8_t offset_bytes)
-{
-    uint64_t units = load_be32(row + 8);
-    if (offset_bytes == 5)
-        units |= (uint64_t)row[12] << 32;
-    ret->key = load_be64(row);
-    ret->offset = units * NEEDLE_ALIGNMENT;
-    ret->size = (int32_t)load_be32(row + 8 + offset_bytes);
-}
-
 int index_file_open(struct index_file *file, struct os *os, const char *path, int flags,
                     uint8_t offset_bytes, struct error *err)
 {

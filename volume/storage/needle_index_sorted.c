@@ -273,7 +273,7 @@ static bool says_the_same(struct sorted_index *index, struct needle_index *sourc
 {
     struct needle_cursor *cursor;
     const struct needle_entry *entries;
-    struct needle_entry stored;
+    struct needle_entry stored = {0};
     uint64_t at = 0, last_key = 0;
     size_t count = 1;
     bool is_same = true;
