@@ -33,10 +33,9 @@ size_t packed_leaf_seek(const struct packed_leaf *leaf, uint64_t key)
     uint64_t first = first_key_of(leaf, 0);
     if (blocks == 1 || key <= first)
         return 0;
-    if (key >= first_key_of(leaf, blocks - 1))
-        return blocks - 1;
-    uint64_t width = (leaf->last_key - first) / blocks + 1;
-    size_t at = (size_t)((key - first) / width);
+    size_t at = blocks - 1;
+    if (key < leaf->last_key)
+        at = (size_t)((double)(key - first) / (double)(leaf->last_key - first) * (double)blocks);
     at = at < blocks ? at : blocks - 1;
     while (first_key_of(leaf, at) > key)
         at--;

@@ -83,9 +83,10 @@ static bool find(struct packed_tree *tree, uint64_t key, struct needle_entry *re
     struct packed_top *top = atomic_load(&tree->top);
     struct packed_slot *slot = &top->slots[packed_top_seek(top, key)];
     struct packed_delta *delta = atomic_load(&slot->delta);
+    struct packed_leaf *leaf = atomic_load(&slot->leaf);
+    __builtin_prefetch(leaf); /* it comes while the delta is looked through */
     if (delta && packed_delta_find(delta, key, ret))
         return true;
-    struct packed_leaf *leaf = atomic_load(&slot->leaf);
     return leaf && packed_leaf_find(leaf, tree->version, key, ret);
 }
 
