@@ -7,7 +7,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-void check_report_init(struct check_report *report, const struct offline_volume *volume, size_t limit)
+void check_report_init(struct check_report *report, const struct offline_volume *volume,
+                       size_t limit)
 {
     *report = (struct check_report){.volume = volume, .limit = limit};
 }
@@ -47,8 +48,9 @@ static uint64_t problem_count(const struct check_report *report)
 
 static bool is_about_a_needle(const struct volume_problem *problem)
 {
-    return problem->kind != VOLUME_PROBLEM_NO_INDEX && problem->kind != VOLUME_PROBLEM_PARTIAL_ROW &&
-           problem->kind != VOLUME_PROBLEM_GAP && volume_problem_is_damage(problem->kind);
+    return problem->kind != VOLUME_PROBLEM_NO_INDEX &&
+           problem->kind != VOLUME_PROBLEM_PARTIAL_ROW && problem->kind != VOLUME_PROBLEM_GAP &&
+           volume_problem_is_damage(problem->kind);
 }
 
 static void print_problem(const struct check_report *report, const struct volume_problem *problem,
@@ -78,13 +80,16 @@ void check_report_print(const struct check_report *report, FILE *out, bool is_qu
         print_problem(report, &report->problems[i], out);
     uint64_t all = problem_count(report);
     if (all > report->count)
-        fprintf(out, "%s/%s: and %" PRIu64 " more (see -limit)\n", directory, base, all - report->count);
+        fprintf(out, "%s/%s: and %" PRIu64 " more (see -limit)\n", directory, base,
+                all - report->count);
     if (report->volume->is_info_foreign)
         fprintf(out, "%s/%s: %s\n", directory, base, report->volume->info_error.message);
     if (is_quiet && all == 0)
         return;
-    fprintf(out, "%s/%s: %" PRIu64 " rows, %" PRIu64 " live needles, %" PRIu64 " records, %" PRIu64
-            " bytes: ", directory, base, result->rows, report->index.live_count, result->records,
+    fprintf(out,
+            "%s/%s: %" PRIu64 " rows, %" PRIu64 " live needles, %" PRIu64 " records, %" PRIu64
+            " bytes: ",
+            directory, base, result->rows, report->index.live_count, result->records,
             result->dat_bytes);
     if (result->damage_count > 0)
         fprintf(out, "%" PRIu64 " damaged, %" PRIu64 " of them live", result->damage_count,
@@ -157,8 +162,8 @@ struct totals {
     uint64_t checked, skipped, failed, damaged, damages, live_damages, records, bytes;
 };
 
-static void print_json(const struct check_report *reports, size_t count, const struct totals *totals,
-                       FILE *out)
+static void print_json(const struct check_report *reports, size_t count,
+                       const struct totals *totals, FILE *out)
 {
     struct buffer text = BUFFER_INIT;
     struct json_writer w;
@@ -204,9 +209,11 @@ int check_reports_end(const struct check_report *reports, size_t count, bool is_
     if (is_json)
         print_json(reports, count, &totals, out);
     else
-        fprintf(out, "%" PRIu64 " volumes checked, %" PRIu64 " bytes, %" PRIu64 " records: %" PRIu64
+        fprintf(out,
+                "%" PRIu64 " volumes checked, %" PRIu64 " bytes, %" PRIu64 " records: %" PRIu64
                 " problems in %" PRIu64 " volumes, %" PRIu64 " of them live; %" PRIu64
-                " volumes could not be checked\n", totals.checked, totals.bytes, totals.records,
-                totals.damages, totals.damaged, totals.live_damages, totals.failed);
+                " volumes could not be checked\n",
+                totals.checked, totals.bytes, totals.records, totals.damages, totals.damaged,
+                totals.live_damages, totals.failed);
     return totals.failed > 0 ? 2 : totals.damages > 0 ? 1 : 0;
 }

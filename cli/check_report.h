@@ -1,4 +1,5 @@
-/* What `kelp check` found in one volume, and printing it, as lines or as JSON. One thread at a time. */
+/* What `kelp check` found in one volume, and printing it, as lines or as JSON. One thread at a
+ * time. */
 #pragma once
 
 #include "cli/offline_volume.h"

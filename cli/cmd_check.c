@@ -1,8 +1,10 @@
-/* kelp check: verifies every row and every record of volumes, several at a time, and changes nothing.
+/* kelp check: verifies every row and every record of volumes, several at a time, and changes
+ * nothing.
  *
- * The files are opened for reading only, so a server may be at work on them. What it appends meanwhile is
- * not judged; and as it may swap the files of a volume between our two opens, damage in a folder that is in
- * use, or in files that change, counts only when another look from the start finds it again. */
+ * The files are opened for reading only, so a server may be at work on them. What it appends
+ * meanwhile is not judged; and as it may swap the files of a volume between our two opens, damage
+ * in a folder that is in use, or in files that change, counts only when another look from the
+ * start finds it again. */
 #include "cli/command.h"
 #include "cli/check_report.h"
 #include "cli/offline_volume.h"
@@ -23,14 +25,17 @@ static bool is_index_only, is_json, is_quiet;
 
 static const struct config_flag flags[] = {
     {"dir", CONFIG_STRING, &directory, ".", "folder with the volumes; others may follow the flags"},
-    {"dir.idx", CONFIG_STRING, &index_directory, NULL, "folder of the index files, if it is another"},
+    {"dir.idx", CONFIG_STRING, &index_directory, NULL,
+     "folder of the index files, if it is another"},
     {"collection", CONFIG_STRING, &collection, NULL, "only volumes of this collection"},
     {"volumeId", CONFIG_INT, &volume_id, NULL, "only this volume; 0: all"},
     {"index", CONFIG_BOOL, &is_index_only, NULL, "look at the .idx only, not at the records"},
-    {"workers", CONFIG_INT, &workers, NULL, "volumes that are checked at a time; 0: one a core, at most 4"},
+    {"workers", CONFIG_INT, &workers, NULL,
+     "volumes that are checked at a time; 0: one a core, at most 4"},
     {"limit", CONFIG_INT, &limit, "20", "problems that are listed for a volume; all are counted"},
     {"json", CONFIG_BOOL, &is_json, NULL, "one JSON document instead of lines"},
-    {"quiet", CONFIG_BOOL, &is_quiet, NULL, "no progress, and no line for a volume without problems"},
+    {"quiet", CONFIG_BOOL, &is_quiet, NULL,
+     "no progress, and no line for a volume without problems"},
     {"options", CONFIG_STRING, &options, NULL, "file with a flag per line, name=value"},
 };
 
@@ -40,10 +45,13 @@ static const struct config_command config = {
     .usage = "-dir=/data [-volumeId=3] [-json] [folder or .dat ...]",
     .description =
         "Reads whole volumes: each index row against its record, each record's header, parts and\n"
-        "checksum, and that the records follow each other without holes. Changes nothing. A server may\n"
+        "checksum, and that the records follow each other without holes. Changes nothing. A server "
+        "may\n"
         "have the volumes open: what it writes meanwhile is left out.\n\n"
-        "Exit status: 0 no damage, 1 damage found, 2 something could not be checked (or wrong usage).\n"
-        "What a crash left at the end of a volume is reported and is no damage: the next start of a\n"
+        "Exit status: 0 no damage, 1 damage found, 2 something could not be checked (or wrong "
+        "usage).\n"
+        "What a crash left at the end of a volume is reported and is no damage: the next start of "
+        "a\n"
         "server settles it.",
     .flags = flags,
     .flag_count = sizeof(flags) / sizeof(flags[0]),
@@ -75,13 +83,15 @@ static void show_progress(struct check_progress *progress, bool is_end)
         return;
     progress->shown_ns = now;
     double seconds = (double)(now - progress->started_ns) / 1e9;
-    double share = progress->total_bytes ? (double)progress->done_bytes / (double)progress->total_bytes : 1;
+    double share =
+        progress->total_bytes ? (double)progress->done_bytes / (double)progress->total_bytes : 1;
     if (is_end)
         fprintf(stderr, "\r\033[K");
     else
         fprintf(stderr, "\r\033[K%3.0f %%  %s of %s, %s/s, %zu volumes to go", share * 100,
                 offline_bytes(progress->done_bytes), offline_bytes(progress->total_bytes),
-                offline_bytes((uint64_t)((double)progress->done_bytes / (seconds > 0.1 ? seconds : 0.1))),
+                offline_bytes(
+                    (uint64_t)((double)progress->done_bytes / (seconds > 0.1 ? seconds : 0.1))),
                 progress->left);
 }
 
@@ -153,8 +163,8 @@ static void run_task(struct worker_task *base)
         look_at_files(task->volume, before);
         report->code = look(task, report->is_in_use, &report->err);
         look_at_files(task->volume, after);
-        bool is_good = report->code == 0 ? report->result.damage_count == 0
-                                         : report->code != KELP_E_CORRUPT;
+        bool is_good =
+            report->code == 0 ? report->result.damage_count == 0 : report->code != KELP_E_CORRUPT;
         bool is_quiet_volume = memcmp(before, after, sizeof(before)) == 0;
         if (is_good || (is_quiet_volume && (looks > 0 || !report->is_in_use)))
             break;
@@ -173,7 +183,8 @@ static uint64_t bytes_of(const struct offline_volume *volume)
 {
     struct os_stat st;
     uint64_t bytes = 0;
-    if (!is_index_only && os_stat(os_real(), volume_files_path(&volume->files, VOLUME_FILE_DAT), &st) >= 0)
+    if (!is_index_only &&
+        os_stat(os_real(), volume_files_path(&volume->files, VOLUME_FILE_DAT), &st) >= 0)
         bytes += st.size;
     if (os_stat(os_real(), volume_files_path(&volume->files, VOLUME_FILE_IDX), &st) >= 0)
         bytes += st.size;
@@ -197,7 +208,8 @@ static bool is_here(const struct offline_volume *volume, struct check_report *re
     return false;
 }
 
-static int check_all(const struct offline_list *list, struct check_report *reports, struct error *err)
+static int check_all(const struct offline_list *list, struct check_report *reports,
+                     struct error *err)
 {
     struct worker_pool *pool;
     struct check_progress progress = {
@@ -248,7 +260,10 @@ static int collect(struct offline_list *list, int argc, char **argv, int rest, s
     return code;
 }
 
-static int usage(const struct error *err) { return command_fail(&config, err) + 1; }
+static int usage(const struct error *err)
+{
+    return command_fail(&config, err) + 1;
+}
 
 static int run(int argc, char **argv)
 {
@@ -261,7 +276,8 @@ static int run(int argc, char **argv)
         workers = sysconf(_SC_NPROCESSORS_ONLN) < 4 ? sysconf(_SC_NPROCESSORS_ONLN) : 4;
     int code = offline_check_id(volume_id, false, &err);
     if (code == 0 && (workers < 1 || workers > WORKERS_MAX || limit < 0))
-        code = error_set(&err, KELP_E_INVALID, "-workers goes from 1 to %d, -limit from 0 on", WORKERS_MAX);
+        code = error_set(&err, KELP_E_INVALID, "-workers goes from 1 to %d, -limit from 0 on",
+                         WORKERS_MAX);
     if (code == 0)
         code = collect(&list, argc, argv, rest, &err);
     if (code == 0 && list.count == 0 && (volume_id > 0 || *collection))

@@ -14,13 +14,15 @@ static bool is_applied;
 
 static const struct config_flag flags[] = {
     {"dir", CONFIG_STRING, &directory, ".", "folder with the volume"},
-    {"dir.idx", CONFIG_STRING, &index_directory, NULL, "folder of the index files, if it is another"},
+    {"dir.idx", CONFIG_STRING, &index_directory, NULL,
+     "folder of the index files, if it is another"},
     {"collection", CONFIG_STRING, &collection, NULL, "the volume's collection"},
     {"volumeId", CONFIG_INT, &wanted_id, "-1", "the volume's number"},
     {"method", CONFIG_STRING, &method, "data",
      "data or index, as the peer has it; both do the same here, see below"},
     {"preallocateMB", CONFIG_INT, &preallocate_mb, NULL, "disk space to reserve for the new .dat"},
-    {"apply", CONFIG_BOOL, &is_applied, NULL, "do it; without it only what would be gained is said"},
+    {"apply", CONFIG_BOOL, &is_applied, NULL,
+     "do it; without it only what would be gained is said"},
     {"options", CONFIG_STRING, &options, NULL, "file with a flag per line, name=value"},
 };
 
@@ -28,13 +30,16 @@ static const struct config_command config = {
     .name = "compact",
     .summary = "vacuum one volume without a server",
     .usage = "-dir=/data -volumeId=3 -apply",
-    .description =
-        "Copies what is live into a new .dat and .idx, checks the copy, and puts it in the place of the\n"
-        "old files, in such an order that a stop at any moment leaves the volume whole. A record that\n"
-        "fails its check is carried over as it is. Nothing is left to be renamed by hand; without -apply\n"
-        "nothing is changed at all.\n\n"
-        "Stop the volume server first. Opening the volume repairs an index that does not fit the data,\n"
-        "which is what the peer has -method=data for.",
+    .description = "Copies what is live into a new .dat and .idx, checks the copy, and puts it in "
+                   "the place of the\n"
+                   "old files, in such an order that a stop at any moment leaves the volume whole. "
+                   "A record that\n"
+                   "fails its check is carried over as it is. Nothing is left to be renamed by "
+                   "hand; without -apply\n"
+                   "nothing is changed at all.\n\n"
+                   "Stop the volume server first. Opening the volume repairs an index that does "
+                   "not fit the data,\n"
+                   "which is what the peer has -method=data for.",
     .flags = flags,
     .flag_count = sizeof(flags) / sizeof(flags[0]),
     .ignores_environment = true,
@@ -42,11 +47,14 @@ static const struct config_command config = {
 
 static void print_plan(const struct offline_volume *volume, const struct volume_stat *stat)
 {
-    printf("%s/%s: %" PRIu64 " live needles in %s of a .dat of %s: %s to be gained (garbage ratio %.2f), "
-           "%s of free space needed\n", volume->directory, volume->files.base, stat->live_count,
+    printf("%s/%s: %" PRIu64
+           " live needles in %s of a .dat of %s: %s to be gained (garbage ratio %.2f), "
+           "%s of free space needed\n",
+           volume->directory, volume->files.base, stat->live_count,
            offline_bytes(stat->live_record_bytes), offline_bytes(stat->dat_bytes),
            offline_bytes(stat->dat_bytes > stat->live_record_bytes
-                             ? stat->dat_bytes - stat->live_record_bytes : 0),
+                             ? stat->dat_bytes - stat->live_record_bytes
+                             : 0),
            stat->garbage_ratio, offline_bytes(volume_vacuum_needs(stat)));
 }
 
@@ -92,8 +100,10 @@ static void print_damage(struct volume *volume)
     struct vacuum_damage *damages = calloc(VACUUM_DAMAGE_MAX, sizeof(*damages));
     size_t count = damages ? volume_vacuum_damaged(volume, damages, VACUUM_DAMAGE_MAX) : 0;
     for (size_t i = 0; i < count && i < VACUUM_DAMAGE_MAX; i++)
-        fprintf(stderr, "kelp compact: needle %" PRIx64 " at %" PRIu64 " is damaged and was carried over: "
-                "%s; fetch it from a replica\n", damages[i].key, damages[i].offset, damages[i].reason);
+        fprintf(stderr,
+                "kelp compact: needle %" PRIx64 " at %" PRIu64 " is damaged and was carried over: "
+                "%s; fetch it from a replica\n",
+                damages[i].key, damages[i].offset, damages[i].reason);
     if (count > VACUUM_DAMAGE_MAX)
         fprintf(stderr, "kelp compact: and %zu more\n", count - VACUUM_DAMAGE_MAX);
     free(damages);

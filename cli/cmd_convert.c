@@ -12,7 +12,8 @@ static bool is_applied;
 static const struct config_flag flags[] = {
     {"offsetBytes", CONFIG_INT, &offset_bytes, NULL, "the width that is wanted: 4 or 5"},
     {"dir", CONFIG_STRING, &directory, ".", "folder with the volumes"},
-    {"dir.idx", CONFIG_STRING, &index_directory, NULL, "folder of the index files, if it is another"},
+    {"dir.idx", CONFIG_STRING, &index_directory, NULL,
+     "folder of the index files, if it is another"},
     {"collection", CONFIG_STRING, &collection, NULL, "only volumes of this collection"},
     {"volumeId", CONFIG_INT, &volume_id, NULL, "only this volume; 0: all"},
     {"apply", CONFIG_BOOL, &is_applied, NULL, "write; without it only what would change is said"},
@@ -24,11 +25,15 @@ static const struct config_command config = {
     .summary = "change index files between 4-byte and 5-byte offsets",
     .usage = "-offsetBytes=5 -dir=/data [-volumeId=3] -apply",
     .description =
-        "SeaweedFS comes in two builds, with 4-byte offsets (volumes up to 32 GiB) and 5-byte ones\n"
-        "(\"large disk\", 8 TiB), neither of which reads the other's index files. kelp reads both. This\n"
-        "makes the .idx and the .vif of volumes fit for the other build; the .dat is the same for both.\n"
+        "SeaweedFS comes in two builds, with 4-byte offsets (volumes up to 32 GiB) and 5-byte "
+        "ones\n"
+        "(\"large disk\", 8 TiB), neither of which reads the other's index files. kelp reads both. "
+        "This\n"
+        "makes the .idx and the .vif of volumes fit for the other build; the .dat is the same for "
+        "both.\n"
         "A stop at any moment leaves volumes that kelp loads. The old .idx is kept as .idx.bak.\n\n"
-        "Stop the volume server first. To 4 bytes, a volume with a needle beyond 32 GiB is refused.",
+        "Stop the volume server first. To 4 bytes, a volume with a needle beyond 32 GiB is "
+        "refused.",
     .flags = flags,
     .flag_count = sizeof(flags) / sizeof(flags[0]),
     .ignores_environment = true,
@@ -43,13 +48,15 @@ static int convert(const struct offline_volume *volume, struct error *err)
     if (volume->is_info_foreign)
         return error_set(err, KELP_E_CORRUPT, "%s", volume->info_error.message);
     if (volume->offset_bytes == to && volume->info.bytes_offset == to) {
-        printf("%s/%s: has %u bytes of offset already\n", volume->directory, volume->files.base, to);
+        printf("%s/%s: has %u bytes of offset already\n", volume->directory, volume->files.base,
+               to);
         return 0;
     }
     int code = index_convert(&volume->files, os_real(), &volume->info, volume->offset_bytes, to,
                              is_applied, &result, err);
     if (code == KELP_E_EXISTS) { /* as its rows look; the .vif does not say */
-        printf("%s/%s: has %u bytes of offset already\n", volume->directory, volume->files.base, to);
+        printf("%s/%s: has %u bytes of offset already\n", volume->directory, volume->files.base,
+               to);
         return 0;
     }
     if (code != 0)

@@ -1,5 +1,5 @@
-/* kelp dump: shows what is in a volume: its super block and .vif, one needle, a range of the .dat or of the
- * .idx. */
+/* kelp dump: shows what is in a volume: its super block and .vif, one needle, a range of the .dat
+ * or of the .idx. */
 #include "cli/command.h"
 #include "cli/dump_record.h"
 #include "common/check.h"
@@ -10,17 +10,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *directory, *index_directory, *collection, *needle_text, *offsets, *rows, *options;
+static const char *directory, *index_directory, *collection, *needle_text, *offsets, *rows,
+    *options;
 static int64_t wanted_id, limit, data_bytes;
 static bool is_json;
 
 static const struct config_flag flags[] = {
     {"dir", CONFIG_STRING, &directory, ".", "folder with the volume"},
-    {"dir.idx", CONFIG_STRING, &index_directory, NULL, "folder of the index files, if it is another"},
+    {"dir.idx", CONFIG_STRING, &index_directory, NULL,
+     "folder of the index files, if it is another"},
     {"collection", CONFIG_STRING, &collection, NULL, "the volume's collection"},
     {"volumeId", CONFIG_INT, &wanted_id, "-1", "the volume's number; needless if -needle has it"},
     {"needle", CONFIG_STRING, &needle_text, NULL,
-     "one needle: a file id as 3,01637037d6, or its key in hex; all of its rows and records are shown"},
+     "one needle: a file id as 3,01637037d6, or its key in hex; all of its rows and records are "
+     "shown"},
     {"offset", CONFIG_STRING, &offsets, NULL, "records of the .dat: from, or from:to, in bytes"},
     {"row", CONFIG_STRING, &rows, NULL, "rows of the .idx: from, or from:to, counted from 0"},
     {"limit", CONFIG_INT, &limit, "100", "most rows or records that a range shows; 0: all"},
@@ -33,10 +36,11 @@ static const struct config_command config = {
     .name = "dump",
     .summary = "show a volume's head, needles, records and index rows",
     .usage = "-dir=/data -volumeId=3 [-needle=3,01637037d6 | -offset=8:4096 | -row=0:10] [-json]",
-    .description =
-        "Changes nothing; a server may have the volume open. Without -needle, -offset and -row the super\n"
-        "block and the .vif are shown. Exit status: 0, 1 when a shown record is damaged or a needle is\n"
-        "unknown, 2 for wrong usage or what cannot be read.",
+    .description = "Changes nothing; a server may have the volume open. Without -needle, -offset "
+                   "and -row the super\n"
+                   "block and the .vif are shown. Exit status: 0, 1 when a shown record is damaged "
+                   "or a needle is\n"
+                   "unknown, 2 for wrong usage or what cannot be read.",
     .flags = flags,
     .flag_count = sizeof(flags) / sizeof(flags[0]),
     .ignores_environment = true,
@@ -46,13 +50,16 @@ struct dumper {
     const struct offline_volume *volume;
     struct volume_generation *generation;
     struct dump_style style;
-    uint64_t key;  /* of -needle */
+    uint64_t key; /* of -needle */
     uint64_t shown;
     bool has_damage, has_needle;
     struct error *err;
 };
 
-static bool is_over_limit(const struct dumper *d) { return limit > 0 && d->shown >= (uint64_t)limit; }
+static bool is_over_limit(const struct dumper *d)
+{
+    return limit > 0 && d->shown >= (uint64_t)limit;
+}
 
 /* "8", "8:64". */
 static int parse_range(const char *flag, const char *text, uint64_t *ret_from, uint64_t *ret_to,
@@ -69,7 +76,8 @@ static int parse_range(const char *flag, const char *text, uint64_t *ret_from, u
         is_good = end != second && *second != '-';
     }
     if (!is_good || *end || errno != 0 || *ret_to < *ret_from)
-        return error_set(err, KELP_E_INVALID, "%s=%.40s: give a number, or two as 8:64", flag, text);
+        return error_set(err, KELP_E_INVALID, "%s=%.40s: give a number, or two as 8:64", flag,
+                         text);
     return 0;
 }
 
@@ -77,8 +85,8 @@ static int show_record(struct dumper *d, uint64_t offset, const struct needle_en
                        uint64_t *ret_length)
 {
     bool is_sound;
-    int code = dump_record(d->volume, d->generation, offset, row, &d->style, stdout, ret_length, &is_sound,
-                           d->err);
+    int code = dump_record(d->volume, d->generation, offset, row, &d->style, stdout, ret_length,
+                           &is_sound, d->err);
     d->shown++;
     d->has_damage = d->has_damage || (code == 0 && !is_sound);
     return code;
@@ -120,7 +128,8 @@ static int show_rows(struct dumper *d, uint64_t from, uint64_t to)
     if (to == UINT64_MAX)
         to = from + 1;
     to = to < count ? to : count;
-    int code = index_file_walk(&d->generation->idx, from * row_size, to * row_size, show_row, d, d->err);
+    int code =
+        index_file_walk(&d->generation->idx, from * row_size, to * row_size, show_row, d, d->err);
     return code == KELP_E_CANCELLED ? 0 : code;
 }
 
@@ -179,7 +188,8 @@ static int parse_needle(struct dumper *d, struct error *err)
     errno = 0;
     d->key = strtoull(needle_text, &end, 16);
     if (end == needle_text || *end || *needle_text == '-' || errno != 0)
-        return error_set(err, KELP_E_INVALID, "-needle=%.40s: give a file id as 3,01637037d6, or a key in hex",
+        return error_set(err, KELP_E_INVALID,
+                         "-needle=%.40s: give a file id as 3,01637037d6, or a key in hex",
                          needle_text);
     return 0;
 }

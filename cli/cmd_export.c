@@ -1,5 +1,5 @@
-/* kelp export: lists the needles of a volume, or writes them into a tar or a folder. What is printed, and
- * the names, are the peer's, so that scripts around them go on working. */
+/* kelp export: lists the needles of a volume, or writes them into a tar or a folder. What is
+ * printed, and the names, are the peer's, so that scripts around them go on working. */
 #include "cli/command.h"
 #include "cli/export_name.h"
 #include "cli/export_sink.h"
@@ -12,23 +12,27 @@
 #include <stdlib.h>
 #include <time.h>
 
-static const char *directory, *index_directory, *collection, *output, *name_format, *newer, *options;
+static const char *directory, *index_directory, *collection, *output, *name_format, *newer,
+    *options;
 static int64_t volume_id, limit;
 static bool with_deleted;
 
 static const struct config_flag flags[] = {
     {"dir", CONFIG_STRING, &directory, ".", "folder with the volume"},
-    {"dir.idx", CONFIG_STRING, &index_directory, NULL, "folder of the index files, if it is another"},
+    {"dir.idx", CONFIG_STRING, &index_directory, NULL,
+     "folder of the index files, if it is another"},
     {"collection", CONFIG_STRING, &collection, NULL, "the volume's collection"},
     {"volumeId", CONFIG_INT, &volume_id, "-1", "the volume's number"},
     {"o", CONFIG_STRING, &output, NULL,
-     "file.tar, - for a tar on standard output, or a folder (with a / at its end if it is to be made); "
+     "file.tar, - for a tar on standard output, or a folder (with a / at its end if it is to be "
+     "made); "
      "without it the needles are listed"},
     {"fileNameFormat", CONFIG_STRING, &name_format, "{{.Id}}_{{.Name}}{{.Ext}}",
      "names of the files, of {{.Id}} {{.Name}} {{.Ext}} {{.Mime}} {{.Key}}"},
     {"newer", CONFIG_STRING, &newer, NULL,
      "only needles changed at or after this time (UTC), as 2006-01-02T15:04:05"},
-    {"deleted", CONFIG_BOOL, &with_deleted, NULL, "what was overwritten or deleted and not yet vacuumed, too"},
+    {"deleted", CONFIG_BOOL, &with_deleted, NULL,
+     "what was overwritten or deleted and not yet vacuumed, too"},
     {"limit", CONFIG_INT, &limit, NULL, "stop after so many needles; 0: all"},
     {"options", CONFIG_STRING, &options, NULL, "file with a flag per line, name=value"},
 };
@@ -37,11 +41,13 @@ static const struct config_command config = {
     .name = "export",
     .summary = "list the needles of a volume, or write them into a tar or a folder",
     .usage = "-dir=/data -volumeId=3 -o=/backup/3.tar -newer=2006-01-02T15:04:05",
-    .description =
-        "Changes nothing in the volume. Data that was stored compressed comes out as it is stored, with\n"
-        ".gz at the end of its name. A name never leads out of the folder or tar: no .. and no / in\n"
-        "front. Empty needles, which have no name, are left out. Needles that cannot be read are named\n"
-        "on standard error, the others written, and the exit status is 1.",
+    .description = "Changes nothing in the volume. Data that was stored compressed comes out as it "
+                   "is stored, with\n"
+                   ".gz at the end of its name. A name never leads out of the folder or tar: no .. "
+                   "and no / in\n"
+                   "front. Empty needles, which have no name, are left out. Needles that cannot be "
+                   "read are named\n"
+                   "on standard error, the others written, and the exit status is 1.",
     .flags = flags,
     .flag_count = sizeof(flags) / sizeof(flags[0]),
     .ignores_environment = true,
@@ -70,7 +76,8 @@ static bool is_entry_at(const struct exporter *x, const struct needle_entry *ent
 static bool is_live_record(struct exporter *x, uint64_t offset, const struct needle_header *header)
 {
     struct needle_entry entry;
-    return header->size > 0 && needle_index_get(x->generation->index, header->key, &entry, NULL) == 0 &&
+    return header->size > 0 &&
+           needle_index_get(x->generation->index, header->key, &entry, NULL) == 0 &&
            entry.size == header->size && is_entry_at(x, &entry, offset);
 }
 
@@ -91,8 +98,8 @@ static int note_tombstone(void *ctx, const struct needle_entry *row, uint64_t po
 static bool is_last_tombstone(struct exporter *x, const struct dat_item *item)
 {
     struct needle_entry entry;
-    return needle_index_get(x->tombstones, item->header.key, &entry, NULL) == 0 && entry.size >= 0 &&
-           is_entry_at(x, &entry, item->offset);
+    return needle_index_get(x->tombstones, item->header.key, &entry, NULL) == 0 &&
+           entry.size >= 0 && is_entry_at(x, &entry, item->offset);
 }
 
 /* ---- what is made of them ---- */
@@ -139,7 +146,8 @@ static int write_needle(struct exporter *x, const struct needle *needle, struct 
         !slice_equals(export_name_ext(buffer_slice(&x->name)), SLICE(".gz")))
         buffer_append_text(&x->name, ".gz");
     export_name_sanitize(buffer_slice(&x->name), &x->path);
-    code = export_sink_add(x->sink, buffer_cstr(&x->path), needle->data, needle->last_modified, err);
+    code =
+        export_sink_add(x->sink, buffer_cstr(&x->path), needle->data, needle->last_modified, err);
     if (code != KELP_E_EXISTS)
         return code;
     fprintf(stderr, "kelp export: needle %s: %s\n", key, err->message);
@@ -208,7 +216,8 @@ static int count_live(struct exporter *x, uint64_t *ret, struct error *err)
     const struct needle_entry *entries;
     size_t count = 1;
     *ret = 0;
-    int code = needle_cursor_open(x->generation->index, NEEDLE_INDEX_BY_OFFSET, UINT64_MAX, &cursor, err);
+    int code =
+        needle_cursor_open(x->generation->index, NEEDLE_INDEX_BY_OFFSET, UINT64_MAX, &cursor, err);
     if (code != 0)
         return code;
     while (code == 0 && count > 0) {
@@ -276,9 +285,10 @@ static int check_flags(struct exporter *x, struct error *err)
     if (code == 0 && *newer) {
         const char *end = strptime(newer, "%Y-%m-%dT%H:%M:%S", &tm);
         if (!end || *end)
-            return error_set(err, KELP_E_INVALID,
-                             "cannot parse 'newer' argument: \"%.40s\" is no time as 2006-01-02T15:04:05",
-                             newer);
+            return error_set(
+                err, KELP_E_INVALID,
+                "cannot parse 'newer' argument: \"%.40s\" is no time as 2006-01-02T15:04:05",
+                newer);
         x->newer_than = timegm(&tm);
     }
     return code;

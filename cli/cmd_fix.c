@@ -14,10 +14,12 @@ static bool with_deleted, ignores_errors, is_applied;
 static const struct config_flag flags[] = {
     {"volumeId", CONFIG_INT, &volume_id, NULL, "only this volume; 0: all"},
     {"collection", CONFIG_STRING, &collection, NULL, "only volumes of this collection"},
-    {"dir.idx", CONFIG_STRING, &index_directory, NULL, "folder of the index files, if it is another"},
+    {"dir.idx", CONFIG_STRING, &index_directory, NULL,
+     "folder of the index files, if it is another"},
     {"includeDeleted", CONFIG_BOOL, &with_deleted, "true",
      "rows for deleted and overwritten needles, too: they tell a server how much garbage there is"},
-    {"ignoreError", CONFIG_BOOL, &ignores_errors, NULL, "exit with 0 even if a volume could not be fixed"},
+    {"ignoreError", CONFIG_BOOL, &ignores_errors, NULL,
+     "exit with 0 even if a volume could not be fixed"},
     {"apply", CONFIG_BOOL, &is_applied, NULL, "write; without it only what would change is said"},
     {"options", CONFIG_STRING, &options, NULL, "file with a flag per line, name=value"},
 };
@@ -27,10 +29,13 @@ static const struct config_command config = {
     .summary = "rebuild the index files of volumes from their data",
     .usage = "[-volumeId=3] [-collection=photos] -apply folder or .dat ...",
     .description =
-        "Reads each .dat from end to end, checks every record, and makes the .idx anew. The new file is\n"
-        "complete and on the disk before it takes the old one's name; the old one is kept as .idx.bak.\n"
+        "Reads each .dat from end to end, checks every record, and makes the .idx anew. The new "
+        "file is\n"
+        "complete and on the disk before it takes the old one's name; the old one is kept as "
+        ".idx.bak.\n"
         "The .dat is not changed. Without -apply nothing is.\n\n"
-        "Stop the volume server first. A kelp server repairs its volumes at each start on its own: this\n"
+        "Stop the volume server first. A kelp server repairs its volumes at each start on its own: "
+        "this\n"
         "is for volumes that shall go to a SeaweedFS server, or were restored from somewhere.",
     .flags = flags,
     .flag_count = sizeof(flags) / sizeof(flags[0]),
@@ -44,7 +49,8 @@ static void also(uint64_t count, const char *what)
         printf("; %" PRIu64 " %s", count, what);
 }
 
-static void print_result(const struct offline_volume *volume, const struct index_rebuild_result *result)
+static void print_result(const struct offline_volume *volume,
+                         const struct index_rebuild_result *result)
 {
     printf("%s/%s: %" PRIu64 " rows (%" PRIu64 " puts, %" PRIu64 " deletes)", volume->directory,
            volume->files.base, result->puts + result->deletes, result->puts, result->deletes);
@@ -65,10 +71,11 @@ static int fix_volume(const struct offline_volume *volume, struct error *err)
     if (code != 0)
         return code;
     const char *old = volume_files_path(&volume->files, VOLUME_FILE_IDX);
-    struct volume_generation_owner owner = {.volume_id = volume->id, .collection = volume->collection};
-    code = volume_generation_open(&generation, os_real(), &owner,
-                                  volume_files_path(&volume->files, VOLUME_FILE_DAT),
-                                  volume->has_idx ? old : "/dev/null", false, volume->offset_bytes, err);
+    struct volume_generation_owner owner = {.volume_id = volume->id,
+                                            .collection = volume->collection};
+    code = volume_generation_open(
+        &generation, os_real(), &owner, volume_files_path(&volume->files, VOLUME_FILE_DAT),
+        volume->has_idx ? old : "/dev/null", false, volume->offset_bytes, err);
     if (code != 0)
         return code;
     char *made = index_swap_made_path(&volume->files);
@@ -84,9 +91,11 @@ static int fix_volume(const struct offline_volume *volume, struct error *err)
         if (!is_new)
             printf(": the .idx is right as it is\n");
         else if (!is_applied)
-            printf(": the .idx would be %s (-apply writes it)\n", volume->has_idx ? "replaced" : "made");
+            printf(": the .idx would be %s (-apply writes it)\n",
+                   volume->has_idx ? "replaced" : "made");
         else
-            printf(volume->has_idx ? ": .idx replaced, the old one is %s.bak\n" : ": %s made\n", old);
+            printf(volume->has_idx ? ": .idx replaced, the old one is %s.bak\n" : ": %s made\n",
+                   old);
     }
     free(made);
     return code;

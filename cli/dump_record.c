@@ -20,8 +20,8 @@ struct sheet {
     struct json_writer json;
 };
 
-static void sheet_begin(struct sheet *sheet, const struct dump_style *style, FILE *out, const char *what,
-                        uint64_t at)
+static void sheet_begin(struct sheet *sheet, const struct dump_style *style, FILE *out,
+                        const char *what, uint64_t at)
 {
     *sheet = (struct sheet){.is_json = style->is_json, .out = out};
     if (sheet->is_json) {
@@ -44,7 +44,10 @@ static void sheet_end(struct sheet *sheet)
     buffer_fini(&sheet->text);
 }
 
-static void line(struct sheet *sheet, const char *name) { buffer_printf(&sheet->text, "  %-15s ", name); }
+static void line(struct sheet *sheet, const char *name)
+{
+    buffer_printf(&sheet->text, "  %-15s ", name);
+}
 
 static void put_uint(struct sheet *sheet, const char *name, uint64_t value)
 {
@@ -117,7 +120,8 @@ static void put_time(struct sheet *sheet, const char *name, uint64_t seconds, ui
     }
     size_t length = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
     if (nanoseconds != UINT64_MAX)
-        length += (size_t)snprintf(text + length, sizeof(text) - length, ".%09" PRIu64, nanoseconds);
+        length +=
+            (size_t)snprintf(text + length, sizeof(text) - length, ".%09" PRIu64, nanoseconds);
     snprintf(text + length, sizeof(text) - length, "Z");
     put_text(sheet, name, text);
 }
@@ -176,16 +180,19 @@ void dump_volume(const struct offline_volume *volume, struct volume_generation *
     sheet_end(&sheet);
 }
 
-void dump_row(const struct needle_entry *row, uint64_t position, const struct dump_style *style, FILE *out)
+void dump_row(const struct needle_entry *row, uint64_t position, const struct dump_style *style,
+              FILE *out)
 {
     struct sheet sheet;
     sheet_begin(&sheet, style, out, "row", position);
     put_hex(&sheet, "needle", row->key, 1);
     put_uint(&sheet, "offset", row->offset);
     put_int(&sheet, "size", row->size);
-    put_text(&sheet, "means", row->offset != 0 && row->size >= 0 ? "put"
-                              : row->key == 0 && row->offset != 0 && row->size == NEEDLE_TOMBSTONE
-                                  ? "no record from here on" : "delete");
+    put_text(&sheet, "means",
+             row->offset != 0 && row->size >= 0 ? "put"
+             : row->key == 0 && row->offset != 0 && row->size == NEEDLE_TOMBSTONE
+                 ? "no record from here on"
+                 : "delete");
     sheet_end(&sheet);
 }
 
@@ -197,9 +204,12 @@ static void put_flags(struct sheet *sheet, uint8_t flags)
         uint8_t bit;
         const char *name;
     } all[] = {
-        {NEEDLE_IS_GZIP, "gzip"}, {NEEDLE_HAS_NAME, "name"},
-        {NEEDLE_HAS_MIME, "mime"}, {NEEDLE_HAS_LAST_MODIFIED, "modified"},
-        {NEEDLE_HAS_TTL, "ttl"}, {NEEDLE_HAS_PAIRS, "pairs"},
+        {NEEDLE_IS_GZIP, "gzip"},
+        {NEEDLE_HAS_NAME, "name"},
+        {NEEDLE_HAS_MIME, "mime"},
+        {NEEDLE_HAS_LAST_MODIFIED, "modified"},
+        {NEEDLE_HAS_TTL, "ttl"},
+        {NEEDLE_HAS_PAIRS, "pairs"},
         {NEEDLE_IS_CHUNK_MANIFEST, "manifest"},
     };
     char text[96];
@@ -220,7 +230,8 @@ static void put_data(struct sheet *sheet, struct slice data, uint64_t most)
     buffer_fini(&hex);
 }
 
-static void put_parts(struct sheet *sheet, const struct needle *needle, const struct dump_style *style)
+static void put_parts(struct sheet *sheet, const struct needle *needle,
+                      const struct dump_style *style)
 {
     put_uint(sheet, "dataSize", needle->data.len);
     put_flags(sheet, needle->flags);
@@ -266,7 +277,8 @@ static void put_where(struct sheet *sheet, const struct offline_volume *volume,
 
 /* The body, read whole: `buf` holds the record. */
 static bool put_body(struct sheet *sheet, struct volume_generation *generation, const uint8_t *buf,
-                     uint64_t length, const struct needle_header *header, const struct dump_style *style)
+                     uint64_t length, const struct needle_header *header,
+                     const struct dump_style *style)
 {
     struct needle needle;
     struct error err;
@@ -277,8 +289,8 @@ static bool put_body(struct sheet *sheet, struct volume_generation *generation, 
         data_size = load_be32(buf + NEEDLE_HEADER_SIZE);
     if (data_size > length - head)
         data_size = length - head;
-    if (needle_parse_around(buf, buf + head + data_size, length - head - data_size, version, header->size,
-                            &needle, &err) != 0) {
+    if (needle_parse_around(buf, buf + head + data_size, length - head - data_size, version,
+                            header->size, &needle, &err) != 0) {
         put_text(sheet, "fault", err.message);
         return false;
     }
@@ -292,13 +304,15 @@ static bool put_body(struct sheet *sheet, struct volume_generation *generation, 
         put_parts(sheet, &needle, style);
     }
     if (version == 3)
-        put_time(sheet, "appended", needle.append_at_ns / 1000000000, needle.append_at_ns % 1000000000);
+        put_time(sheet, "appended", needle.append_at_ns / 1000000000,
+                 needle.append_at_ns % 1000000000);
     return is_good;
 }
 
-int dump_record(const struct offline_volume *volume, struct volume_generation *generation, uint64_t offset,
-                const struct needle_entry *expected, const struct dump_style *style, FILE *out,
-                uint64_t *ret_length, bool *ret_is_sound, struct error *err)
+int dump_record(const struct offline_volume *volume, struct volume_generation *generation,
+                uint64_t offset, const struct needle_entry *expected,
+                const struct dump_style *style, FILE *out, uint64_t *ret_length, bool *ret_is_sound,
+                struct error *err)
 {
     uint64_t end = volume_generation_end(generation), length = 0;
     uint8_t bytes[NEEDLE_HEADER_SIZE];
@@ -306,8 +320,10 @@ int dump_record(const struct offline_volume *volume, struct volume_generation *g
     struct sheet sheet;
     bool is_sound = false;
     if (offset % NEEDLE_ALIGNMENT != 0 || offset > end || end - offset < NEEDLE_HEADER_SIZE)
-        return error_set(err, KELP_E_INVALID, "no record begins at %" PRIu64 ": the .dat has %" PRIu64
-                         " bytes, and records begin at multiples of 8", offset, end);
+        return error_set(err, KELP_E_INVALID,
+                         "no record begins at %" PRIu64 ": the .dat has %" PRIu64
+                         " bytes, and records begin at multiples of 8",
+                         offset, end);
     int code = volume_generation_pread(generation, bytes, sizeof(bytes), offset, false, err);
     if (code != 0)
         return code;
@@ -318,7 +334,8 @@ int dump_record(const struct offline_volume *volume, struct volume_generation *g
     if (length > 0 && length <= end - offset) {
         buf = malloc(length);
         if (!buf)
-            return error_set(err, KELP_E_NO_MEMORY, "no memory for a record of %" PRIu64 " bytes", length);
+            return error_set(err, KELP_E_NO_MEMORY, "no memory for a record of %" PRIu64 " bytes",
+                             length);
         code = volume_generation_pread(generation, buf, length, offset, false, err);
     } else {
         length = 0;

@@ -5,7 +5,10 @@
 
 #define PART_MAX 255u
 
-static bool is_blank(char c) { return c == ' ' || c == '\t'; }
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
 
 static bool append_field(struct slice field, const struct export_fields *fields, struct buffer *out)
 {
@@ -35,15 +38,18 @@ int export_name_expand(const char *format, const struct export_fields *fields, s
         }
         const char *close = strstr(open, "}}");
         buffer_append(out, p, (size_t)(open - p));
-        struct slice field = close ? slice_of(open + 2, (size_t)(close - open - 2)) : slice_of(open, 0);
+        struct slice field =
+            close ? slice_of(open + 2, (size_t)(close - open - 2)) : slice_of(open, 0);
         while (field.len > 0 && is_blank(field.ptr[0]))
             field = slice_from(field, 1);
         while (field.len > 0 && is_blank(field.ptr[field.len - 1]))
             field.len--;
         if (!close || !append_field(field, fields, out))
-            return error_set(err, KELP_E_INVALID,
-                             "-fileNameFormat: \"%.40s\" is no field; there are {{.Name}}, {{.Id}}, "
-                             "{{.Mime}}, {{.Key}} and {{.Ext}}", open);
+            return error_set(
+                err, KELP_E_INVALID,
+                "-fileNameFormat: \"%.40s\" is no field; there are {{.Name}}, {{.Id}}, "
+                "{{.Mime}}, {{.Key}} and {{.Ext}}",
+                open);
         p = close + 2;
     }
     return 0;

@@ -1,8 +1,8 @@
 /* Tar files by libarchive, and plain files. See the header.
  *
- * A tar has the least form that its names, sizes and times allow (ustar), and pax headers where they are
- * longer. In a folder every part of a name is opened from the folder above without following symbolic
- * links, so that nothing that was put there meanwhile leads out of it. */
+ * A tar has the least form that its names, sizes and times allow (ustar), and pax headers where
+ * they are longer. In a folder every part of a name is opened from the folder above without
+ * following symbolic links, so that nothing that was put there meanwhile leads out of it. */
 #include "cli/export_sink.h"
 
 #include "common/check.h"
@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 struct export_sink {
-    struct archive *archive; /* NULL: a folder */
+    struct archive *archive;    /* NULL: a folder */
     char *tar_path, *temporary; /* NULL: standard output */
     char *folder;
     int folder_fd;
@@ -66,16 +66,19 @@ int export_sink_open(struct export_sink **ret, const char *output, struct error 
     sink->folder_fd = -1;
     if (strcmp(output, "-") == 0)
         code = isatty(STDOUT_FILENO)
-                   ? error_set(err, KELP_E_INVALID, "a tar is not for a terminal: name a file, or a pipe")
+                   ? error_set(err, KELP_E_INVALID,
+                               "a tar is not for a terminal: name a file, or a pipe")
                    : open_tar(sink, NULL, err);
     else if (name.len > 4 && strcmp(output + name.len - 4, ".tar") == 0)
         code = open_tar(sink, output, err);
     else if (name.ptr[name.len - 1] == '/' || (stat(output, &st) == 0 && S_ISDIR(st.st_mode)))
         code = open_folder(sink, output, err);
     else
-        code = error_set(err, KELP_E_INVALID,
-                         "-o %s: it should be '-', end with .tar, or be a folder (with a / at its end if "
-                         "it is to be made)", output);
+        code = error_set(
+            err, KELP_E_INVALID,
+            "-o %s: it should be '-', end with .tar, or be a folder (with a / at its end if "
+            "it is to be made)",
+            output);
     if (code != 0) {
         export_sink_close(sink, false, NULL);
         return code;
@@ -84,8 +87,8 @@ int export_sink_open(struct export_sink **ret, const char *output, struct error 
     return 0;
 }
 
-static int add_to_tar(struct export_sink *sink, const char *name, struct slice data, uint64_t modified,
-                      struct error *err)
+static int add_to_tar(struct export_sink *sink, const char *name, struct slice data,
+                      uint64_t modified, struct error *err)
 {
     struct archive_entry *entry = must(archive_entry_new());
     archive_entry_copy_pathname(entry, name);
@@ -152,8 +155,8 @@ static int write_all(int fd, struct slice data)
     return 0;
 }
 
-static int add_to_folder(struct export_sink *sink, const char *name, struct slice data, uint64_t modified,
-                         struct error *err)
+static int add_to_folder(struct export_sink *sink, const char *name, struct slice data,
+                         uint64_t modified, struct error *err)
 {
     char *parts = must(strdup(name)), *last = NULL;
     int parent = -1;
@@ -161,17 +164,19 @@ static int add_to_folder(struct export_sink *sink, const char *name, struct slic
     if (code == 0) {
         int fd = openat(parent, last, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
         int errnum = fd < 0 ? errno : write_all(fd, data);
-        const struct timespec times[2] = {{.tv_sec = (time_t)modified}, {.tv_sec = (time_t)modified}};
+        const struct timespec times[2] = {{.tv_sec = (time_t)modified},
+                                          {.tv_sec = (time_t)modified}};
         if (fd >= 0 && errnum == 0)
-            futimens(fd, times); /* a file system that cannot have that time has the file all the same */
+            futimens(
+                fd, times); /* a file system that cannot have that time has the file all the same */
         if (fd >= 0 && close(fd) != 0 && errnum == 0)
             errnum = errno;
         if (fd >= 0 && errnum != 0)
             unlinkat(parent, last, 0);
         if (errnum == EEXIST)
             code = error_set(err, KELP_E_EXISTS,
-                             "%s is in %s already; {{.Id}} in -fileNameFormat makes names differ", name,
-                             sink->folder);
+                             "%s is in %s already; {{.Id}} in -fileNameFormat makes names differ",
+                             name, sink->folder);
         else if (errnum != 0)
             code = error_set_errno(err, errnum, "write %s in %s", name, sink->folder);
         close(parent);
@@ -180,8 +185,8 @@ static int add_to_folder(struct export_sink *sink, const char *name, struct slic
     return code;
 }
 
-int export_sink_add(struct export_sink *sink, const char *name, struct slice data, uint64_t modified,
-                    struct error *err)
+int export_sink_add(struct export_sink *sink, const char *name, struct slice data,
+                    uint64_t modified, struct error *err)
 {
     return sink->archive ? add_to_tar(sink, name, data, modified, err)
                          : add_to_folder(sink, name, data, modified, err);

@@ -16,7 +16,8 @@ struct name_list {
     const struct offline_selection *selection;
 };
 
-static bool is_selected(const struct offline_selection *selection, struct slice collection, uint32_t id)
+static bool is_selected(const struct offline_selection *selection, struct slice collection,
+                        uint32_t id)
 {
     if (selection->volume_id > 0 && selection->volume_id != (int64_t)id)
         return false;
@@ -63,7 +64,8 @@ static int add_volume(struct offline_list *list, const char *directory, const ch
     volume.directory = must(strdup(directory));
     int code = volume_files_init(&volume.files, os, directory, selection->index_directory,
                                  volume.collection, volume.id, err);
-    if (code != 0 || strcmp(volume.files.base, base) != 0) { /* "007" is not how a volume is written */
+    if (code != 0 ||
+        strcmp(volume.files.base, base) != 0) { /* "007" is not how a volume is written */
         volume_files_fini(&volume.files);
         free(volume.collection);
         free(volume.directory);
@@ -71,8 +73,8 @@ static int add_volume(struct offline_list *list, const char *directory, const ch
     }
     volume.has_dat = os_stat(os, volume_files_path(&volume.files, VOLUME_FILE_DAT), &dat) >= 0;
     volume.has_idx = volume_file_exists(os, volume_files_path(&volume.files, VOLUME_FILE_IDX));
-    code = volume_info_file_load(os, volume_files_path(&volume.files, VOLUME_FILE_VIF), &volume.info,
-                                 &volume.info_error);
+    code = volume_info_file_load(os, volume_files_path(&volume.files, VOLUME_FILE_VIF),
+                                 &volume.info, &volume.info_error);
     volume.has_info = code == 0;
     volume.is_info_foreign = code != 0 && code != KELP_E_NOT_FOUND;
     volume.offset_bytes = (uint8_t)volume.info.bytes_offset;
@@ -119,13 +121,13 @@ int offline_list_add(struct offline_list *list, const char *path,
     ptrdiff_t dot = slice_find_last(all, '.');
     uint32_t id;
     if (dot <= 0 || !volume_name_parse(slice_until(all, (size_t)dot), &collection, &id))
-        return error_set(err, KELP_E_INVALID,
-                         "%s is no file of a volume; name a folder, or a file as 3.dat or photos_3.dat",
-                         path);
+        return error_set(
+            err, KELP_E_INVALID,
+            "%s is no file of a volume; name a folder, or a file as 3.dat or photos_3.dat", path);
     if (!is_selected(selection, collection, id))
         return 0;
-    char *directory = slash ? must(strndup(path, (size_t)(slash == path ? 1 : slash - path)))
-                            : must(strdup("."));
+    char *directory =
+        slash ? must(strndup(path, (size_t)(slash == path ? 1 : slash - path))) : must(strdup("."));
     char *base = must(strndup(name, (size_t)dot));
     int code = add_volume(list, directory, base, selection, err);
     free(base);
@@ -142,8 +144,8 @@ int offline_list_one(struct offline_list *list, const char *directory,
     if (list->count == 1 && list->volumes[0].has_dat)
         return 0;
     if (list->count == 1)
-        return error_set(err, KELP_E_NOT_FOUND, "volume %s has no .dat in %s", list->volumes[0].files.base,
-                         directory);
+        return error_set(err, KELP_E_NOT_FOUND, "volume %s has no .dat in %s",
+                         list->volumes[0].files.base, directory);
     struct offline_list others = {0};
     struct offline_selection wider = *selection;
     wider.any_collection = true;
@@ -152,8 +154,9 @@ int offline_list_one(struct offline_list *list, const char *directory,
                   (long long)selection->volume_id, directory, others.volumes[0].files.base,
                   others.volumes[0].collection);
     else
-        error_set(err, KELP_E_NOT_FOUND, "no volume %lld%s%s in %s", (long long)selection->volume_id,
-                  *selection->collection ? " of collection " : "", selection->collection, directory);
+        error_set(err, KELP_E_NOT_FOUND, "no volume %lld%s%s in %s",
+                  (long long)selection->volume_id, *selection->collection ? " of collection " : "",
+                  selection->collection, directory);
     offline_list_fini(&others);
     return KELP_E_NOT_FOUND;
 }
@@ -170,15 +173,15 @@ void offline_list_fini(struct offline_list *list)
     *list = (struct offline_list){0};
 }
 
-int offline_open(const struct offline_volume *volume, bool has_index, struct volume_generation **ret,
-                 struct error *err)
+int offline_open(const struct offline_volume *volume, bool has_index,
+                 struct volume_generation **ret, struct error *err)
 {
     struct volume_generation *generation;
-    struct volume_generation_owner owner = {.volume_id = volume->id, .collection = volume->collection};
-    int code = volume_generation_open(&generation, os_real(), &owner,
-                                      volume_files_path(&volume->files, VOLUME_FILE_DAT),
-                                      volume_files_path(&volume->files, VOLUME_FILE_IDX), false,
-                                      volume->offset_bytes, err);
+    struct volume_generation_owner owner = {.volume_id = volume->id,
+                                            .collection = volume->collection};
+    int code = volume_generation_open(
+        &generation, os_real(), &owner, volume_files_path(&volume->files, VOLUME_FILE_DAT),
+        volume_files_path(&volume->files, VOLUME_FILE_IDX), false, volume->offset_bytes, err);
     if (code != 0)
         return code;
     struct index_verdict verdict;
@@ -205,7 +208,8 @@ int offline_lock(const char *directory, int *ret_fd, struct error *err)
     os_close(os_real(), fd);
     if (result == -EWOULDBLOCK)
         return error_set(err, KELP_E_BUSY,
-                         "%s is in use by a volume server or another tool: stop it first", directory);
+                         "%s is in use by a volume server or another tool: stop it first",
+                         directory);
     return error_set_errno(err, -result, "flock %s", directory);
 }
 
@@ -236,7 +240,8 @@ const char *offline_bytes(uint64_t bytes)
 int offline_check_id(int64_t id, bool is_needed, struct error *err)
 {
     if (is_needed && id <= 0)
-        return error_set(err, KELP_E_INVALID, "-volumeId is needed: the number in the name of the .dat");
+        return error_set(err, KELP_E_INVALID,
+                         "-volumeId is needed: the number in the name of the .dat");
     if (id > UINT32_MAX)
         return error_set(err, KELP_E_INVALID, "-volumeId %lld is no volume", (long long)id);
     return 0;

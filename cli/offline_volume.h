@@ -1,5 +1,5 @@
-/* Volumes in a folder, for the tools that work on files without a server: finding them, locking their
- * folder, opening them for reading. Main thread but where it says otherwise; blocks. */
+/* Volumes in a folder, for the tools that work on files without a server: finding them, locking
+ * their folder, opening them for reading. Main thread but where it says otherwise; blocks. */
 #pragma once
 
 #include "volume/storage/volume_files.h"
@@ -40,12 +40,13 @@ int offline_list_one(struct offline_list *list, const char *directory,
                      const struct offline_selection *selection, struct error *err);
 void offline_list_fini(struct offline_list *list); /* takes a zeroed one too */
 
-/* Opens .dat and .idx for reading only. With `has_index` the rows are loaded into memory, as far as they
- * make sense. Any thread. */
+/* Opens .dat and .idx for reading only. With `has_index` the rows are loaded into memory, as far
+ * as they make sense. Any thread. */
 int offline_open(const struct offline_volume *volume, bool has_index,
                  struct volume_generation **ret, struct error *err);
 
-/* Takes the lock that a server holds on its folders; KELP_E_BUSY says what to do. Close the fd to release. */
+/* Takes the lock that a server holds on its folders; KELP_E_BUSY says what to do. Close the fd to
+ * release. */
 int offline_lock(const char *directory, int *ret_fd, struct error *err);
 /* Whether a server or a tool holds that lock. Several may ask at a time. */
 bool offline_is_in_use(const char *directory);

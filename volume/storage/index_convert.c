@@ -28,7 +28,8 @@ static int flush(struct converter *c)
 {
     size_t size = c->row_count * index_row_size(c->to);
     c->row_count = 0;
-    return c->made.fd >= 0 && size > 0 ? index_file_append(&c->made, c->rows, size, NULL, c->err) : 0;
+    return c->made.fd >= 0 && size > 0 ? index_file_append(&c->made, c->rows, size, NULL, c->err)
+                                       : 0;
 }
 
 static bool is_record_of(struct converter *c, const struct needle_entry *row, uint64_t offset)
@@ -41,7 +42,8 @@ static bool is_record_of(struct converter *c, const struct needle_entry *row, ui
     return header.key == row->key && header.size == (row->size > 0 ? row->size : 0);
 }
 
-/* Where the .dat outgrew 4-byte offsets, the record's header tells which of two places a row means. */
+/* Where the .dat outgrew 4-byte offsets, the record's header tells which of two places a row means.
+ */
 static int resolve(struct converter *c, struct needle_entry *row)
 {
     uint64_t limit = index_row_limit(c->generation->offset_bytes);
@@ -54,8 +56,10 @@ static int resolve(struct converter *c, struct needle_entry *row)
             return 0;
         }
     return error_set(c->err, KELP_E_CORRUPT,
-                     "the row of needle %" PRIx64 " at %" PRIu64 " names no record, and the .dat is larger "
-                     "than 32 GiB: remove the .idx and rebuild it with kelp fix", row->key, row->offset);
+                     "the row of needle %" PRIx64 " at %" PRIu64
+                     " names no record, and the .dat is larger "
+                     "than 32 GiB: remove the .idx and rebuild it with kelp fix",
+                     row->key, row->offset);
 }
 
 static int convert_row(void *ctx, const struct needle_entry *row, uint64_t position)
@@ -67,8 +71,10 @@ static int convert_row(void *ctx, const struct needle_entry *row, uint64_t posit
         return code;
     if (entry.offset >= index_row_limit(c->to))
         return error_set(c->err, KELP_E_TOO_LARGE,
-                         "needle %" PRIx64 " lies at %" PRIu64 ", beyond the 32 GiB that 4-byte offsets "
-                         "address; a vacuum may make the volume small enough", entry.key, entry.offset);
+                         "needle %" PRIx64 " lies at %" PRIu64
+                         ", beyond the 32 GiB that 4-byte offsets "
+                         "address; a vacuum may make the volume small enough",
+                         entry.key, entry.offset);
     index_row_store(c->rows + c->row_count * index_row_size(c->to), &entry, c->to);
     c->result.rows++;
     return ++c->row_count == SINK_ROWS ? flush(c) : 0;
@@ -82,11 +88,13 @@ static int convert_rows(struct converter *c, const char *made, struct error *err
     if (result < 0)
         return error_set_errno(err, -result, "fstat %s", generation->idx.path);
     if (st.size != index_file_end(&generation->idx))
-        return error_set(err, KELP_E_CORRUPT, "%s ends in a part of a row: kelp fix -apply comes first",
+        return error_set(err, KELP_E_CORRUPT,
+                         "%s ends in a part of a row: kelp fix -apply comes first",
                          generation->idx.path);
     int code = 0;
     if (made)
-        code = index_file_open(&c->made, generation->os, made, O_RDWR | O_CREAT | O_TRUNC, c->to, err);
+        code =
+            index_file_open(&c->made, generation->os, made, O_RDWR | O_CREAT | O_TRUNC, c->to, err);
     if (code == 0)
         code = index_file_walk(&generation->idx, 0, UINT64_MAX, convert_row, c, err);
     if (code == 0)
@@ -96,8 +104,8 @@ static int convert_rows(struct converter *c, const char *made, struct error *err
     return code;
 }
 
-static int save_width(const struct volume_files *files, struct os *os, const struct volume_info *info,
-                      uint32_t width, struct error *err)
+static int save_width(const struct volume_files *files, struct os *os,
+                      const struct volume_info *info, uint32_t width, struct error *err)
 {
     struct volume_info changed = *info; /* shares what it owns, for the length of this call */
     changed.bytes_offset = width;
@@ -106,8 +114,9 @@ static int save_width(const struct volume_files *files, struct os *os, const str
     return volume_info_file_save(os, volume_files_path(files, VOLUME_FILE_VIF), &changed, err);
 }
 
-static int put_in_place(const struct volume_files *files, struct os *os, const struct volume_info *info,
-                        const struct converter *c, const char *made, struct error *err)
+static int put_in_place(const struct volume_files *files, struct os *os,
+                        const struct volume_info *info, const struct converter *c, const char *made,
+                        struct error *err)
 {
     struct volume_info own = *info;
     own.version = c->generation->version;
@@ -125,7 +134,8 @@ static int check(const struct volume_files *files, struct os *os, const struct v
     if (from == to)
         return error_set(err, KELP_E_EXISTS, "it has %u bytes of offset already", from);
     if (info->has_ec || volume_file_exists(os, volume_files_path(files, VOLUME_FILE_ECX)))
-        return error_set(err, KELP_E_PRECONDITION, "it is erasure-coded: its .ecx cannot be converted");
+        return error_set(err, KELP_E_PRECONDITION,
+                         "it is erasure-coded: its .ecx cannot be converted");
     return index_swap_check(files, os, err);
 }
 
@@ -147,7 +157,8 @@ int index_convert(const struct volume_files *files, struct os *os, const struct 
     c->to = to;
     c->err = err;
     c->made.fd = -1;
-    code = volume_generation_open(&c->generation, os, &owner, volume_files_path(files, VOLUME_FILE_DAT),
+    code = volume_generation_open(&c->generation, os, &owner,
+                                  volume_files_path(files, VOLUME_FILE_DAT),
                                   volume_files_path(files, VOLUME_FILE_IDX), false, from, err);
     if (code == 0) {
         c->is_wrapped = volume_generation_end(c->generation) > index_row_limit(from);

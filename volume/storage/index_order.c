@@ -110,7 +110,8 @@ static int collect_row(void *ctx, const struct needle_entry *entry, uint64_t pos
     return 0;
 }
 
-/* Chooses the next stretches, at least one, and makes room for their rows; false when there are none. */
+/* Chooses the next stretches, at least one, and makes room for their rows; false when there are
+ * none. */
 static bool choose_window(struct index_order *order, uint64_t *ret_rows, uint64_t *ret_first,
                           uint64_t *ret_last)
 {
@@ -164,7 +165,10 @@ int index_order_next(struct index_order *order, const struct needle_entry **ret,
     return 0;
 }
 
-uint64_t index_order_crowded(const struct index_order *order) { return order->crowded; }
+uint64_t index_order_crowded(const struct index_order *order)
+{
+    return order->crowded;
+}
 
 void index_order_close(struct index_order *order)
 {

@@ -1,5 +1,5 @@
-/* Making an .idx anew. See the header. The scan of the .dat and the old rows, in order of their offsets,
- * are walked side by side. */
+/* Making an .idx anew. See the header. The scan of the .dat and the old rows, in order of their
+ * offsets, are walked side by side. */
 #include "volume/storage/index_rebuild.h"
 
 #include "common/check.h"
@@ -17,10 +17,10 @@ struct rebuilder {
     struct index_rebuild_result *result;
     struct index_order *old;
     const struct needle_entry *old_row; /* the next one; NULL at the end */
-    struct needle_index *live; /* of is_live_only, else NULL */
-    struct index_file file;    /* fd -1: nothing is written */
-    uint64_t written;          /* bytes of rows so far */
-    bool is_same;              /* as the old .idx, so far */
+    struct needle_index *live;          /* of is_live_only, else NULL */
+    struct index_file file;             /* fd -1: nothing is written */
+    uint64_t written;                   /* bytes of rows so far */
+    bool is_same;                       /* as the old .idx, so far */
     uint64_t reported;
     size_t row_count;
     uint8_t rows[SINK_ROWS * INDEX_ROW_MAX], old_rows[SINK_ROWS * INDEX_ROW_MAX];
@@ -33,9 +33,10 @@ static int flush(struct rebuilder *r, struct error *err)
     struct index_file *old = &r->generation->idx;
     size_t size = r->row_count * index_row_size(old->offset_bytes);
     if (r->is_same && size > 0)
-        r->is_same = r->written + size <= index_file_end(old) &&
-                     os_read_full(old->os, old->fd, old->path, r->old_rows, size, r->written, NULL) == 0 &&
-                     memcmp(r->rows, r->old_rows, size) == 0;
+        r->is_same =
+            r->written + size <= index_file_end(old) &&
+            os_read_full(old->os, old->fd, old->path, r->old_rows, size, r->written, NULL) == 0 &&
+            memcmp(r->rows, r->old_rows, size) == 0;
     r->written += size;
     r->row_count = 0;
     return r->file.fd >= 0 && size > 0 ? index_file_append(&r->file, r->rows, size, NULL, err) : 0;
@@ -58,7 +59,8 @@ static int add_row(struct rebuilder *r, const struct needle_entry *row, struct e
         return write_row(r, row, err);
     if (index_row_is_put(row))
         return needle_index_put(r->live, row, NEEDLE_INDEX_LOAD, err);
-    return index_row_is_gap(row) ? 0 : needle_index_delete(r->live, row->key, NEEDLE_INDEX_LOAD, err);
+    return index_row_is_gap(row) ? 0
+                                 : needle_index_delete(r->live, row->key, NEEDLE_INDEX_LOAD, err);
 }
 
 static int write_live(struct rebuilder *r, struct error *err)
@@ -200,7 +202,8 @@ static int walk(struct rebuilder *r, struct error *err)
     struct volume_generation *generation = r->generation;
     struct dat_scan *scan = NULL;
     struct dat_item item = {.kind = DAT_GAP};
-    int code = dat_scan_open(&scan, generation, super_block_end(&generation->super_block), NULL, NULL, err);
+    int code = dat_scan_open(&scan, generation, super_block_end(&generation->super_block), NULL,
+                             NULL, err);
     while (code == 0) {
         code = dat_scan_next(scan, &item, err);
         if (code != 0 || item.kind == DAT_END)
@@ -261,7 +264,8 @@ int index_rebuild(struct volume_generation *generation, const char *path,
     if (code == 0 && path)
         code = index_file_sync(&r->file, err);
     if (code == 0) {
-        result.is_unchanged = r->is_same && os_fstat(generation->os, generation->idx.fd, &st) >= 0 &&
+        result.is_unchanged = r->is_same &&
+                              os_fstat(generation->os, generation->idx.fd, &st) >= 0 &&
                               st.size == r->written;
         *ret = result;
     }

@@ -16,16 +16,24 @@ static char *with_suffix(const struct volume_files *files, const char *suffix)
     return path;
 }
 
-char *index_swap_made_path(const struct volume_files *files) { return with_suffix(files, ".tmp"); }
-char *index_swap_kept_path(const struct volume_files *files) { return with_suffix(files, ".bak"); }
+char *index_swap_made_path(const struct volume_files *files)
+{
+    return with_suffix(files, ".tmp");
+}
+char *index_swap_kept_path(const struct volume_files *files)
+{
+    return with_suffix(files, ".bak");
+}
 
 int index_swap_check(const struct volume_files *files, struct os *os, struct error *err)
 {
     if (!volume_file_exists(os, volume_files_path(files, VOLUME_FILE_CPC)))
         return 0;
-    return error_set(err, KELP_E_PRECONDITION,
-                     "a vacuum of it was cut off in its commit (%s): start a volume server once, it "
-                     "finishes that", volume_files_path(files, VOLUME_FILE_CPC));
+    return error_set(
+        err, KELP_E_PRECONDITION,
+        "a vacuum of it was cut off in its commit (%s): start a volume server once, it "
+        "finishes that",
+        volume_files_path(files, VOLUME_FILE_CPC));
 }
 
 static int copy_pieces(struct os *os, int from, int to, const char *from_path, const char *to_path,
@@ -78,7 +86,8 @@ int index_swap(const struct volume_files *files, struct os *os, const char *made
     int code = copy_file(os, idx, kept, err);
     for (size_t i = 0; code == 0 && i < sizeof(derived) / sizeof(derived[0]); i++)
         code = volume_file_remove(os, volume_files_path(files, derived[i]), err);
-    if (code == 0) /* the kept copy's name, and that the derived files are gone, before the new rows */
+    if (code ==
+        0) /* the kept copy's name, and that the derived files are gone, before the new rows */
         code = volume_files_sync_directories(files, os, err);
     if (code == 0) {
         int result = os_rename(os, made, idx);

@@ -49,7 +49,8 @@ static int load_window(struct record_checker *checker, uint64_t offset, size_t s
                        struct error *err)
 {
     checker->window_size = 0;
-    int code = volume_generation_pread(checker->generation, checker->window, size, offset, false, err);
+    int code =
+        volume_generation_pread(checker->generation, checker->window, size, offset, false, err);
     if (code != 0)
         return code;
     checker->window_offset = offset;
@@ -98,9 +99,10 @@ static int sum_data(struct record_checker *checker, uint64_t offset, uint64_t si
     return 0;
 }
 
-static enum record_fault fault(struct record_report *ret, enum record_fault kind, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-static enum record_fault fault(struct record_report *ret, enum record_fault kind, const char *fmt, ...)
+static enum record_fault fault(struct record_report *ret, enum record_fault kind, const char *fmt,
+                               ...) __attribute__((format(printf, 3, 4)));
+static enum record_fault fault(struct record_report *ret, enum record_fault kind, const char *fmt,
+                               ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -130,14 +132,15 @@ static enum record_fault check_body(struct record_checker *checker, uint64_t off
         return fault(ret, RECORD_BAD_BODY, "data of %" PRIu64 " bytes in a body of %d", data_size,
                      size);
     if (record_size - head_size - data_size > NEEDLE_TAIL_MAX)
-        return fault(ret, RECORD_BAD_BODY, "%" PRIu64 " bytes after the data, more than there can be",
+        return fault(ret, RECORD_BAD_BODY,
+                     "%" PRIu64 " bytes after the data, more than there can be",
                      record_size - head_size - data_size);
-    if (bytes_at(checker, offset + head_size + data_size, record_size - head_size - data_size, &bytes,
-                 &err) != 0)
+    if (bytes_at(checker, offset + head_size + data_size, record_size - head_size - data_size,
+                 &bytes, &err) != 0)
         return fault(ret, RECORD_UNREADABLE, "%.150s", err.message);
     struct needle needle;
-    if (needle_parse_around(head, bytes, record_size - head_size - data_size, version, size, &needle,
-                            &err) != 0)
+    if (needle_parse_around(head, bytes, record_size - head_size - data_size, version, size,
+                            &needle, &err) != 0)
         return fault(ret, RECORD_BAD_BODY, "%.150s", err.message);
     ret->append_at_ns = needle.append_at_ns;
     ret->crc_stored = needle.checksum;
@@ -161,8 +164,9 @@ enum record_fault record_check_row(struct record_checker *checker, const struct 
         return fault(ret, RECORD_UNREADABLE, "%.150s", err.message);
     needle_header_load(bytes, &ret->header);
     if (ret->header.size != (row->size > 0 ? row->size : 0))
-        return fault(ret, RECORD_BAD_HEADER, "the record's header says size %d (needle %" PRIx64
-                     "), the index says %d", ret->header.size, ret->header.key, row->size);
+        return fault(ret, RECORD_BAD_HEADER,
+                     "the record's header says size %d (needle %" PRIx64 "), the index says %d",
+                     ret->header.size, ret->header.key, row->size);
     enum record_fault found = check_body(checker, row->offset, ret);
     if (found == RECORD_GOOD && ret->header.key != row->key)
         return fault(ret, RECORD_BAD_KEY, "the record is of needle %" PRIx64, ret->header.key);

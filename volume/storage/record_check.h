@@ -1,7 +1,7 @@
 /* Reading the records of a .dat one after the other and judging each: header, parts, checksum.
  *
- * Reads in large pieces, sums large records piece by piece, and leaves the page cache as it was. Offsets
- * should grow. One thread; blocks. */
+ * Reads in large pieces, sums large records piece by piece, and leaves the page cache as it was.
+ * Offsets should grow. One thread; blocks. */
 #pragma once
 
 #include "volume/storage/volume_generation.h"
@@ -28,7 +28,8 @@ struct record_report {
 int record_checker_create(struct record_checker **ret, struct volume_generation *generation,
                           uint64_t end, struct error *err);
 void record_checker_destroy(struct record_checker *checker); /* NULL is fine */
-/* The record that this row names; a negative size is that of a tombstone. It must lie below the end. */
+/* The record that this row names; a negative size is that of a tombstone. It must lie below the
+ * end. */
 enum record_fault record_check_row(struct record_checker *checker, const struct needle_entry *row,
                                    struct record_report *ret);
 /* Whether a whole record begins at the offset. An empty one proves itself by its key only (not 0). */

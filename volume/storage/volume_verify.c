@@ -1,12 +1,12 @@
 /* Verifying a volume. See the header.
  *
- * The rows, in order of their offsets, are laid along the .dat: each record is checked against its row, a
- * row that begins before the last one's end overlaps, and what lies between two rows belongs to nobody,
- * unless it is a record that lost its row or is marked as a gap. No search for records where none begins:
- * the time stays proportional to the file, whatever is in it.
+ * The rows, in order of their offsets, are laid along the .dat: each record is checked against its
+ * row, a row that begins before the last one's end overlaps, and what lies between two rows
+ * belongs to nobody, unless it is a record that lost its row or is marked as a gap. No search for
+ * records where none begins: the time stays proportional to the file, whatever is in it.
  *
- * Where the .dat outgrew what its rows can address (4-byte offsets wrap at 32 GiB) places cannot be
- * compared, and each row is checked on its own. */
+ * Where the .dat outgrew what its rows can address (4-byte offsets wrap at 32 GiB) places cannot
+ * be compared, and each row is checked on its own. */
 #include "volume/storage/volume_verify.h"
 
 #include "common/check.h"
@@ -137,7 +137,8 @@ static int visit_row(void *ctx, const struct needle_entry *row, uint64_t positio
         if (report_progress(v) != 0)
             return KELP_E_CANCELLED;
     }
-    /* A gap's place is all that counts; it may be the end of the .dat, where a torn rest was cut. */
+    /* A gap's place is all that counts; it may be the end of the .dat, where a torn rest was cut.
+     */
     if (is_good_row(v, row) || (index_row_is_gap(row) && row->offset <= v->dat_end))
         return 0;
     struct volume_problem problem = {.kind = VOLUME_PROBLEM_ROW,
@@ -156,8 +157,8 @@ static int visit_row(void *ctx, const struct needle_entry *row, uint64_t positio
 
 /* ---- along the .dat ---- */
 
-/* Whether a record without a row is none that a read could miss: an index made from the .dat by the peer has
- * rows for the last put and the last delete of a key only. */
+/* Whether a record without a row is none that a read could miss: an index made from the .dat by
+ * the peer has rows for the last put and the last delete of a key only. */
 static bool is_superseded(struct verify *v, const struct record_report *record, uint64_t offset)
 {
     struct needle_entry now;
@@ -215,7 +216,8 @@ static int check_unnamed(struct verify *v, uint64_t to)
     struct volume_problem problem = {
         .kind = VOLUME_PROBLEM_GAP, .offset = v->at, .length = to - v->at, .row = v->row};
     v->at = to;
-    return report(v, &problem, "%" PRIu64 " bytes between records that are no record", problem.length);
+    return report(v, &problem, "%" PRIu64 " bytes between records that are no record",
+                  problem.length);
 }
 
 static int check_tail(struct verify *v)
@@ -225,10 +227,8 @@ static int check_tail(struct verify *v)
     if (v->options->is_in_use || v->options->is_index_only || v->is_wrapped || v->at >= v->dat_end)
         return 0;
     int code = walk_unnamed(v, v->dat_end, true, &count);
-    struct volume_problem problem = {.kind = VOLUME_PROBLEM_TAIL_RECORDS,
-                                     .offset = from,
-                                     .length = v->at - from,
-                                     .row = count};
+    struct volume_problem problem = {
+        .kind = VOLUME_PROBLEM_TAIL_RECORDS, .offset = from, .length = v->at - from, .row = count};
     if (code == 0 && count > 0)
         code = report(v, &problem, "%" PRIu64 " whole records after the last row", count);
     if (code != 0 || v->at >= v->dat_end)
@@ -308,8 +308,8 @@ static int check_row(struct verify *v, const struct needle_entry *row)
     int code = 0;
     if (!is_good_row(v, row) && !index_row_is_gap(row))
         return 0; /* has been reported */
-    bool is_again = row->offset == v->last.offset && row->key == v->last.key &&
-                    row->size == v->last.size;
+    bool is_again =
+        row->offset == v->last.offset && row->key == v->last.key && row->size == v->last.size;
     if (is_again)
         return 0; /* a repair's way to say that a quarrel is settled: index_repair.c */
     if (row->offset > v->at)
@@ -351,8 +351,10 @@ static int check_rows(struct verify *v, struct index_order *order, struct error 
     }
     if (index_order_crowded(order) > 0) {
         struct volume_problem problem = {.kind = VOLUME_PROBLEM_ROW, .row = v->row};
-        return report(v, &problem, "%" PRIu64 " rows were not looked at: there are more for their place "
-                      "than records can be", index_order_crowded(order));
+        return report(v, &problem,
+                      "%" PRIu64 " rows were not looked at: there are more for their place "
+                      "than records can be",
+                      index_order_crowded(order));
     }
     return check_tail(v);
 }
@@ -388,12 +390,12 @@ static int look_at_ends(struct verify *v, uint64_t *ret_idx_end, struct error *e
                                      .other_length = idx.size};
     int code = 0;
     if (odd > 0 && !v->options->is_in_use)
-        code = report(v, &problem, "the .idx has %" PRIu64 " bytes, %" PRIu64 " more than whole rows",
-                      idx.size, odd);
+        code =
+            report(v, &problem, "the .idx has %" PRIu64 " bytes, %" PRIu64 " more than whole rows",
+                   idx.size, odd);
     if (code == 0 && idx_end == 0 && v->dat_end > v->first && !v->options->is_in_use) {
-        problem = (struct volume_problem){.kind = VOLUME_PROBLEM_NO_INDEX,
-                                          .offset = v->first,
-                                          .length = v->dat_end - v->first};
+        problem = (struct volume_problem){
+            .kind = VOLUME_PROBLEM_NO_INDEX, .offset = v->first, .length = v->dat_end - v->first};
         code = report(v, &problem, "the .idx is empty, the .dat has %" PRIu64 " bytes", v->dat_end);
     }
     return code;
@@ -428,7 +430,8 @@ int volume_verify(struct volume_generation *generation, const struct volume_veri
     if (code != 0 && err) {
         *err = reason;
         if (v.is_cancelled)
-            error_set(err, code, "the check of %s was cancelled", atomic_load(&generation->dat_path));
+            error_set(err, code, "the check of %s was cancelled",
+                      atomic_load(&generation->dat_path));
     }
     return code;
 }

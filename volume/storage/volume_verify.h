@@ -1,10 +1,10 @@
-/* Verifying a volume: every row of its .idx against the .dat, every record against its row and its CRC.
- * Source: spec/storage-format.md 6, 8, 19.
+/* Verifying a volume: every row of its .idx against the .dat, every record against its row and its
+ * CRC. Source: spec/storage-format.md 6, 8, 19.
  *
- * Works on a generation, whether a server has it open (its index says what is live) or a tool has opened
- * the two files for reading (the index may be NULL). Reads only. What is appended after the call began is
- * not looked at. Memory is bounded, whatever the number of rows: these are sorted by offset a window at a
- * time. One thread, that of the caller; blocks. */
+ * Works on a generation, whether a server has it open (its index says what is live) or a tool has
+ * opened the two files for reading (the index may be NULL). Reads only. What is appended after the
+ * call began is not looked at. Memory is bounded, whatever the number of rows: these are sorted by
+ * offset a window at a time. One thread, that of the caller; blocks. */
 #pragma once
 
 #include "volume/storage/volume_generation.h"
@@ -61,15 +61,15 @@ struct volume_verify_options {
     bool is_index_only; /* rows and their places only; the .dat is not read */
     /* The volume may take writes meanwhile: what lies behind the last row's record is not judged. */
     bool is_in_use;
-    /* All may be NULL. Non-zero from either ends the walk with KELP_E_CANCELLED. on_progress comes at
-     * least once every 4 MiB or 100,000 rows; it may wait, which slows the walk down. `done` of `total`
-     * is bytes of both files. */
+    /* All may be NULL. Non-zero from either ends the walk with KELP_E_CANCELLED. on_progress comes
+     * at least once every 4 MiB or 100,000 rows; it may wait, which slows the walk down. `done` of
+     * `total` is bytes of both files. */
     int (*on_problem)(void *ctx, const struct volume_problem *problem);
     int (*on_progress)(void *ctx, uint64_t done, uint64_t total);
     void *ctx;
 };
 
-/* 0 when all was looked at, whatever was found. An error when it could not be: the .idx cannot be read,
- * no memory, cancelled. *ret is then what had been seen so far. */
+/* 0 when all was looked at, whatever was found. An error when it could not be: the .idx cannot be
+ * read, no memory, cancelled. *ret is then what had been seen so far. */
 int volume_verify(struct volume_generation *generation, const struct volume_verify_options *options,
                   struct volume_verify_result *ret, struct error *err);
