@@ -2,7 +2,7 @@
  * checkpoint; for keys that follow each other and for random ones. Makes a volume's .idx (and a .dat that is
  * a hole but for its super block and last record headers) in a folder, and removes it.
  *
- *   index_bench [--count N] [--keys sequential|random] [--size BYTES] [--vary BYTES] [--folder PATH] [--json]
+ *   index_bench [--count N] [--keys sequential|shuffled|random] [--size BYTES] [--vary BYTES] [--folder PATH] [--json]
  *
  * Loading is that of the real thing (index_load.c), in a child process, so that its growth of RSS is of
  * nothing else. */
@@ -24,7 +24,8 @@
 
 struct setup {
     uint64_t count;
-    bool is_random, is_json;
+    bool is_random, is_shuffled, is_json;
+    const char *keys;
     int32_t size, vary;
     const char *folder;
     char dat[4096], idx[4096];
@@ -68,6 +69,8 @@ static uint64_t scramble(uint64_t x)
 
 static uint64_t key_of(const struct setup *setup, uint64_t i)
 {
+    if (setup->is_shuffled) /* as writers side by side bring them: near to their place */
+        return (i & ~(uint64_t)63) + (i * 37 & 63) + 1;
     return setup->is_random ? scramble(i) : i + 1;
 }
 
@@ -267,11 +270,10 @@ static void print(const struct setup *setup, const struct result *r)
         {"checkpoint_bytes_per_needle", r->checkpoint_bytes / n},
     };
     if (setup->is_json)
-        printf("{\"keys\": \"%s\", \"count\": %llu", setup->is_random ? "random" : "sequential",
-               (unsigned long long)setup->count);
+        printf("{\"keys\": \"%s\", \"count\": %llu", setup->keys, (unsigned long long)setup->count);
     else
         printf("%llu needles, %s keys, sizes from %d to %d\n", (unsigned long long)setup->count,
-               setup->is_random ? "random" : "sequential", setup->size, setup->size + setup->vary);
+               setup->keys, setup->size, setup->size + setup->vary);
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         printf(setup->is_json ? ", \"%s\": %.4f" : "  %-40s %14.4f\n", all[i].name, all[i].value);
     if (setup->is_json)
@@ -286,12 +288,16 @@ int main(int argc, char **argv)
         {"folder", required_argument, NULL, 'f'}, {"json", no_argument, NULL, 'j'},
         {0},
     };
-    struct setup setup = {.count = 10000000, .size = 1000, .folder = "/tmp"};
+    struct setup setup = {.keys = "sequential", .count = 10000000, .size = 1000, .folder = "/tmp"};
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
         case 'c': setup.count = strtoull(optarg, NULL, 10); break;
-        case 'k': setup.is_random = strcmp(optarg, "random") == 0; break;
+        case 'k':
+            setup.keys = optarg;
+            setup.is_random = strcmp(optarg, "random") == 0;
+            setup.is_shuffled = strcmp(optarg, "shuffled") == 0;
+            break;
         case 's': setup.size = (int32_t)strtol(optarg, NULL, 10); break;
         case 'v': setup.vary = (int32_t)strtol(optarg, NULL, 10); break;
         case 'f': setup.folder = optarg; break;
@@ -299,8 +305,9 @@ int main(int argc, char **argv)
         default: return 2;
         }
     }
-    if (setup.count < 100) {
-        fprintf(stderr, "--count is at least 100\n");
+    bool is_known = setup.is_random || setup.is_shuffled || strcmp(setup.keys, "sequential") == 0;
+    if (setup.count < 100 || !is_known) {
+        fprintf(stderr, "--count is at least 100, --keys is sequential, shuffled or random\n");
         return 2;
     }
     char base[2048];

@@ -9,13 +9,14 @@
 
 #define ROWS_MIN    (64u << 10)
 #define ROWS_MAX    (1u << 20)
-#define ROWS_SORTED (64u << 10) /* rows that come in order are merged while they are in the cache */
+#define ROWS_CACHED (64u << 10) /* rows that come in order, or nearly, are merged while they are in the cache */
 
 struct needle_fill {
     struct packed_tree *tree;
     struct needle_counters *counters;
     enum needle_index_event event;
     bool is_sorted; /* keys rise */
+    uint64_t lowest; /* of the keys */
     size_t count, capacity;
     struct needle_entry *rows, *scratch;
 };
@@ -141,16 +142,26 @@ int needle_fill_flush(struct needle_fill *fill, struct error *err)
     return count > 0 ? packed_tree_fill(fill->tree, fill->rows, count, err) : 0;
 }
 
+/* Whether merging now costs no more than merging more at once: only the last leaf, if any, is built anew. */
+static bool is_at_the_end(const struct needle_fill *fill)
+{
+    const struct packed_top *top = atomic_load(&fill->tree->top);
+    return fill->is_sorted || fill->tree->is_empty || fill->lowest >= top->low[top->count - 1];
+}
+
 int needle_fill_add(struct needle_fill *fill, const struct needle_entry *entry,
                     enum needle_index_event event, struct error *err)
 {
-    bool is_full = fill->count == fill->capacity || (fill->count >= ROWS_SORTED && fill->is_sorted);
+    bool is_full = fill->count == fill->capacity ||
+                   (fill->count > 0 && fill->count % ROWS_CACHED == 0 && is_at_the_end(fill));
     if (is_full || (fill->count > 0 && event != fill->event)) {
         int code = needle_fill_flush(fill, err);
         if (code != 0)
             return code;
     }
     fill->event = event;
+    if (fill->count == 0 || entry->key < fill->lowest)
+        fill->lowest = entry->key;
     if (fill->count > 0 && fill->rows[fill->count - 1].key >= entry->key)
         fill->is_sorted = false;
     fill->rows[fill->count++] = *entry;
