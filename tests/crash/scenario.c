@@ -122,6 +122,17 @@ static int tear_dat(struct world *base)
     return code;
 }
 
+/* It takes deletes only: its index is the sorted file. */
+static int mark(struct world *base)
+{
+    struct stage *stage = &base->stage;
+    int code = fill_wide(base);
+    code = code ? code : stage_open(stage, disk_os_get(base->disk));
+    code = code ? code : volume_mark_read_only(stage->volume, true, true, &stage->err);
+    stage_close(stage);
+    return code;
+}
+
 /* Zeros where some rows were, as a file system leaves them. */
 static int wipe_rows(struct world *base)
 {
@@ -265,6 +276,15 @@ static int vacuum_under_load(struct world *world)
     return committed ? committed : code;
 }
 
+/* A marker that a failed commit could not take back. It must go before there is a new copy. */
+static int vacuum_beside_marker(struct world *world)
+{
+    struct os *os = disk_os_get(world->disk);
+    fixture_write_file(os, "/d/1.cpc", "", 0);
+    CHECK(os_sync_directory(os, "/d", NULL) == 0);
+    return vacuum(world);
+}
+
 static int vacuum_and_drop(struct world *world)
 {
     struct stage *stage = &world->stage;
@@ -284,6 +304,21 @@ static int start(struct world *world)
         return code ? code : KELP_E_IO;
     STEP(stage_put(stage, 100, 700));
     STEP(stage_delete(stage, 4));
+    return code;
+}
+
+static int start_marked(struct world *world)
+{
+    struct stage *stage = &world->stage;
+    int code = stage_open(stage, fault_os_get(world->fault));
+    if (world_is_stopped(world) || code != 0)
+        return code ? code : KELP_E_IO;
+    STEP(stage_delete(stage, 4));
+    STEP(stage_delete(stage, 5)); /* the empty one */
+    STEP(stage_put(stage, 100, 700) == KELP_E_READ_ONLY ? 0 : KELP_E_IO);
+    STEP(volume_mark_writable(stage->volume, &stage->err));
+    STEP(stage_put(stage, 100, 700));
+    STEP(stage_delete(stage, 8));
     return code;
 }
 
@@ -375,12 +410,14 @@ const struct scenario scenarios[] = {
     {"vacuum, plain writes", fill_wide, true, vacuum_plainly, END_VOLUME},
     {"vacuum, promises amid plain writes", fill_wide, true, promise_amid_vacuum, END_VOLUME},
     {"vacuum under load", fill_wide, true, vacuum_under_load, END_VOLUME},
+    {"vacuum beside a stale marker", fill_wide, true, vacuum_beside_marker, END_VOLUME},
     {"vacuum that is dropped", fill_wide, true, vacuum_and_drop, END_VOLUME},
     {"close and start", fill_wide, true, close_and_start, END_VOLUME},
     {"close and start, with checkpoints", fill_many, true, close_and_start, END_VOLUME},
     {"vacuum, close and start, with checkpoints", fill_many, true, vacuum_close_and_start, END_VOLUME},
     {"start from a checkpoint", fill_many_and_more, false, close_and_start_twice, END_VOLUME},
     {"start, all is well", fill_wide, false, start, END_VOLUME},
+    {"start, deletes only", mark, false, start_marked, END_VOLUME},
     {"start, .idx lost", lose_idx, false, start, END_VOLUME},
     {"start, .vif lost", lose_vif, false, start, END_VOLUME},
     {"start, rows lost", lose_rows, false, start, END_VOLUME},

@@ -14,7 +14,7 @@
 #define DISK_BYTES (64u << 20)
 
 /* Made whenever a read-only volume has none that fits; left by every clean stop. */
-static const char *const derived[] = {".sdx", ".kix", NULL};
+static const char *const derived[] = {".sdx", ".sdx.tmp", ".kix", NULL};
 
 /* ---- the LevelDB's folder ---- */
 
