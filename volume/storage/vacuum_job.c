@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #define READERS_WAIT_MS 50
-/* A tenth of a share: whoever serves clients goes first, and it still gets on. */
-#define COPY_NICE 10
+/* A thirtieth of a share: whoever serves clients goes first, and it still gets on. */
+#define COPY_NICE 15
 
 int vacuum_check_cancelled(struct vacuum *v, struct error *err)
 {
