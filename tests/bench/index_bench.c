@@ -2,7 +2,8 @@
  * checkpoint; for keys that follow each other and for random ones. Makes a volume's .idx (and a .dat that is
  * a hole but for its super block and last record headers) in a folder, and removes it.
  *
- *   index_bench [--count N] [--keys sequential|shuffled|random] [--size BYTES] [--vary BYTES] [--folder PATH] [--json]
+ *   index_bench [--count N] [--keys sequential|shuffled|random] [--size BYTES] [--vary BYTES]
+ *               [--folder PATH] [--json]
  *
  * Loading is that of the real thing (index_load.c), in a child process, so that its growth of RSS is of
  * nothing else. */
@@ -101,7 +102,8 @@ static uint64_t make_files(const struct setup *setup)
             struct needle_header header = {1, entry.key, entry.size};
             uint8_t bytes[NEEDLE_HEADER_SIZE];
             needle_header_store(bytes, &header);
-            CHECK(os_pwritev(os, dat, &(struct iovec){bytes, sizeof(bytes)}, 1, offset) == (ssize_t)sizeof(bytes));
+            struct iovec iov = {bytes, sizeof(bytes)};
+            CHECK(os_pwritev(os, dat, &iov, 1, offset) == (ssize_t)sizeof(bytes));
         }
         offset += needle_record_size(3, entry.size);
         if (used == ROWS * index_row_size(5) || i + 1 == setup->count) {

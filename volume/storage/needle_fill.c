@@ -9,7 +9,7 @@
 
 #define ROWS_MIN    (64u << 10)
 #define ROWS_MAX    (1u << 20)
-#define ROWS_CACHED (64u << 10) /* rows that come in order, or nearly, are merged while they are in the cache */
+#define ROWS_CACHED (64u << 10) /* rows that come nearly in order are merged while they are cached */
 
 struct needle_fill {
     struct packed_tree *tree;

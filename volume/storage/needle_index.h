@@ -140,8 +140,8 @@ static inline bool needle_index_owes(const struct needle_index *index)
 {
     return index->ops->owes && index->ops->owes(index);
 }
-/* One bounded step (well below a millisecond) of it, for when nobody waits: the index stays small, and a later
- * put quick, by it. The writer's thread, like put. False: nothing is owed. */
+/* One bounded step (well below a millisecond) of it, for when nobody waits: the index stays small, and a
+ * later put quick, by it. The writer's thread, like put. False: nothing is owed. */
 static inline bool needle_index_maintain(struct needle_index *index)
 {
     return index->ops->maintain && index->ops->maintain(index);

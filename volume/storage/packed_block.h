@@ -38,7 +38,8 @@ enum packed_flag {
     PACKED_HAS_LINE = 8,
 };
 
-/* Encodes `count` entries (1 to 64), keys rising, into `ret`, PACKED_BLOCK_MAX bytes; returns the length. `version`: of the records, whose lengths the chains follow. */
+/* Encodes `count` entries (1 to 64), keys rising, into `ret`, PACKED_BLOCK_MAX bytes; returns the length.
+ * `version`: of the records, whose lengths the chains follow. */
 size_t packed_block_encode(uint8_t *ret, const struct needle_entry *entries, size_t count,
                            uint8_t version);
 /* All entries again. */
