@@ -1,0 +1,227 @@
+/* Who may do what: keys, lists and their reload. */
+#include "common/security.h"
+
+#include "common/os.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/unit/cmocka_all.h"
+
+static char folder[64], path[128];
+
+static int set_up(void **state)
+{
+    (void)state;
+    strcpy(folder, "/tmp/kelp-security-XXXXXX");
+    if (!mkdtemp(folder))
+        return -1;
+    snprintf(path, sizeof(path), "%s/security.toml", folder);
+    return setenv("HOME", folder, 1);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    unlink(path);
+    return rmdir(folder);
+}
+
+static void write_file(const char *text)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    assert_int_equal(fclose(file), 0);
+}
+
+static struct settings *open_settings(void)
+{
+    struct settings *settings;
+    assert_int_equal(settings_open(&settings, "security", folder, NULL), 0);
+    return settings;
+}
+
+static struct security *create(struct settings *settings, const char *white_list)
+{
+    struct security *security;
+    struct error err = {0};
+    if (security_create(&security, settings, white_list, NULL, &err) != 0)
+        fail_msg("%s", err.message);
+    return security;
+}
+
+static bool check(struct security *security, enum security_key key, const char *token,
+                  const char *vid, const char *fid)
+{
+    return security_check_token(security, key, slice_cstr(token), slice_cstr(vid), slice_cstr(fid));
+}
+
+static void without_settings_everything_is_open(void **state)
+{
+    (void)state;
+    char token[FILE_TOKEN_MAX];
+    struct security *security = create(NULL, "");
+    assert_false(security_has_white_list(security));
+    assert_true(security_admits(security, "192.0.2.1"));
+    assert_false(security_wants_token(security, SECURITY_WRITE));
+    assert_true(check(security, SECURITY_WRITE, "", "3", "01637037d6"));
+    assert_string_equal(security_make_token(security, SECURITY_WRITE, SLICE("3,01637037d6"), token), "");
+    assert_true(security_shows_pages(security));
+    security_destroy(security);
+}
+
+static void keys_for_writing_and_reading_are_apart(void **state)
+{
+    (void)state;
+    char writes[FILE_TOKEN_MAX], reads[FILE_TOKEN_MAX];
+    write_file("[jwt.signing]\nkey = \"w\"\n[jwt.signing.read]\nkey = \"r\"\n");
+    struct settings *settings = open_settings();
+    struct security *security = create(settings, "");
+    struct slice fid = SLICE("3,01637037d6");
+    security_make_token(security, SECURITY_WRITE, fid, writes);
+    security_make_token(security, SECURITY_READ, fid, reads);
+    assert_true(check(security, SECURITY_WRITE, writes, "3", "01637037d6"));
+    assert_true(check(security, SECURITY_READ, reads, "3", "01637037d6"));
+    assert_false(check(security, SECURITY_READ, writes, "3", "01637037d6"));
+    assert_false(check(security, SECURITY_WRITE, reads, "3", "01637037d6"));
+    assert_false(check(security, SECURITY_WRITE, "", "3", "01637037d6"));
+    assert_false(check(security, SECURITY_WRITE, writes, "03", "01637037d6"));
+    assert_false(security_shows_pages(security));
+    security_destroy(security);
+    settings_close(settings);
+}
+
+static void token_covers_the_parts_of_a_batch(void **state)
+{
+    (void)state;
+    char token[FILE_TOKEN_MAX], long_fid[300];
+    write_file("[jwt.signing]\nkey = \"w\"\n");
+    struct settings *settings = open_settings();
+    struct security *security = create(settings, "");
+    security_make_token(security, SECURITY_WRITE, SLICE("3,01637037d6"), token);
+    assert_true(check(security, SECURITY_WRITE, token, "3", "01637037d6_1"));
+    assert_true(check(security, SECURITY_WRITE, token, "3", "01637037d6_"));
+    assert_false(check(security, SECURITY_WRITE, token, "3", "01637037d6_1_2"));
+    assert_false(check(security, SECURITY_WRITE, token, "3", "_1"));
+    assert_false(check(security, SECURITY_WRITE, token, "3", ""));
+    memset(long_fid, '1', sizeof(long_fid));
+    assert_false(security_check_token(security, SECURITY_WRITE, slice_cstr(token), SLICE("3"),
+                                      slice_of(long_fid, sizeof(long_fid))));
+    security_destroy(security);
+    settings_close(settings);
+}
+
+static void lifetime_of_none_makes_tokens_for_ever(void **state)
+{
+    (void)state;
+    char token[FILE_TOKEN_MAX];
+    write_file("[jwt.signing]\nkey = \"secret\"\nexpires_after_seconds = 0\n");
+    struct settings *settings = open_settings();
+    struct security *security = create(settings, "");
+    assert_string_equal(security_make_token(security, SECURITY_WRITE, SLICE("3,01637037d6"), token),
+                        "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJmaWQiOiIzLDAxNjM3MDM3ZDYifQ."
+                        "mCmUPrYwoQ4EKdjSpO0zLS02AF4eeSvbLDP2IMyOSDc");
+    security_destroy(security);
+    settings_close(settings);
+}
+
+/* The clock of a server that a test sets. */
+struct clock {
+    struct os os;
+    struct os_ops ops;
+    int64_t now_ns;
+};
+
+static int64_t clock_now(struct os *os) { return ((struct clock *)os)->now_ns; }
+
+static void default_lifetimes_are_the_peers(void **state)
+{
+    (void)state;
+    char writes[FILE_TOKEN_MAX], reads[FILE_TOKEN_MAX];
+    write_file("[jwt.signing]\nkey = \"w\"\n[jwt.signing.read]\nkey = \"r\"\n");
+    struct clock clock = {.ops = *os_real()->ops, .now_ns = INT64_C(1700000000) * 1000000000};
+    clock.os.ops = &clock.ops;
+    clock.ops.now_ns = clock_now;
+    struct settings *settings = open_settings();
+    struct security *security;
+    assert_int_equal(security_create(&security, settings, "", &clock.os, NULL), 0);
+    security_make_token(security, SECURITY_WRITE, SLICE("3,01637037d6"), writes);
+    security_make_token(security, SECURITY_READ, SLICE("3,01637037d6"), reads);
+    clock.now_ns += INT64_C(10000000000) - 1;
+    assert_true(check(security, SECURITY_WRITE, writes, "3", "01637037d6"));
+    clock.now_ns += 1;
+    assert_false(check(security, SECURITY_WRITE, writes, "3", "01637037d6"));
+    clock.now_ns += INT64_C(50000000000) - 1;
+    assert_true(check(security, SECURITY_READ, reads, "3", "01637037d6"));
+    clock.now_ns += 1;
+    assert_false(check(security, SECURITY_READ, reads, "3", "01637037d6"));
+    security_destroy(security);
+    settings_close(settings);
+}
+
+static void lists_of_flag_and_file_add_up(void **state)
+{
+    (void)state;
+    write_file("[guard]\nwhite_list = \"10.0.0.0/8, ::1\"\n[jwt.signing]\nkey = \"w\"\n"
+               "[access]\nui = true\n");
+    struct settings *settings = open_settings();
+    struct security *security = create(settings, "192.0.2.1");
+    assert_true(security_has_white_list(security));
+    assert_true(security_admits(security, "192.0.2.1"));
+    assert_true(security_admits(security, "10.9.8.7"));
+    assert_true(security_admits(security, "::1"));
+    assert_false(security_admits(security, "127.0.0.1"));
+    assert_true(security_shows_pages(security));
+    security_destroy(security);
+    settings_close(settings);
+}
+
+static void reload_takes_effect_and_a_bad_one_does_not(void **state)
+{
+    (void)state;
+    char token[FILE_TOKEN_MAX];
+    struct error err = {0};
+    struct settings *settings = open_settings();
+    struct security *security = create(settings, "");
+    write_file("[jwt.signing]\nkey = \"w\"\n[guard]\nwhite_list = \"10.0.0.1\"\n");
+    assert_int_equal(security_reload(security, NULL), 0);
+    assert_true(security_wants_token(security, SECURITY_WRITE));
+    assert_false(security_admits(security, "10.0.0.2"));
+    assert_true(security_shows_pages(security)); /* decided at start */
+    security_make_token(security, SECURITY_WRITE, SLICE("3,01637037d6"), token);
+
+    static const char *const bad[] = {
+        "[jwt.signing\nkey = \"x\"\n",
+        "[jwt.signing]\nkey = \"x\"\nexpires_after_seconds = \"soon\"\n",
+        "[jwt.signing]\nkey = \"x\"\n[guard]\nwhite_list = \"everybody\"\n",
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        write_file(bad[i]);
+        assert_int_equal(security_reload(security, &err), KELP_E_INVALID);
+        assert_true(check(security, SECURITY_WRITE, token, "3", "01637037d6"));
+        assert_false(security_admits(security, "10.0.0.2"));
+    }
+    write_file("[jwt.signing]\nkey = \"\"\nexpires_after_seconds = 5\n[guard]\nwhite_list = \"\"\n");
+    assert_int_equal(security_reload(security, NULL), 0);
+    assert_false(security_wants_token(security, SECURITY_WRITE));
+    assert_true(security_admits(security, "10.0.0.2"));
+    security_destroy(security);
+    settings_close(settings);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(without_settings_everything_is_open, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(keys_for_writing_and_reading_are_apart, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(token_covers_the_parts_of_a_batch, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(lifetime_of_none_makes_tokens_for_ever, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(default_lifetimes_are_the_peers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(lists_of_flag_and_file_add_up, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(reload_takes_effect_and_a_bad_one_does_not, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
