@@ -7,7 +7,7 @@
  * added while the list runs waits for the next round; an idle handle keeps the loop from sleeping
  * meanwhile.
  *
- * Runs on: the loop's thread, but for create, destroy, post and slow_turns. */
+ * Runs on: the loop's thread, but for create, destroy, post and what the watchdog has found. */
 #include "common/loop.h"
 
 #include "common/check.h"
@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct loop {
     uv_loop_t uv;
@@ -31,11 +32,37 @@ struct loop {
     struct loop_task **turn_end_last;
     struct loop_task stop;
     bool is_stopping;
-    uint64_t turn_start_ms; /* 0: no turn is being timed */
-    _Atomic uint64_t slow_turns;
+    struct loop_watch watch;
 };
 
-static _Thread_local const struct loop *current;
+static _Thread_local struct loop *current;
+
+/* The clock of uv_now, as of the last tick: a few nanoseconds to read, a few milliseconds coarse. */
+static uint64_t coarse_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+void loop_doing(const char *what)
+{
+    if (current)
+        current->watch.doing = what;
+}
+
+void loop_lap(void)
+{
+    if (current)
+        loop_watch_lap(&current->watch, coarse_ms());
+}
+
+static void run_task(struct loop_task *task, const char *what)
+{
+    loop_doing(what);
+    task->run(task);
+    loop_lap();
+}
 
 static bool run_posted(struct loop *loop)
 {
@@ -51,7 +78,7 @@ static bool run_posted(struct loop *loop)
     while (oldest) {
         struct loop_task *task = oldest;
         oldest = task->next; /* the task may free itself */
-        task->run(task);
+        run_task(task, "a task from another thread");
     }
     return has_run;
 }
@@ -66,14 +93,15 @@ static void run_turn_end(struct loop *loop)
     while (first) {
         struct loop_task *task = first;
         first = task->next;
-        task->run(task);
+        run_task(task, "the end of a turn");
     }
 }
 
 static void on_after_io(uv_check_t *handle)
 {
     struct loop *loop = handle->data;
-    loop->turn_start_ms = uv_now(&loop->uv); /* libuv took this time when the wait ended */
+    /* libuv took this time when the wait ended. */
+    loop_watch_begin_turn(&loop->watch, uv_now(&loop->uv));
     run_turn_end(loop);
 }
 
@@ -87,8 +115,7 @@ static void on_before_wait(uv_prepare_t *handle)
         uv_idle_start(&loop->no_wait, on_no_wait);
     else
         uv_idle_stop(&loop->no_wait);
-    if (loop->turn_start_ms && uv_hrtime() / 1000000 > loop->turn_start_ms + LOOP_SLOW_TURN_MS)
-        atomic_fetch_add_explicit(&loop->slow_turns, 1, memory_order_relaxed);
+    loop_watch_end_turn(&loop->watch, uv_hrtime() / 1000000);
 }
 
 static void on_stop(struct loop_task *task)
@@ -132,21 +159,28 @@ static void init_handles(struct loop *loop)
     uv_idle_init(&loop->uv, &loop->no_wait);
 }
 
+static void free_loop(struct loop *loop)
+{
+    loop_watch_fini(&loop->watch);
+    free(loop);
+}
+
 int loop_create(struct loop **ret, const char *name, struct error *err)
 {
     struct loop *loop = must(calloc(1, sizeof(*loop)));
     strncpy(loop->name, name, sizeof(loop->name) - 1);
     loop->turn_end_last = &loop->turn_end_first;
     loop->stop.run = on_stop;
+    loop_watch_init(&loop->watch);
     int code = uv_loop_init(&loop->uv);
     if (code < 0) {
-        free(loop);
+        free_loop(loop);
         return error_set_errno(err, -code, "start the event loop %s", name);
     }
     code = uv_async_init(&loop->uv, &loop->wakeup, on_wakeup);
     if (code < 0) {
         uv_loop_close(&loop->uv);
-        free(loop);
+        free_loop(loop);
         return error_set_errno(err, -code, "start the event loop %s", name);
     }
     init_handles(loop);
@@ -158,7 +192,7 @@ int loop_create(struct loop **ret, const char *name, struct error *err)
         uv_close((uv_handle_t *)&loop->no_wait, NULL);
         uv_run(&loop->uv, UV_RUN_DEFAULT);
         uv_loop_close(&loop->uv);
-        free(loop);
+        free_loop(loop);
         return error_set_errno(err, code, "start the thread of the event loop %s", name);
     }
     *ret = loop;
@@ -172,7 +206,7 @@ void loop_destroy(struct loop *loop)
     CHECK(!loop_is_current(loop));
     loop_post(loop, &loop->stop);
     pthread_join(loop->thread, NULL);
-    free(loop);
+    free_loop(loop);
 }
 
 uv_loop_t *loop_uv(struct loop *loop) { return &loop->uv; }
@@ -197,7 +231,19 @@ void loop_at_turn_end(struct loop *loop, struct loop_task *task)
     loop->turn_end_last = &task->next;
 }
 
+const char *loop_name(const struct loop *loop) { return loop->name; }
+
 uint64_t loop_slow_turns(const struct loop *loop)
 {
-    return atomic_load_explicit(&loop->slow_turns, memory_order_relaxed);
+    return atomic_load_explicit(&loop->watch.slow_turns, memory_order_relaxed);
+}
+
+void loop_turns(const struct loop *loop, struct loop_turns *ret)
+{
+    loop_watch_turns(&loop->watch, ret);
+}
+
+size_t loop_slow_causes(struct loop *loop, struct loop_slow_cause ret[LOOP_CAUSES_MAX])
+{
+    return loop_watch_causes(&loop->watch, ret);
 }

@@ -1,16 +1,15 @@
 /* An event loop on a thread of its own, with a thread-safe way in.
  *
  * One wake-up (uv_async) brings in all tasks posted since the last turn. A loop never blocks: no
- * disk wait, no lock held across I/O; turns longer than LOOP_SLOW_TURN_MS are counted
- * (loop_slow_turns). */
+ * disk wait, no lock held across I/O; turns longer than LOOP_SLOW_TURN_MS are counted,
+ * each with its cause (loop_watch.h). */
 #pragma once
 
 #include "common/error.h"
+#include "common/loop_watch.h"
 
 #include <stdint.h>
 #include <uv.h>
-
-#define LOOP_SLOW_TURN_MS 10
 
 struct loop;
 
@@ -38,4 +37,13 @@ void loop_post(struct loop *loop, struct loop_task *task);
  * before the loop waits again. This is where a turn's appends are handed over in one go. */
 void loop_at_turn_end(struct loop *loop, struct loop_task *task);
 
-uint64_t loop_slow_turns(const struct loop *loop); /* any thread */
+/* For the watchdog, on a loop's thread (elsewhere they do nothing): names the piece of work in hand, a
+ * static text; and says that it has ended. Tasks are ended by the loop itself. */
+void loop_doing(const char *what);
+void loop_lap(void);
+
+/* Any thread. */
+const char *loop_name(const struct loop *loop);
+uint64_t loop_slow_turns(const struct loop *loop);
+void loop_turns(const struct loop *loop, struct loop_turns *ret);
+size_t loop_slow_causes(struct loop *loop, struct loop_slow_cause ret[LOOP_CAUSES_MAX]);

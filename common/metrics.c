@@ -34,14 +34,15 @@ struct metric_family {
 struct metrics {
     pthread_mutex_t lock; /* the lists and tables */
     struct metric_family *first, **last;
-    void (*collect)(void *ctx);
-    void *collect_ctx;
+    pthread_mutex_t collect_lock; /* the collectors, while they collect too; before `lock` */
+    struct metrics_collector *collectors;
 };
 
 struct metrics *metrics_create(void)
 {
     struct metrics *m = must(calloc(1, sizeof(*m)));
     pthread_mutex_init(&m->lock, NULL);
+    pthread_mutex_init(&m->collect_lock, NULL);
     m->last = &m->first;
     return m;
 }
@@ -70,6 +71,7 @@ void metrics_destroy(struct metrics *metrics)
         family_destroy(f);
     }
     pthread_mutex_destroy(&metrics->lock);
+    pthread_mutex_destroy(&metrics->collect_lock);
     free(metrics);
 }
 
@@ -215,10 +217,30 @@ double metric_value(const struct metric_series *series)
     return load_double(&series->value);
 }
 
-void metrics_set_collector(struct metrics *metrics, void (*collect)(void *ctx), void *ctx)
+void metric_set_histogram(struct metric_series *series, const uint64_t *counts, double sum)
 {
-    metrics->collect = collect;
-    metrics->collect_ctx = ctx;
+    for (size_t i = 0; i <= series->family->bound_count; i++)
+        atomic_store_explicit(&series->buckets[i], counts[i], memory_order_relaxed);
+    metric_set(series, sum);
+}
+
+void metrics_add_collector(struct metrics *metrics, struct metrics_collector *collector)
+{
+    pthread_mutex_lock(&metrics->collect_lock);
+    collector->next = metrics->collectors;
+    metrics->collectors = collector;
+    pthread_mutex_unlock(&metrics->collect_lock);
+}
+
+void metrics_remove_collector(struct metrics *metrics, struct metrics_collector *collector)
+{
+    pthread_mutex_lock(&metrics->collect_lock);
+    struct metrics_collector **link = &metrics->collectors;
+    while (*link && *link != collector)
+        link = &(*link)->next;
+    if (*link)
+        *link = collector->next;
+    pthread_mutex_unlock(&metrics->collect_lock);
 }
 
 static void print_number(struct buffer *out, double value)
@@ -256,8 +278,10 @@ static void print_histogram(const struct metric_series *series, struct buffer *o
 void metrics_print(struct metrics *metrics, struct buffer *out)
 {
     static const char *const kinds[] = {"counter", "gauge", "histogram"};
-    if (metrics->collect)
-        metrics->collect(metrics->collect_ctx);
+    pthread_mutex_lock(&metrics->collect_lock);
+    for (struct metrics_collector *c = metrics->collectors; c; c = c->next)
+        c->collect(c);
+    pthread_mutex_unlock(&metrics->collect_lock);
     pthread_mutex_lock(&metrics->lock);
     for (const struct metric_family *f = metrics->first; f; f = f->next) {
         buffer_printf(out, "# HELP %s %s\n# TYPE %s %s\n", f->name, f->help, f->name,

@@ -34,9 +34,20 @@ void metric_observe(struct metric_series *series, double value);
 double metric_value(const struct metric_series *series); /* of a histogram: the count */
 void metric_remove(struct metric_family *family, const char *const *values); /* prints it no more */
 
-/* Called before each print, on its thread and with no lock held, to set what is only known by
- * looking (disk space, queue lengths). Set before the first print. */
-void metrics_set_collector(struct metrics *metrics, void (*collect)(void *ctx), void *ctx);
+/* Of a histogram whose counts are kept elsewhere: `counts` has one for each bound and one for the rest,
+ * `sum` is that of all values. */
+void metric_set_histogram(struct metric_series *series, const uint64_t *counts, double sum);
 
-/* The page, text format 0.0.4. */
+/* Called before each print, on its thread, to set what is only known by looking (disk space, queue
+ * lengths); one print collects at a time. Embedded in what it is about. */
+struct metrics_collector {
+    void (*collect)(struct metrics_collector *collector);
+    struct metrics_collector *next; /* the registry's */
+};
+/* Any thread, but not within collect. Removing waits for a print that is at it; what was never added may
+ * be removed too. */
+void metrics_add_collector(struct metrics *metrics, struct metrics_collector *collector);
+void metrics_remove_collector(struct metrics *metrics, struct metrics_collector *collector);
+
+/* The page, text format 0.0.4. Blocks while collectors look; not on a loop that serves others. */
 void metrics_print(struct metrics *metrics, struct buffer *out);

@@ -28,6 +28,8 @@ struct collection_sums {
 };
 
 struct volume_metrics {
+    struct metrics_collector collector;
+    struct metrics *registry;
     struct store *store;
     struct metric_series *vacuum_count[PHASES][2]; /* by success */
     struct metric_series *vacuum_seconds[PHASES];
@@ -106,9 +108,9 @@ static void collect_vacuum(struct volume_metrics *metrics, struct vacuum_budget 
     metric_set(metric_series(metrics->vacuum_held, &directory), (double)vacuum_budget_held(budget));
 }
 
-static void collect(void *ctx)
+static void collect(struct metrics_collector *collector)
 {
-    struct volume_metrics *metrics = ctx;
+    struct volume_metrics *metrics = (struct volume_metrics *)collector;
     pthread_mutex_lock(&metrics->lock);
     for (size_t i = 0; i < metrics->collection_count; i++)
         metrics->collections[i] = (struct collection_sums){.name = metrics->collections[i].name};
@@ -182,6 +184,7 @@ struct volume_metrics *volume_metrics_create(struct metrics *registry, struct st
     static const char *const by_version[] = {"version", NULL};
     struct volume_metrics *metrics = must(calloc(1, sizeof(*metrics)));
     metrics->store = store;
+    metrics->registry = registry;
     pthread_mutex_init(&metrics->lock, NULL);
     add_vacuum(metrics, registry);
     metrics->volumes = metrics_add(registry, METRIC_GAUGE, NAME("volumes"), "Volumes served.",
@@ -215,7 +218,8 @@ struct volume_metrics *volume_metrics_create(struct metrics *registry, struct st
     struct metric_family *build = metrics_add(registry, METRIC_GAUGE, "SeaweedFS_build_info",
                                               "What this is.", by_version, NULL, 0);
     metric_set(metric_series(build, &version), 1);
-    metrics_set_collector(registry, collect, metrics);
+    metrics->collector.collect = collect;
+    metrics_add_collector(registry, &metrics->collector);
     return metrics;
 }
 
