@@ -49,18 +49,35 @@ static int fill(struct world *base, uint8_t offset_bytes, const char *index_dir)
 }
 
 /* So many rows that a clean stop leaves a checkpoint. */
+static int put_many(struct stage *stage)
+{
+    int code = 0;
+    for (unsigned rows = 0; code == 0 && rows <= INDEX_CHECKPOINT_ROWS_MIN; rows += 480)
+        code = stage_put_batch(stage, 1, 480, 20);
+    return code;
+}
+
 static int fill_many(struct world *base)
 {
     struct stage *stage = &base->stage;
     make_directories(base);
     int code = stage_create(stage, disk_os_get(base->disk), "/d", "/i", 5, "");
-    for (unsigned rows = 0; code == 0 && rows <= INDEX_CHECKPOINT_ROWS_MIN; rows += 480)
-        code = stage_put_batch(stage, 1, 480, 20);
+    code = code ? code : put_many(stage);
     code = code ? code : stage_delete(stage, 9);
     code = code ? code : stage_put(stage, 12, 0);
     stage_close(stage);
     CHECK(base->store_path[0] || volume_file_exists(disk_os_get(base->disk), "/i/1.kix"));
     return code;
+}
+
+/* The end without a clean stop. */
+static void kill_base(struct world *base)
+{
+    struct disk_os *killed;
+    disk_os_clone(base->disk, &killed);
+    stage_close(&base->stage);
+    disk_os_destroy(base->disk);
+    base->disk = killed;
 }
 
 /* And after the checkpoint came more. */
@@ -71,11 +88,19 @@ static int fill_many_and_more(struct world *base)
     code = code ? code : stage_open(stage, disk_os_get(base->disk));
     code = code ? code : stage_put_batch(stage, 30, 5, 40);
     code = code ? code : stage_delete(stage, 31);
-    struct disk_os *killed;
-    disk_os_clone(base->disk, &killed);
-    stage_close(stage);
-    disk_os_destroy(base->disk);
-    base->disk = killed;
+    kill_base(base);
+    return code;
+}
+
+/* The checkpoint is of before a vacuum, and the new .idx is as long again. */
+static int outlive_checkpoint(struct world *base)
+{
+    struct stage *stage = &base->stage;
+    int code = fill_many(base);
+    code = code ? code : stage_open(stage, disk_os_get(base->disk));
+    code = code ? code : stage_vacuum(stage);
+    code = code ? code : put_many(stage);
+    kill_base(base);
     return code;
 }
 
@@ -416,6 +441,7 @@ const struct scenario scenarios[] = {
     {"close and start, with checkpoints", fill_many, true, close_and_start, END_VOLUME},
     {"vacuum, close and start, with checkpoints", fill_many, true, vacuum_close_and_start, END_VOLUME},
     {"start from a checkpoint", fill_many_and_more, false, close_and_start_twice, END_VOLUME},
+    {"start beside an old checkpoint", outlive_checkpoint, false, start, END_VOLUME},
     {"start, all is well", fill_wide, false, start, END_VOLUME},
     {"start, deletes only", mark, false, start_marked, END_VOLUME},
     {"start, .idx lost", lose_idx, false, start, END_VOLUME},
