@@ -88,16 +88,20 @@ static void on_socket_ready(uv_poll_t *poll, int status, int events)
     int running, flags = (events & UV_READABLE ? CURL_CSELECT_IN : 0) |
                          (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0) |
                          (status < 0 ? CURL_CSELECT_ERR : 0);
+    loop_doing("talking to another server");
     curl_multi_socket_action(client->multi, watch->fd, flags, &running);
     end_finished(client);
+    loop_lap();
 }
 
 static void on_timer(uv_timer_t *timer)
 {
     struct http_client *client = timer->data;
     int running;
+    loop_doing("talking to another server");
     curl_multi_socket_action(client->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     end_finished(client);
+    loop_lap();
 }
 
 static void on_stall_check(uv_timer_t *timer)

@@ -342,10 +342,12 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
         drop_bytes(c, (size_t)size);
         return;
     }
+    loop_doing("reading a connection");
     size_t used = can_parse(c) ? feed(c, buf->base, (size_t)size) : 0;
     if (used < (size_t)size && c->state == HTTP_CONNECTION_HANDLING)
         keep_pending(c, buf->base + used, (size_t)size - used);
     rewait(c);
+    loop_lap();
 }
 
 void http_connection_accept(struct http_lane *lane)

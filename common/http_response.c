@@ -198,9 +198,11 @@ static void on_uv_written(uv_write_t *write, int status)
 {
     struct http_exchange *x = write->data;
     x->is_write_queued = false;
+    loop_doing("going on after a write");
     if (status < 0)
         break_connection(x);
     output_done(x);
+    loop_lap();
 }
 
 /* Sends x->buffers; output_done follows now or later, exactly once. */

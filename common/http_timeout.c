@@ -57,10 +57,12 @@ static void on_timeout(struct http_connection *c)
 void http_timeout_sweep(struct http_lane *lane)
 {
     uint64_t now_ms = loop_now_ms(lane->loop);
+    loop_doing("closing connections whose time is over");
     for (int i = 0; i < HTTP_WAIT_COUNT; i++) {
         const struct http_wait_list *list = &lane->waits[i];
         while (list->timeout_ms && list->first &&
                now_ms - list->first->wait_since_ms >= list->timeout_ms)
             on_timeout(list->first); /* moves it to another list or to the end of this one */
     }
+    loop_lap();
 }

@@ -38,6 +38,14 @@ static struct slice make_request_id(struct blob_call *call)
     return slice_of(call->request_id, 24);
 }
 
+/* For the watchdog of loops. */
+static const char *const kind_doing[BLOB_CALL_KINDS] = {
+    [BLOB_CALL_GET] = "a GET",     [BLOB_CALL_HEAD] = "a HEAD",
+    [BLOB_CALL_POST] = "a POST",   [BLOB_CALL_PUT] = "a PUT",
+    [BLOB_CALL_DELETE] = "a DELETE", [BLOB_CALL_OPTIONS] = "an OPTIONS",
+    [BLOB_CALL_INVALID] = "a request with an unknown method", [BLOB_CALL_PAGE] = "a page",
+};
+
 struct blob_call *blob_call_begin(struct volume_http *http, struct http_request *request,
                                   enum blob_call_kind kind, bool is_public)
 {
@@ -50,6 +58,7 @@ struct blob_call *blob_call_begin(struct volume_http *http, struct http_request 
         .is_public = is_public,
     };
     request->user = call;
+    loop_doing(kind_doing[kind]);
     if (http->metrics) {
         call->started_ns = monotonic_ns();
         blob_metrics_begin(http->metrics, kind);

@@ -199,6 +199,7 @@ static void on_completed(struct loop_task *task)
     lane->completed_first = lane->completed_last = NULL;
     lane->is_posted = false;
     pthread_mutex_unlock(&lane->lock);
+    loop_doing("answering writes that are done");
     for (struct append_request *request = list, *next; request; request = next) {
         next = request->next;
         finish_append(request);
@@ -211,6 +212,7 @@ static void return_to_loop(struct loop_task *task)
 {
     struct blob_offload *offload =
         (struct blob_offload *)((char *)task - offsetof(struct blob_offload, loop_task));
+    loop_doing("going on after work of another thread");
     offload->done(offload);
 }
 

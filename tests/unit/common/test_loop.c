@@ -143,12 +143,13 @@ static void goes_on_turning_while_turn_end_tasks_wait(void **state)
 
 static void block(struct loop_task *task)
 {
+    loop_doing("being slow on purpose");
     uint64_t until = uv_hrtime() + 3 * (uint64_t)LOOP_SLOW_TURN_MS * 1000000;
     while (uv_hrtime() < until)
         continue;
 }
 
-static void counts_slow_turns(void **state)
+static void counts_slow_turns_and_names_their_cause(void **state)
 {
     struct loop_task task = {.run = block};
     struct loop *loop = start();
@@ -156,6 +157,16 @@ static void counts_slow_turns(void **state)
     uint64_t deadline = uv_hrtime() + 5000000000u;
     while (loop_slow_turns(loop) == 0)
         assert_true(uv_hrtime() < deadline);
+    struct loop_slow_cause causes[LOOP_CAUSES_MAX];
+    struct loop_turns turns;
+    while (loop_slow_causes(loop, causes) == 0)
+        assert_true(uv_hrtime() < deadline);
+    assert_string_equal(causes[0].what, "being slow on purpose");
+    assert_int_equal(causes[0].count, 1);
+    assert_true(causes[0].longest_ms >= 2 * LOOP_SLOW_TURN_MS);
+    loop_turns(loop, &turns);
+    assert_int_equal(turns.slow, 1);
+    assert_true(turns.total_ms >= 2 * LOOP_SLOW_TURN_MS);
     loop_destroy(loop);
 }
 
@@ -189,7 +200,7 @@ int main(void)
         cmocka_unit_test(loses_nothing_that_many_threads_post),
         cmocka_unit_test(runs_turn_end_tasks_after_the_callbacks),
         cmocka_unit_test(goes_on_turning_while_turn_end_tasks_wait),
-        cmocka_unit_test(counts_slow_turns),
+        cmocka_unit_test(counts_slow_turns_and_names_their_cause),
         cmocka_unit_test(waits_for_handles_that_are_still_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
