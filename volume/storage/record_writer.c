@@ -246,11 +246,11 @@ void record_writer_discard(struct record_writer *writer)
 }
 
 /* To the peer an empty blob looks like a tombstone, and in versions before 3 to us; only its row tells. So
- * its row has to be as safe as its record. */
-static bool has_empty_put(const struct record_writer *writer)
+ * its row has to be as safe as its record. And a delete of a tiered volume has no record at all. */
+static bool has_telling_row(const struct record_writer *writer)
 {
     for (size_t i = 0; i < writer->count; i++)
-        if (writer->pending[i].entry.size == 0)
+        if (writer->pending[i].entry.size == 0 || writer->pending[i].entry.offset == 0)
             return true;
     return false;
 }
@@ -285,7 +285,7 @@ static int write_batch(struct record_writer *writer, bool is_durable, bool *ret_
         is_lost = is_lost || (code != 0 && !is_cut);
     }
     /* The row of any other record can be made again from the record. */
-    if (code == 0 && is_durable && has_empty_put(writer)) {
+    if (code == 0 && is_durable && has_telling_row(writer)) {
         code = index_file_sync(&generation->idx, err);
         if (code != 0) {
             is_lost = true;

@@ -3,6 +3,7 @@
 #include "tests/fixtures/disk_os.h"
 #include "tests/fixtures/fault_os.h"
 #include "tests/fixtures/volume_fixture.h"
+#include "volume/storage/volume_internal.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -695,6 +696,20 @@ static void failed_creation_leaves_no_files(void **state)
     assert_int_equal(os_stat(os, "/d/photos_3.vif", &st), -ENOENT);
 }
 
+/* Which has no record that it could be made again from. */
+static void a_durable_delete_without_a_record_syncs_its_row(void **state)
+{
+    assert_int_equal(put(1, 1, "one").code, 0);
+    atomic_fetch_or(&volume->read_only, (unsigned)VOLUME_RO_TIERED);
+    struct append_request request = {.kind = APPEND_DELETE,
+                                     .volume = volume,
+                                     .needle = {.key = 1, .cookie = 1},
+                                     .is_durable = true};
+    fault_os_clear(fault);
+    assert_int_equal(append_queue_wait(queue, &request), 0);
+    assert_int_equal(fault_os_count(fault, FAULT_FSYNC), 1);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -702,6 +717,7 @@ int main(void)
         T(put_reads_back_before_and_after_reopening),
         T(delete_returns_the_size_and_stays_deleted),
         T(counters_are_the_test_vector),
+        T(a_durable_delete_without_a_record_syncs_its_row),
         T(empty_needle_is_live_and_reads_as_nothing),
         T(same_blob_again_is_not_written),
         T(damaged_blob_is_written_again),
