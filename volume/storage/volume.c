@@ -255,9 +255,12 @@ static void shut(struct volume *volume, bool is_kept)
     struct volume_generation *generation = volume->generation;
     volume->generation = NULL;
     volume_unlock_appends(volume);
-    /* Nobody waits for the outcome: what had to be safe was synced when it was acknowledged. */
-    if (generation && generation->is_writable)
-        volume_generation_sync(generation, NULL);
+    /* Nobody waits for the outcome: what had to be safe was synced when it was acknowledged. But after a
+     * sync that failed a second one proves nothing, so nothing is kept that relies on one. */
+    if (generation && generation->is_writable && volume_generation_sync(generation, NULL) != 0)
+        is_kept = false;
+    if (atomic_load(&volume->read_only) & VOLUME_RO_IO_ERROR)
+        is_kept = false;
     if (generation && is_kept)
         volume_generation_keep_mark(generation, 0, NULL);
     if (generation && is_kept)

@@ -142,10 +142,12 @@ int volume_mark_writable(struct volume *volume, struct error *err)
         code = persist_marks(volume, false, false, err);
     if (code != 0)
         return code;
-    atomic_store(&volume->consecutive_eio, 0);
-    change_bits(volume,
-                VOLUME_RO_OPERATOR | VOLUME_RO_OPERATOR_CAN_DELETE | VOLUME_RO_IO_ERROR, 0);
-    return 0;
+    /* A failure since then has left files that nobody has settled. */
+    unsigned settled = read_only & VOLUME_RO_IO_ERROR;
+    if (settled)
+        atomic_store(&volume->consecutive_eio, 0);
+    change_bits(volume, VOLUME_RO_OPERATOR | VOLUME_RO_OPERATOR_CAN_DELETE | settled, 0);
+    return volume_refuse(volume, VOLUME_RO_IO_ERROR, err);
 }
 
 int volume_set_replication(struct volume *volume, const char *replication, struct error *err)

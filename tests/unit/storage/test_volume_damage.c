@@ -5,6 +5,7 @@
 #include "tests/fixtures/disk_os.h"
 #include "tests/fixtures/fault_os.h"
 #include "tests/fixtures/volume_fixture.h"
+#include "volume/storage/index_checkpoint.h"
 #include "volume/storage/volume_inspect.h"
 #include "volume/storage/volume_internal.h"
 #include "volume/storage/volume_vacuum.h"
@@ -292,6 +293,64 @@ static void another_replication_is_kept(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void fail_amid(void *ctx, enum fault_os_call kind, const char *path)
+{
+    if (kind == FAULT_RENAME)
+        volume_quarantine(volume, "amid the mark");
+}
+
+/* It has not settled what that failure left. */
+static void a_mark_as_writable_clears_no_failure_that_came_meanwhile(void **state)
+{
+    struct error err = {0};
+    assert_int_equal(volume_mark_read_only(volume, false, true, NULL), 0);
+    fault_os_watch(fault, fail_amid, NULL);
+    assert_int_equal(volume_mark_writable(volume, &err), KELP_E_READ_ONLY);
+    fault_os_watch(fault, NULL, NULL);
+    assert_non_null(strstr(err.message, "its disk failed"));
+    assert_int_equal(stat_now().read_only, VOLUME_RO_IO_ERROR);
+    assert_int_equal(volume_mark_writable(volume, NULL), 0);
+    assert_int_equal(stat_now().read_only, 0);
+}
+
+static bool has_checkpoint(void)
+{
+    struct os_stat st;
+    return os_stat(disk_os_get(disk), "/d/1.kix", &st) >= 0;
+}
+
+static void close_now(void)
+{
+    volume_close(volume);
+    fault_os_clear(fault);
+    volume = NULL;
+}
+
+static void open_again(void)
+{
+    struct volume_place place = {fault_os_get(fault), "/d", NULL, "", 1};
+    assert_int_equal(volume_open(&volume, &place, NULL, NULL), 0);
+}
+
+/* A second sync succeeds and proves nothing. */
+static void no_checkpoint_is_left_after_a_sync_that_failed(void **state)
+{
+    for (uint64_t key = 1; key <= INDEX_CHECKPOINT_ROWS_MIN; key++)
+        assert_int_equal(put(key, "x", false).code, 0);
+    fault_os_fail(fault, FAULT_FSYNC, 1, EIO, false);
+    close_now();
+    assert_false(has_checkpoint());
+    open_again();
+    fault_os_fail(fault, FAULT_FDATASYNC, 1, EIO, false);
+    assert_int_equal(put(1, "y", true).code, KELP_E_IO);
+    close_now();
+    assert_false(has_checkpoint());
+    open_again();
+    close_now();
+    assert_true(has_checkpoint());
+    open_again();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +362,8 @@ int main(void)
         TEST(a_walk_passes_over_damaged_and_deleted_ones),
         TEST(a_failed_sync_quarantines_and_says_which),
         TEST(a_write_that_cannot_be_cut_off_quarantines),
+        TEST(a_mark_as_writable_clears_no_failure_that_came_meanwhile),
+        TEST(no_checkpoint_is_left_after_a_sync_that_failed),
         TEST(a_sync_in_the_background_covers_what_was_written_since),
         TEST(a_full_volume_says_so_and_refuses_early),
         TEST(reasons_add_up_and_have_names),
