@@ -266,18 +266,33 @@ static void run_plan(struct load_plan *plan)
                  (long long)(os_monotonic_ns(plan->store->os) - plan->begun_at_ns) / 1000000);
 }
 
+/* A disk that cannot be looked through does not stop the others; if none can, that is the error. */
+static int look_through_disks(struct load_plan *plan, struct error *err)
+{
+    struct store *store = plan->store;
+    struct error reason = {0};
+    size_t failed = 0;
+    for (size_t i = 0; i < store->disk_count; i++) {
+        plan->disk = &store->disks[i];
+        const char *directory = disk_location_directory(plan->disk->location);
+        if (volume_files_discover(store->os, directory,
+                                  disk_location_index_directory(plan->disk->location), keep_found,
+                                  plan, &reason) == 0)
+            continue;
+        failed++;
+        log_error("volumes of a disk not looked for",
+                  "directory=%s error=\"%s\" next=\"check the disk, then restart or send SIGHUP\"",
+                  directory, reason.message);
+    }
+    return failed == store->disk_count ? error_set(err, reason.code, "%s", reason.message) : 0;
+}
+
 static struct load_plan *plan_create(struct store *store, struct error *err)
 {
     struct load_plan *plan = must(calloc(1, sizeof(*plan)));
     plan->store = store;
     plan->begun_at_ns = os_monotonic_ns(store->os);
-    int code = 0;
-    for (size_t i = 0; i < store->disk_count && !code; i++) {
-        plan->disk = &store->disks[i];
-        code = volume_files_discover(store->os, disk_location_directory(plan->disk->location),
-                                     disk_location_index_directory(plan->disk->location),
-                                     keep_found, plan, err);
-    }
+    int code = look_through_disks(plan, err);
     drop_duplicates(plan);
     spread_over_disks(plan);
     if (code) {

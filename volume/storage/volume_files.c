@@ -289,13 +289,11 @@ static int discover_one(struct os *os, const char *data_dir, const char *index_d
     CHECK(volume_name_parse(slice_cstr(name), &part, &id));
     char *collection = must(strndup(part.ptr, part.len));
     struct volume_files files;
-    int code = volume_files_init(&files, os, data_dir, index_dir, collection, id, err);
-    if (code == 0) {
-        enum volume_found what = VOLUME_FOUND_NO_DATA;
-        if (strcmp(files.base, name) == 0) /* "007" is not how a volume is written */
-            what = classify(os, &files);
-        code = visit(ctx, collection, id, what);
-    }
+    enum volume_found what = VOLUME_FOUND; /* whoever opens one whose names cannot be settled says why */
+    if (volume_files_init(&files, os, data_dir, index_dir, collection, id, NULL) == 0)
+        what = strcmp(files.base, name) == 0 ? classify(os, &files)
+                                             : VOLUME_FOUND_NO_DATA; /* "007" is not how one is written */
+    int code = visit(ctx, collection, id, what);
     volume_files_fini(&files);
     free(collection);
     return code;

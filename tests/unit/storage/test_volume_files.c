@@ -1,5 +1,6 @@
 /* Names, discovery, removal. */
 #include "tests/fixtures/disk_os.h"
+#include "tests/fixtures/fault_os.h"
 #include "tests/fixtures/volume_fixture.h"
 #include "volume/storage/volume_files.h"
 
@@ -109,6 +110,26 @@ static void discovery_tells_volumes_from_what_is_none(void **state)
     assert_int_equal(volume_files_discover(os, "/none", NULL, note_found, &found, NULL), KELP_E_NOT_FOUND);
 }
 
+/* One that cannot be looked at is told like the others: the load of it fails, with its reason. */
+static void a_volume_that_cannot_be_looked_at_hides_no_other(void **state)
+{
+    struct fault_os *fault;
+    touch("/d/1.vif", "{}");
+    touch("/d/1.dat", "\3");
+    touch("/i/1.idx", "");
+    touch("/d/2.vif", "{}");
+    touch("/d/2.dat", "\3");
+    fault_os_create(&fault, os);
+    fault_os_fail(fault, FAULT_STAT, 1, EIO, true);
+    fault_os_only(fault, "/1.idx");
+    struct found found = {""};
+    char expected[64];
+    assert_int_equal(volume_files_discover(fault_os_get(fault), "/d", "/i", note_found, &found, NULL), 0);
+    snprintf(expected, sizeof(expected), "/1=%d /2=%d ", VOLUME_FOUND, VOLUME_FOUND);
+    assert_string_equal(found.text, expected);
+    fault_os_destroy(fault);
+}
+
 static int count_name(void *ctx, const char *name)
 {
     (*(int *)ctx)++;
@@ -211,6 +232,7 @@ int main(void)
         T(base_names_split_at_the_last_bar),
         T(index_directory_is_used_unless_the_idx_lies_with_the_data),
         T(discovery_tells_volumes_from_what_is_none),
+        T(a_volume_that_cannot_be_looked_at_hides_no_other),
         T(an_info_in_the_index_directory_counts_where_the_data_has_none),
         T(old_temporary_files_are_swept),
         T(removal_takes_everything_in_both_directories),

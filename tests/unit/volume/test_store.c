@@ -222,6 +222,28 @@ static void a_garbled_volume_does_not_stop_the_others(void **state)
     assert_true(has_file(f, 0, "9.dat"));
 }
 
+static void a_disk_that_cannot_be_listed_does_not_stop_the_others(void **state)
+{
+    struct store_fixture f;
+    struct error err = {0};
+    store_fixture_init(&f, 2);
+    store_fixture_open(&f);
+    assert_int_equal(store_fixture_allocate(&f, 1, "", NULL), 0);
+    assert_int_equal(store_fixture_allocate(&f, 2, "", NULL), 0);
+    store_fixture_put(f.store, 2, 77, 5, "hello");
+    store_fixture_close(&f);
+    fault_os_fail(f.fault, FAULT_LIST, 1, EIO, true);
+    fault_os_only(f.fault, "disk0");
+    store_fixture_open(&f);
+    assert_int_equal(store_fixture_read(f.store, 2, 77, "hello"), 0);
+    assert_null(store_acquire(f.store, 1));
+    store_fixture_close(&f);
+    fault_os_fail(f.fault, FAULT_LIST, 1, EIO, true);
+    assert_int_equal(store_open(&f.store, &f.config, &err), KELP_E_IO);
+    fault_os_clear(f.fault);
+    store_fixture_fini(&f);
+}
+
 static void a_copy_that_was_cut_off_is_removed(void **state)
 {
     struct store_fixture *f = *state;
@@ -587,6 +609,7 @@ int main(void)
         TEST(index_files_may_live_in_one_directory_of_their_own),
         TEST(what_is_no_volume_is_left_alone),
         TEST(a_garbled_volume_does_not_stop_the_others),
+        cmocka_unit_test(a_disk_that_cannot_be_listed_does_not_stop_the_others),
         TEST(a_copy_that_was_cut_off_is_removed),
         TEST(one_id_on_two_disks_is_two_copies),
         TEST(new_volumes_go_where_there_are_fewest),
