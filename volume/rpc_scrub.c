@@ -13,7 +13,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define DETAILS_MAX 1000u /* lines of one volume; more are counted */
+#define DETAILS_MAX 1000u  /* lines of one volume; more are counted */
+#define DETAILS_ALL 20000u /* of all volumes: beyond, each of them says how many it has */
 
 struct scrub {
     struct volume_rpc *rpc;
@@ -28,7 +29,7 @@ struct scrub {
     /* Of the volume in work: */
     struct volume *volume;
     uint32_t volume_id;
-    size_t finding_count;
+    size_t finding_count, told_count;
     uint64_t unnamed_bytes; /* that no row accounts for */
 };
 
@@ -110,8 +111,11 @@ static int on_problem(void *ctx, const struct volume_problem *problem)
         return 0;
     if (problem->kind == VOLUME_PROBLEM_NO_ROW || problem->kind == VOLUME_PROBLEM_GAP)
         scrub->unnamed_bytes += problem->length;
-    if (scrub->finding_count++ < DETAILS_MAX)
+    scrub->finding_count++;
+    if (scrub->told_count < DETAILS_MAX && scrub->response.n_details < DETAILS_ALL) {
         add_detail(scrub, describe(scrub, problem));
+        scrub->told_count++;
+    }
     return 0;
 }
 
@@ -133,9 +137,9 @@ static void sum_up(struct scrub *scrub, const struct volume_verify_result *resul
                                        " needles read (%" PRIu64 ")",
                                        scrub->volume_id, result->dat_bytes, result->rows,
                                        result->dat_bytes - scrub->unnamed_bytes));
-    if (scrub->finding_count > DETAILS_MAX)
+    if (scrub->finding_count > scrub->told_count)
         add_detail(scrub, arena_printf(&scrub->arena, "volume %u: %zu more findings",
-                                       scrub->volume_id, scrub->finding_count - DETAILS_MAX));
+                                       scrub->volume_id, scrub->finding_count - scrub->told_count));
 }
 
 /* ---- volumes ---- */
@@ -181,7 +185,7 @@ static int scrub_volume(struct scrub *scrub, struct volume *volume, struct error
     struct error reason = {0};
     scrub->volume = volume;
     scrub->volume_id = volume_id(volume);
-    scrub->finding_count = 0;
+    scrub->finding_count = scrub->told_count = 0;
     scrub->unnamed_bytes = 0;
     int code = volume_inspect_verify(volume, &options, &result, &reason);
     if (code == KELP_E_CANCELLED)
@@ -228,11 +232,14 @@ static int scrub_list(struct scrub *scrub, const uint32_t *ids, size_t count, bo
     struct store *store = scrub->rpc->config.store;
     int code = 0;
     for (size_t i = 0; i < count && !code; i++) {
-        struct volume *volume = store_acquire(store, ids[i]);
-        if (!volume && is_asked_for)
-            return error_set(err, KELP_E_NOT_FOUND, "volume id %u not found", ids[i]);
-        if (!volume)
+        struct volume *volume;
+        int missing = store_find(store, ids[i], &volume, err);
+        if (missing && !is_asked_for)
             continue;
+        if (missing)
+            return missing == KELP_E_UNAVAILABLE
+                       ? missing
+                       : error_set(err, missing, "volume id %u not found", ids[i]);
         code = scrub_volume(scrub, volume, err);
         store_release(store, volume);
     }
@@ -262,7 +269,9 @@ void rpc_scrub_volume(struct volume_rpc *rpc, struct rpc_call *call, const Proto
     if (!code && request->mark_broken_volumes_readonly)
         for (size_t i = 0; i < scrub.response.n_broken_volume_ids; i++)
             mark_read_only(&scrub, scrub.response.broken_volume_ids[i]);
-    if (code)
+    if (code == KELP_E_UNAVAILABLE)
+        rpc_call_fail_error(call, &err);
+    else if (code)
         rpc_fail_unknown(call, &err);
     else if (scrub.mark_err.code)
         rpc_call_fail(call, scrub.mark_status, "%s", scrub.mark_err.message);

@@ -335,6 +335,31 @@ static void a_scrub_finds_the_damaged_needle(void **state)
     done(answer);
 }
 
+/* However many volumes are broken, and however badly. */
+static void the_findings_of_a_scrub_are_bounded(void **state)
+{
+    struct server_fixture *f = *state;
+    uint32_t ids[30];
+    allocate(f, 7);
+    for (uint64_t key = 1; key <= 1100; key++) {
+        store_fixture_put(f->server->store, 7, key, 5, "hello");
+        flip(f, 8 + 48 * ((off_t)key - 1) + 20);
+    }
+    for (size_t i = 0; i < 30; i++)
+        ids[i] = 7;
+    VolumeServerPb__ScrubVolumeRequest request = INIT(SCRUB_VOLUME);
+    request.mode = VOLUME_SERVER_PB__VOLUME_SCRUB_MODE__FULL;
+    request.volume_ids = ids;
+    request.n_volume_ids = 30;
+    const VolumeServerPb__ScrubVolumeResponse *answer =
+        ask(f, "ScrubVolume", &request.base, ANSWER(scrub_volume));
+    assert_int_equal(answer->n_broken_volume_ids, 30);
+    assert_string_equal(answer->details[1000], "volume 7: 100 more findings");
+    assert_in_range(answer->n_details, 20000, 20000 + 30);
+    assert_string_equal(answer->details[answer->n_details - 1], "volume 7: 1100 more findings");
+    done(answer);
+}
+
 static void a_scrub_of_no_volume_or_no_mode_is_refused(void **state)
 {
     struct server_fixture *f = *state;
@@ -414,6 +439,7 @@ int main(void)
         TEST(sync_status_tells_both_ends),
         TEST(configure_changes_the_replication_and_tells_the_master),
         TEST(a_scrub_finds_the_damaged_needle),
+        TEST(the_findings_of_a_scrub_are_bounded),
         TEST(a_scrub_of_no_volume_or_no_mode_is_refused),
         TEST(a_scrub_marks_what_is_broken_if_asked),
         TEST(maintenance_refuses_what_changes_and_lets_the_rest_pass),
