@@ -20,6 +20,11 @@ typedef void rpc_handler(struct volume_rpc *rpc, struct rpc_call *call,
 
 /* Fails the call and returns true in maintenance mode. For the rows that check late. */
 bool rpc_refuse_in_maintenance(struct volume_rpc *rpc, struct rpc_call *call);
+/* The volume, in use until store_release. NULL and the call has failed: with UNAVAILABLE while it is still
+ * being loaded, which a caller must not take for "gone"; else with this status and text. */
+struct volume *rpc_acquire_volume(struct volume_rpc *rpc, struct rpc_call *call, uint32_t id,
+                                  enum rpc_status status, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
 /* UNKNOWN with the error's text: the ordinary failure of the peer. */
 void rpc_fail_unknown(struct rpc_call *call, const struct error *err);
 

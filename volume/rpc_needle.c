@@ -16,10 +16,7 @@
 static struct volume *acquire(struct volume_rpc *rpc, struct rpc_call *call, uint32_t id,
                               const char *addition)
 {
-    struct volume *volume = store_acquire(rpc->config.store, id);
-    if (!volume)
-        rpc_call_fail(call, RPC_UNKNOWN, "not found volume id %u%s", id, addition);
-    return volume;
+    return rpc_acquire_volume(rpc, call, id, RPC_UNKNOWN, "not found volume id %u%s", id, addition);
 }
 
 static void dat_path(struct volume_rpc *rpc, struct volume *volume, char *ret, size_t size)
@@ -212,11 +209,10 @@ void rpc_volume_needle_status(struct volume_rpc *rpc, struct rpc_call *call,
 {
     const VolumeServerPb__VolumeNeedleStatusRequest *request =
         (const VolumeServerPb__VolumeNeedleStatusRequest *)message;
-    struct volume *volume = store_acquire(rpc->config.store, request->volume_id);
-    if (!volume) {
-        rpc_call_fail(call, RPC_UNKNOWN, "volume not found %u", request->volume_id);
+    struct volume *volume = rpc_acquire_volume(rpc, call, request->volume_id, RPC_UNKNOWN,
+                                               "volume not found %u", request->volume_id);
+    if (!volume)
         return;
-    }
     VolumeServerPb__VolumeNeedleStatusResponse response =
         VOLUME_SERVER_PB__VOLUME_NEEDLE_STATUS_RESPONSE__INIT;
     char ttl[8];

@@ -30,13 +30,12 @@ void rpc_vacuum_check(struct volume_rpc *rpc, struct rpc_call *call,
 {
     const VolumeServerPb__VacuumVolumeCheckRequest *request =
         (const VolumeServerPb__VacuumVolumeCheckRequest *)message;
-    struct volume *volume = store_acquire(rpc->config.store, request->volume_id);
-    if (!volume) {
-        rpc_call_fail(call, RPC_NOT_FOUND,
-                      "volume id %u is not found during check compact: volume not found",
-                      request->volume_id);
+    struct volume *volume = rpc_acquire_volume(
+        rpc, call, request->volume_id, RPC_NOT_FOUND,
+        "volume id %u is not found during check compact: volume not found",
+        request->volume_id);
+    if (!volume)
         return;
-    }
     struct volume_stat stat;
     volume_stat(volume, &stat);
     store_release(rpc->config.store, volume);
@@ -152,14 +151,13 @@ void rpc_vacuum_compact(struct volume_rpc *rpc, struct rpc_call *call,
     const VolumeServerPb__VacuumVolumeCompactRequest *request =
         (const VolumeServerPb__VacuumVolumeCompactRequest *)message;
     uint32_t id = request->volume_id;
-    struct volume *volume = store_acquire(rpc->config.store, id);
-    if (!volume) {
-        rpc_call_fail(call, RPC_NOT_FOUND,
-                      "compact volume %u: volume id %u is not found during compact: "
-                      "volume not found",
-                      id, id);
+    struct volume *volume = rpc_acquire_volume(
+        rpc, call, id, RPC_NOT_FOUND,
+        "compact volume %u: volume id %u is not found during compact: "
+        "volume not found",
+        id, id);
+    if (!volume)
         return;
-    }
     struct compact_job job = {
         .call = call,
         .volume = volume,
@@ -212,14 +210,13 @@ void rpc_vacuum_commit(struct volume_rpc *rpc, struct rpc_call *call,
                       id, id);
         return;
     }
-    struct volume *volume = store_acquire(rpc->config.store, id);
-    if (!volume) {
-        rpc_call_fail(call, RPC_NOT_FOUND,
-                      "commit compact volume %u: volume id %u is not found during commit compact: "
-                      "volume not found",
-                      id, id);
+    struct volume *volume = rpc_acquire_volume(
+        rpc, call, id, RPC_NOT_FOUND,
+        "commit compact volume %u: volume id %u is not found during commit compact: "
+        "volume not found",
+        id, id);
+    if (!volume)
         return;
-    }
     struct volume_stat before, after;
     volume_stat(volume, &before);
     struct error err = {0};
@@ -249,14 +246,13 @@ void rpc_vacuum_cleanup(struct volume_rpc *rpc, struct rpc_call *call,
     const VolumeServerPb__VacuumVolumeCleanupRequest *request =
         (const VolumeServerPb__VacuumVolumeCleanupRequest *)message;
     uint32_t id = request->volume_id;
-    struct volume *volume = store_acquire(rpc->config.store, id);
-    if (!volume) {
-        rpc_call_fail(call, RPC_NOT_FOUND,
-                      "cleanup volume %u: volume id %u is not found during cleaning up: "
-                      "volume not found",
-                      id, id);
+    struct volume *volume = rpc_acquire_volume(
+        rpc, call, id, RPC_NOT_FOUND,
+        "cleanup volume %u: volume id %u is not found during cleaning up: "
+        "volume not found",
+        id, id);
+    if (!volume)
         return;
-    }
     struct error err = {0};
     int code = volume_vacuum_cleanup(volume, &err);
     store_release(rpc->config.store, volume);
@@ -273,11 +269,11 @@ void rpc_vacuum_pause(struct volume_rpc *rpc, struct rpc_call *call, const Proto
 {
     const VolumeServerPb__VacuumVolumePauseRequest *request =
         (const VolumeServerPb__VacuumVolumePauseRequest *)message;
-    struct volume *volume = store_acquire(rpc->config.store, request->volume_id);
-    if (!volume) {
-        rpc_call_fail(call, RPC_NOT_FOUND, "volume %u is not here", request->volume_id);
+    struct volume *volume = rpc_acquire_volume(
+        rpc, call, request->volume_id, RPC_NOT_FOUND,
+        "volume %u is not here", request->volume_id);
+    if (!volume)
         return;
-    }
     struct error err = {0};
     int code = 0;
     if (request->action != VOLUME_SERVER_PB__VACUUM_VOLUME_PAUSE_REQUEST__ACTION__TELL)

@@ -121,11 +121,10 @@ void rpc_volume_status(struct volume_rpc *rpc, struct rpc_call *call,
 {
     const VolumeServerPb__VolumeStatusRequest *request =
         (const VolumeServerPb__VolumeStatusRequest *)message;
-    struct volume *volume = store_acquire(rpc->config.store, request->volume_id);
-    if (!volume) {
-        rpc_call_fail(call, RPC_UNKNOWN, "not found volume id %u", request->volume_id);
+    struct volume *volume = rpc_acquire_volume(rpc, call, request->volume_id, RPC_UNKNOWN,
+                                               "not found volume id %u", request->volume_id);
+    if (!volume)
         return;
-    }
     struct volume_stat stat;
     struct volume_damage damaged[VOLUME_DAMAGE_MAX];
     char fault[VOLUME_FAULT_MAX];
@@ -164,11 +163,10 @@ void rpc_volume_sync_status(struct volume_rpc *rpc, struct rpc_call *call,
 {
     const VolumeServerPb__VolumeSyncStatusRequest *request =
         (const VolumeServerPb__VolumeSyncStatusRequest *)message;
-    struct volume *volume = store_acquire(rpc->config.store, request->volume_id);
-    if (!volume) {
-        rpc_call_fail(call, RPC_UNKNOWN, "not found volume id %u", request->volume_id);
+    struct volume *volume = rpc_acquire_volume(rpc, call, request->volume_id, RPC_UNKNOWN,
+                                               "not found volume id %u", request->volume_id);
+    if (!volume)
         return;
-    }
     struct volume_stat stat;
     volume_stat(volume, &stat);
     char replication[10], ttl[8];

@@ -105,10 +105,7 @@ int rpc_mark_read_only(struct volume_rpc *rpc, struct volume *volume, bool can_d
 
 static struct volume *acquire(struct volume_rpc *rpc, struct rpc_call *call, uint32_t id)
 {
-    struct volume *volume = store_acquire(rpc->config.store, id);
-    if (!volume)
-        rpc_call_fail(call, RPC_UNKNOWN, "volume %u not found", id);
-    return volume;
+    return rpc_acquire_volume(rpc, call, id, RPC_UNKNOWN, "volume %u not found", id);
 }
 
 void rpc_volume_mark_readonly(struct volume_rpc *rpc, struct rpc_call *call,

@@ -223,6 +223,7 @@ int store_configure_volume(struct store *store, uint32_t id, const char *replica
 {
     struct store_change change;
     store_begin_change(store, &change, id);
+    store_pending_settle(store, id);
     int code = 0;
     bool is_found = false;
     for (size_t i = 0; i < store->disk_count && !code; i++) {

@@ -4,6 +4,9 @@
 #include "common/check.h"
 #include "volume/rpc_handlers.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+
 #define SERVICE "/volume_server_pb.VolumeServer/"
 
 enum row_flag {
@@ -76,6 +79,25 @@ bool rpc_refuse_in_maintenance(struct volume_rpc *rpc, struct rpc_call *call)
         rpc_call_fail(call, RPC_UNKNOWN, "volume server %s is in maintenance mode",
                       rpc->config.identity->id);
     return maintenance;
+}
+
+struct volume *rpc_acquire_volume(struct volume_rpc *rpc, struct rpc_call *call, uint32_t id,
+                                  enum rpc_status status, const char *fmt, ...)
+{
+    struct volume *volume = NULL;
+    struct error err = {0};
+    int code = store_find(rpc->config.store, id, &volume, &err);
+    if (code == KELP_E_UNAVAILABLE) {
+        rpc_call_fail_error(call, &err);
+    } else if (code) {
+        char text[256];
+        va_list args;
+        va_start(args, fmt);
+        vsnprintf(text, sizeof(text), fmt, args);
+        va_end(args);
+        rpc_call_fail(call, status, "%s", text);
+    }
+    return volume;
 }
 
 void rpc_fail_unknown(struct rpc_call *call, const struct error *err)

@@ -198,6 +198,7 @@ static void a_change_of_one_that_waits_loads_it_first(void **state)
     store_fixture_open(&f->store);
     struct store *store = f->store.store;
     wait_for(&f->slow.begun, "the slow volume is being loaded");
+    assert_int_equal(store_configure_volume(store, 7, "001", NULL), 0);
     assert_int_equal(store_delete_volume(store, 7, STORE_DELETE_ONLY_EMPTY, NULL),
                      KELP_E_PRECONDITION);
     assert_int_equal(store_delete_volume(store, 7, STORE_DELETE_ALWAYS, NULL), 0);
@@ -359,6 +360,46 @@ static void a_server_answers_for_the_volumes_that_are_ready(void **state)
     assert_true(metrics_say(server, "kelp_volumes_not_loaded 0\n"));
 }
 
+#define ASK_SLOW(f, Method, METHOD, method, ...)                                                   \
+    do {                                                                                           \
+        VolumeServerPb__##Method##Request request = VOLUME_SERVER_PB__##METHOD##_REQUEST__INIT;    \
+        __VA_ARGS__;                                                                               \
+        server_fixture_expect(f, #Method, &request.base,                                           \
+                              &volume_server_pb__##method##_response__descriptor,                  \
+                              RPC_UNAVAILABLE, "volume 5 is still being loaded, try again");       \
+    } while (0)
+
+/* "Not found" would have a master, or a script, take it for lost. */
+static void rpcs_tell_what_loads_from_what_is_not_there(void **state)
+{
+    struct fixture *f = *state;
+    struct server_fixture *server = make_server(f);
+    uint32_t ids[] = {LAST_ID, SLOW_ID};
+    server_fixture_start(server);
+    wait_for(&f->slow.begun, "the slow volume is being loaded");
+    ASK_SLOW(server, VolumeNeedleStatus, VOLUME_NEEDLE_STATUS, volume_needle_status,
+             request.volume_id = SLOW_ID);
+    ASK_SLOW(server, ReadNeedleBlob, READ_NEEDLE_BLOB, read_needle_blob,
+             request.volume_id = SLOW_ID);
+    ASK_SLOW(server, WriteNeedleBlob, WRITE_NEEDLE_BLOB, write_needle_blob,
+             request.volume_id = SLOW_ID);
+    ASK_SLOW(server, VolumeStatus, VOLUME_STATUS, volume_status, request.volume_id = SLOW_ID);
+    ASK_SLOW(server, VolumeSyncStatus, VOLUME_SYNC_STATUS, volume_sync_status,
+             request.volume_id = SLOW_ID);
+    ASK_SLOW(server, VolumeMarkReadonly, VOLUME_MARK_READONLY, volume_mark_readonly,
+             request.volume_id = SLOW_ID);
+    ASK_SLOW(server, VolumeMarkWritable, VOLUME_MARK_WRITABLE, volume_mark_writable,
+             request.volume_id = SLOW_ID);
+    ASK_SLOW(server, VacuumVolumeCheck, VACUUM_VOLUME_CHECK, vacuum_volume_check,
+             request.volume_id = SLOW_ID);
+    ASK_SLOW(server, VacuumVolumeCommit, VACUUM_VOLUME_COMMIT, vacuum_volume_commit,
+             request.volume_id = SLOW_ID);
+    ASK_SLOW(server, VacuumVolumeCleanup, VACUUM_VOLUME_CLEANUP, vacuum_volume_cleanup,
+             request.volume_id = SLOW_ID);
+    ASK_SLOW(server, ScrubVolume, SCRUB_VOLUME, scrub_volume, request.volume_ids = ids;
+             request.n_volume_ids = 2; request.mode = VOLUME_SERVER_PB__VOLUME_SCRUB_MODE__INDEX);
+}
+
 static void a_server_can_be_stopped_while_it_loads(void **state)
 {
     struct fixture *f = *state;
@@ -383,6 +424,7 @@ int main(void)
         TEST(closing_loads_no_more),
         TEST(one_that_fails_is_not_found_any_more),
         TEST(a_server_answers_for_the_volumes_that_are_ready),
+        TEST(rpcs_tell_what_loads_from_what_is_not_there),
         TEST(a_server_can_be_stopped_while_it_loads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
