@@ -88,22 +88,34 @@ static int by_key(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* Of each key the first that is there: beside a writer there may be two of a moment ago. */
+static size_t drop_doubles(struct needle_entry *entries, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (kept == 0 || entries[kept - 1].key != entries[i].key)
+            entries[kept++] = entries[i];
+    return kept;
+}
+
 size_t packed_delta_sorted(struct packed_delta *delta, struct needle_entry *ret)
 {
     CHECK(delta->table_size > 0);
     uint32_t rows = packed_delta_count(delta);
     size_t count = 0;
-    bool is_sorted = true;
+    bool is_sorted = true, has_new = false;
     for (uint32_t i = 0; i < rows; i++) {
         uint8_t found;
         probe(delta, delta->rows[i].key, &found);
-        if (found != i + 1) /* a newer one is there, or comes */
-            continue;
-        packed_delta_row(delta, i, &ret[count]);
+        bool is_new = found > rows; /* the writer has put it behind those that we walk */
+        if (found != i + 1 && !is_new)
+            continue; /* a newer one comes */
+        has_new = has_new || is_new;
+        packed_delta_row(delta, found - 1u, &ret[count]);
         is_sorted = is_sorted && (count == 0 || ret[count - 1].key < ret[count].key);
         count++;
     }
     if (!is_sorted)
         qsort(ret, count, sizeof(*ret), by_key);
-    return count;
+    return has_new ? drop_doubles(ret, count) : count;
 }

@@ -238,6 +238,25 @@ static void unreserved_put_without_memory_changes_nothing(void **unused)
 
 /* ---- readers ---- */
 
+/* The table shows a row before the count does: whoever walks in between must not miss its key. */
+static void walk_amid_an_overwrite_sees_the_key_once(void **unused)
+{
+    struct needle_entry seen[PACKED_DELTA_MAX];
+    struct packed_delta *delta = packed_delta_create(8, true, 5);
+    assert_non_null(delta);
+    for (uint64_t i = 0; i < 5; i++)
+        packed_delta_add(delta, &(struct needle_entry){i % 3, 8 + i * 8, 1});
+    packed_delta_add(delta, &(struct needle_entry){1, 80, 2});
+    atomic_fetch_sub(&delta->count, 1);
+    assert_int_equal(packed_delta_sorted(delta, seen), 3);
+    for (uint64_t i = 0; i < 3; i++)
+        assert_int_equal(seen[i].key, i);
+    assert_int_equal(seen[1].offset, 80);
+    atomic_fetch_add(&delta->count, 1);
+    assert_int_equal(packed_delta_sorted(delta, seen), 3);
+    free(delta);
+}
+
 enum { STILL = 30000 };
 static _Atomic bool is_over;
 static _Atomic unsigned failures_seen;
@@ -326,6 +345,7 @@ int main(void)
         cmocka_unit_test(fully_packed_needles_in_order_take_less_than_a_byte),
         cmocka_unit_test(reserved_puts_need_no_memory),
         cmocka_unit_test(unreserved_put_without_memory_changes_nothing),
+        cmocka_unit_test(walk_amid_an_overwrite_sees_the_key_once),
         cmocka_unit_test(readers_see_what_was_put_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
