@@ -32,10 +32,14 @@ enum blob_event {
     BLOB_EVENT_PROXY_FAILED,
     BLOB_EVENT_GET_NOT_FOUND,
     BLOB_EVENT_GET_INTERNAL,
+    BLOB_EVENT_GET_DAMAGED,
     BLOB_EVENT_WRITE_LOCAL,
     BLOB_EVENT_WRITE_REPLICAS,
     BLOB_EVENTS,
 };
+
+/* Parts of a write that the peer times. */
+enum blob_phase { BLOB_PHASE_LOCAL, BLOB_PHASE_REPLICAS, BLOB_PHASES };
 
 struct blob_metrics; /* blob_metrics.c */
 
@@ -127,8 +131,19 @@ bool blob_call_query_flag(const struct blob_call *call, const char *name);
 
 struct blob_metrics *blob_metrics_create(struct metrics *registry);
 void blob_metrics_destroy(struct blob_metrics *metrics);
+/* Shows their sizes and limits from now on; borrowed. Once. */
+void blob_metrics_watch(struct blob_metrics *metrics, struct in_flight *uploads,
+                        struct in_flight *downloads);
+/* For the lanes: how many writes a commit answered. NULL without metrics. */
+struct metric_series *blob_metrics_group_sizes(struct blob_metrics *metrics);
 void blob_metrics_begin(struct blob_metrics *metrics, enum blob_call_kind kind);
 void blob_metrics_end(struct blob_metrics *metrics, enum blob_call_kind kind, int status,
                       uint64_t started_ns, uint64_t now_ns);
 void blob_metrics_event(struct blob_metrics *metrics, enum blob_event event);
+/* A read that fails for what was asked, or for the disk; `is_unknown`: there is no such volume or needle. */
+void blob_metrics_read_failed(struct blob_metrics *metrics, bool is_unknown);
+/* What the storage answered; counts when the disk failed. */
+void blob_metrics_outcome(struct blob_metrics *metrics, int code);
+void blob_metrics_phase_begin(struct blob_metrics *metrics, enum blob_phase phase);
+void blob_metrics_phase_end(struct blob_metrics *metrics, enum blob_phase phase, int64_t took_ns);
 void blob_metrics_replicated(struct blob_metrics *metrics, bool is_write, size_t peers, bool is_ok);

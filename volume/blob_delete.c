@@ -104,15 +104,19 @@ static void on_appended(struct blob_append *append)
 {
     struct blob_delete *delete =
         (struct blob_delete *)((char *)append - offsetof(struct blob_delete, append));
+    blob_metrics_outcome(delete->call->http->metrics, append->request.code);
     if (append->request.code != 0) {
         fail(delete, &append->request.err);
         return;
     }
     delete->size = delete->manifest ? delete->manifest->size : (uint64_t)append->request.body_size;
-    if (delete->peers)
+    if (delete->peers) {
         replicate(delete);
-    else
-        reply_size(delete, 202, delete->size);
+        return;
+    }
+    if (!blob_call_query_is(delete->call, "type", "replicate"))
+        blob_metrics_replicated(delete->call->http->metrics, false, 0, true);
+    reply_size(delete, 202, delete->size);
 }
 
 static void append_tombstone(struct blob_delete *delete)

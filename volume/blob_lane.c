@@ -176,8 +176,11 @@ static void deliver(struct append_sink *sink, struct append_request *list)
 {
     struct blob_lane *lane = LANE_OF(sink, sink);
     struct append_request *last = list;
-    while (last->next)
-        last = last->next;
+    unsigned count = 1;
+    for (; last->next; last = last->next)
+        count++;
+    if (lane->group_sizes)
+        metric_observe(lane->group_sizes, count);
     pthread_mutex_lock(&lane->lock);
     if (lane->completed_last)
         lane->completed_last->next = list;

@@ -5,6 +5,7 @@
 
 #include "common/buffer.h"
 #include "common/http_client.h"
+#include "common/metrics.h"
 #include "common/worker_pool.h"
 #include "volume/disk_location.h"
 #include "volume/replicator.h"
@@ -38,6 +39,7 @@ struct blob_lane {
     struct loop_task turn_end;
 
     /* Completions on their way from the writer threads to the loop. */
+    struct metric_series *group_sizes; /* of completions that come together; NULL: nobody counts */
     pthread_mutex_t lock;
     struct append_request *completed_first, *completed_last;
     bool is_posted;

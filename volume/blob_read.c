@@ -91,8 +91,12 @@ static void fail(struct blob *blob, int code)
 {
     bool is_missing = code == KELP_E_NOT_FOUND || code == KELP_E_DELETED || code == KELP_E_COOKIE;
     bool is_short = code == KELP_E_LIMIT || code == KELP_E_NO_MEMORY;
-    blob_metrics_event(blob->call->http->metrics,
-                       is_missing ? BLOB_EVENT_GET_NOT_FOUND : BLOB_EVENT_GET_INTERNAL);
+    struct blob_metrics *metrics = blob->call->http->metrics;
+    blob_metrics_event(metrics, is_missing ? BLOB_EVENT_GET_NOT_FOUND : BLOB_EVENT_GET_INTERNAL);
+    if (code == KELP_E_CORRUPT)
+        blob_metrics_event(metrics, BLOB_EVENT_GET_DAMAGED);
+    blob_metrics_read_failed(metrics, is_missing && code != KELP_E_COOKIE);
+    blob_metrics_outcome(metrics, code);
     if (is_short)
         http_response_header(blob->call->request, "Retry-After", SLICE("1"));
     blob_reply_empty(blob, is_missing ? 404 : is_short ? 503 : 500);

@@ -150,10 +150,13 @@ static struct slice choose_peer(struct blob_call *call, const struct volume_loca
 
 static void reply_nowhere(struct blob_call *call, const char *loading)
 {
-    if (loading)
+    if (loading) {
         blob_call_reply_loading(call, loading);
-    else
-        blob_call_reply_empty(call, 404);
+        return;
+    }
+    blob_metrics_event(call->http->metrics, BLOB_EVENT_GET_NOT_FOUND);
+    blob_metrics_read_failed(call->http->metrics, true);
+    blob_call_reply_empty(call, 404);
 }
 
 static void on_found(struct volume_lookup_request *lookup)
@@ -165,7 +168,8 @@ static void on_found(struct volume_lookup_request *lookup)
         read->peer = choose_peer(call, lookup->locations);
     volume_locations_unref(lookup->locations);
     if (read->peer.len == 0) {
-        blob_metrics_event(call->http->metrics, BLOB_EVENT_PROXY_NOWHERE);
+        if (lookup->code == 0)
+            blob_metrics_event(call->http->metrics, BLOB_EVENT_PROXY_NOWHERE);
         reply_nowhere(call, read->loading);
     } else if (read->mode == VOLUME_READ_PROXY) {
         proxy(read);

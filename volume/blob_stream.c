@@ -240,6 +240,10 @@ static void finish(struct stream *stream)
     let_go(stream);
     if (!stream->is_started) {
         blob_metrics_event(call->http->metrics, BLOB_EVENT_GET_INTERNAL);
+        if (stream->code == KELP_E_CORRUPT)
+            blob_metrics_event(call->http->metrics, BLOB_EVENT_GET_DAMAGED);
+        blob_metrics_read_failed(call->http->metrics, false);
+        blob_metrics_outcome(call->http->metrics, stream->code);
         bool is_short = stream->code == KELP_E_LIMIT || stream->code == KELP_E_NO_MEMORY;
         blob_call_reply_text(call, is_short ? 503 : 500, stream->err.message);
         return;

@@ -22,6 +22,7 @@ struct blob_write {
     uint32_t volume_id;
     struct volume *volume; /* acquired while it is looked at or written to, else NULL */
     bool is_local, is_unchanged;
+    int64_t phase_began_ns; /* monotonic; of what runs: the local write, then the replicas' */
     struct blob_peers *peers; /* NULL when the volume has one copy, which is here */
     struct blob_append append;
     struct blob_offload offload;
@@ -182,10 +183,19 @@ static void parse(struct blob_write *write)
 
 /* ---- storing ---- */
 
+/* 0 when nobody wants to know. */
+static int64_t monotonic_ns(const struct blob_write *write)
+{
+    const struct volume_http *http = write->call->http;
+    return http->metrics ? os_monotonic_ns(http->config.os) : 0;
+}
+
 static void on_replicated(void *ctx, int code, const struct error *err)
 {
     struct blob_write *write = ctx;
     struct volume_http *http = write->call->http;
+    blob_metrics_phase_end(http->metrics, BLOB_PHASE_REPLICAS,
+                           monotonic_ns(write) - write->phase_began_ns);
     blob_metrics_replicated(http->metrics, true, write->peers->locations->count - write->is_local,
                             code == 0);
     if (code == 0) {
@@ -201,6 +211,8 @@ static void on_replicated(void *ctx, int code, const struct error *err)
 static void replicate(struct blob_write *write)
 {
     if (!write->peers || !write->peers->locations) {
+        if (!write->upload.is_replicate)
+            blob_metrics_replicated(write->call->http->metrics, true, 0, true);
         reply(write);
         return;
     }
@@ -211,6 +223,8 @@ static void replicate(struct blob_write *write)
     }
     struct replicator_target target;
     blob_peers_target(write->peers, &target);
+    write->phase_began_ns = monotonic_ns(write);
+    blob_metrics_phase_begin(write->call->http->metrics, BLOB_PHASE_REPLICAS);
     replicator_put(replicator, &target, &write->upload.needle, write->upload.content_md5,
                    write->upload.is_durable, on_replicated, write);
 }
@@ -219,10 +233,13 @@ static void on_appended(struct blob_append *append)
 {
     struct blob_write *write =
         (struct blob_write *)((char *)append - offsetof(struct blob_write, append));
+    struct blob_metrics *metrics = write->call->http->metrics;
     store_release(write->call->http->config.store, write->volume);
     write->volume = NULL;
+    blob_metrics_phase_end(metrics, BLOB_PHASE_LOCAL, monotonic_ns(write) - write->phase_began_ns);
+    blob_metrics_outcome(metrics, append->request.code);
     if (append->request.code != 0) {
-        blob_metrics_event(write->call->http->metrics, BLOB_EVENT_WRITE_LOCAL);
+        blob_metrics_event(metrics, BLOB_EVENT_WRITE_LOCAL);
         error_prefix(write->err, "failed to write to local disk");
         fail(write, 500, write->err);
         return;
@@ -244,6 +261,8 @@ static void append_locally(struct blob_write *write)
     request->is_durable = write->upload.is_durable;
     request->is_unchanged = false;
     request->code = 0;
+    write->phase_began_ns = monotonic_ns(write);
+    blob_metrics_phase_begin(write->call->http->metrics, BLOB_PHASE_LOCAL);
     write->append.done = on_appended;
     blob_lane_append(write->call->lane,
                      store_append_queue(write->call->http->config.store, write->volume),

@@ -159,6 +159,8 @@ static bool refuse_write(struct volume_http *http, struct http_request *request,
     if (code == 0)
         return false;
     blob_metrics_event(http->metrics, BLOB_EVENT_WRITE_LOCAL);
+    blob_metrics_phase_begin(http->metrics, BLOB_PHASE_LOCAL);
+    blob_metrics_phase_end(http->metrics, BLOB_PHASE_LOCAL, 0);
     error_prefix(&err, "failed to write to local disk");
     http_request_drop_body(request);
     blob_call_reply_failure(blob_call_begin(http, request, kind, false), 500, &err);
@@ -271,13 +273,17 @@ int volume_http_create(struct volume_http **ret, const struct volume_http_config
     }
     in_flight_init(&http->uploads, config->upload_limit_bytes);
     in_flight_init(&http->downloads, config->download_limit_bytes);
-    if (config->metrics)
+    if (config->metrics) {
         http->metrics = blob_metrics_create(config->metrics);
+        blob_metrics_watch(http->metrics, &http->uploads, &http->downloads);
+    }
     http->lanes = must(aligned_alloc(_Alignof(struct blob_lane),
                                      config->loop_count * sizeof(struct blob_lane)));
-    for (unsigned i = 0; i < config->loop_count; i++)
+    for (unsigned i = 0; i < config->loop_count; i++) {
         blob_lane_init(&http->lanes[i], config->loops[i], http->pool, http->disk_pools,
                        os_random(http->config.os));
+        http->lanes[i].group_sizes = blob_metrics_group_sizes(http->metrics);
+    }
     *ret = http;
     return 0;
 }
@@ -290,9 +296,9 @@ void volume_http_destroy(struct volume_http *http)
     for (unsigned i = 0; i < http->config.loop_count; i++)
         blob_lane_fini(&http->lanes[i]);
     free(http->lanes);
+    blob_metrics_destroy(http->metrics);
     in_flight_fini(&http->uploads);
     in_flight_fini(&http->downloads);
-    blob_metrics_destroy(http->metrics);
     free(http);
 }
 
