@@ -415,6 +415,55 @@ static void opening_a_volume_to_deletes_takes_the_usual_index(void **state)
     end(&s);
 }
 
+/* At each open of the .idx: whether the writer thread could go on; and once a delete comes. */
+struct onlooker {
+    struct stage *stage;
+    unsigned free, held;
+    uint64_t deletes;
+};
+
+static void look_on(void *ctx, enum fault_os_call kind, const char *opened)
+{
+    struct onlooker *onlooker = ctx;
+    struct volume *volume = onlooker->stage->volume;
+    if (kind != FAULT_OPEN || !opened || !strstr(opened, "/1.idx"))
+        return;
+    if (pthread_mutex_trylock(&volume->append_lock) != 0) {
+        onlooker->held++;
+        return;
+    }
+    pthread_mutex_unlock(&volume->append_lock);
+    onlooker->free++;
+    if (onlooker->deletes > 0)
+        OK(fixture_delete(onlooker->stage->queue, volume, onlooker->deletes--, 7).code);
+}
+
+static void load_of_the_usual_index_holds_up_no_writer(void **state)
+{
+    struct fault_os *fault;
+    struct stage s;
+    fault_os_create(&fault, os_real());
+    begin(&s, false);
+    OK(volume_mark_read_only(s.volume, true, true, &s.err));
+    for (uint64_t deletes = 0; deletes < 2; deletes++) {
+        volume_close(s.volume);
+        const struct volume_place place = {.os = fault_os_get(fault), .data_dir = folder, .id = 1};
+        OK(volume_open(&s.volume, &place, NULL, &s.err));
+        assert_string_equal(kind_of(&s), "sorted");
+        struct onlooker onlooker = {.stage = &s, .deletes = deletes};
+        fault_os_watch(fault, look_on, &onlooker);
+        OK(volume_mark_read_only(s.volume, true, true, &s.err));
+        fault_os_watch(fault, NULL, NULL);
+        assert_string_equal(kind_of(&s), "memory");
+        assert_int_equal(onlooker.free, 1);
+        assert_int_equal(onlooker.held, deletes); /* then the load is done once more */
+        assert_int_equal(has(&s, 1), deletes == 0);
+        assert_true(has(&s, 2));
+    }
+    end(&s);
+    fault_os_destroy(fault);
+}
+
 static void sorted_file_of_an_earlier_time_is_made_anew(void **state)
 {
     struct stage s;
@@ -450,6 +499,7 @@ int main(void)
         IN_A_FOLDER(closed_volume_is_loaded_from_its_sorted_file),
         IN_A_FOLDER(deletes_of_a_closed_volume_outlive_it),
         IN_A_FOLDER(opening_a_volume_to_deletes_takes_the_usual_index),
+        IN_A_FOLDER(load_of_the_usual_index_holds_up_no_writer),
         IN_A_FOLDER(sorted_file_of_an_earlier_time_is_made_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
