@@ -10,9 +10,11 @@
  *   x     x     -      decided, .idx is in place                  rename .cpd
  *   x     -     -      decided, all renamed                       only clear up
  *
- * Renaming ends with: sync the directories; remove what was derived from the old .idx (.ldb, .rdb,
- * .sdx, .cpldb); remove .cpc; sync. Each step leaves names from which the same function goes on, so
- * recovery may be cut off itself, and done twice it changes nothing the second time.
+ * Before the first rename all three are synced, with their names: who was killed may have left them
+ * in memory only, and a power loss might then keep one rename and nothing else. Renaming ends with:
+ * sync the directories; remove what was derived from the old .idx (.ldb, .rdb, .sdx, .cpldb); remove
+ * .cpc; sync. Each step leaves names from which the same function goes on, so recovery may be cut
+ * off itself, and done twice it changes nothing the second time.
  *
  * The .cpx may lie beside the .dat (D) or in the index directory (I); it takes its name where it
  * lies. An .idx in D has precedence over one in I; so when the .cpx lies in I, an .idx in D is the
@@ -37,7 +39,8 @@ struct recovery {
     struct os *os;
     const char *data_dir, *index_dir; /* may be the same string */
     const char *base;
-    bool is_split; /* two directories */
+    bool is_split;   /* two directories */
+    bool is_settled; /* the decision was synced by whoever made it */
 };
 
 static enum recover_action recover_decide(const struct recover_names *names)
@@ -126,6 +129,37 @@ static int sync_both(const struct recovery *r, struct error *err)
     return code;
 }
 
+static int sync_file(const struct recovery *r, const char *directory, enum volume_file file,
+                     struct error *err)
+{
+    char *path = path_of(r, directory, file);
+    int fd = os_open(r->os, path, O_RDWR, 0);
+    int result = fd < 0 ? fd : os_fsync(r->os, fd);
+    int code = 0;
+    if (result < 0)
+        code = error_set_errno(err, -result, "%s %s", fd < 0 ? "open" : "fsync", path);
+    if (fd >= 0)
+        os_close(r->os, fd);
+    free(path);
+    return code;
+}
+
+/* From here on a power loss brings back the same names. */
+static int settle(const struct recovery *r, const struct recover_names *names, struct error *err)
+{
+    bool has_new = names->cpd || names->cpx_in_data || names->cpx_in_index;
+    if (r->is_settled || !has_new)
+        return 0;
+    int code = names->cpd ? sync_file(r, r->data_dir, VOLUME_FILE_CPD, err) : 0;
+    if (code == 0 && names->cpx_in_data)
+        code = sync_file(r, r->data_dir, VOLUME_FILE_CPX, err);
+    if (code == 0 && names->cpx_in_index)
+        code = sync_file(r, r->index_dir, VOLUME_FILE_CPX, err);
+    if (code == 0)
+        code = sync_file(r, r->data_dir, VOLUME_FILE_CPC, err);
+    return code == 0 ? sync_both(r, err) : code;
+}
+
 static int remove_derived(const struct recovery *r, bool with_sorted, struct error *err)
 {
     int code = remove_index_side(r, VOLUME_FILE_LDB, err);
@@ -141,8 +175,8 @@ static int remove_derived(const struct recovery *r, bool with_sorted, struct err
 static int roll_forward(const struct recovery *r, const struct recover_names *names,
                         struct error *err)
 {
-    int code = 0;
-    if (names->cpd)
+    int code = settle(r, names, err);
+    if (code == 0 && names->cpd)
         code = rename_in(r, r->data_dir, VOLUME_FILE_CPD, VOLUME_FILE_DAT, err);
     if (code == 0 && names->cpx_in_data) {
         code = rename_in(r, r->data_dir, VOLUME_FILE_CPX, VOLUME_FILE_IDX, err);
@@ -193,11 +227,22 @@ static int recover(const struct recovery *r, struct error *err)
     return 0;
 }
 
-int vacuum_recover_volume(struct os *os, const struct volume_files *files, struct error *err)
+static int recover_volume(struct os *os, const struct volume_files *files, bool is_settled,
+                          struct error *err)
 {
-    struct recovery r = {os, files->data_dir, files->index_dir, files->base, false};
+    struct recovery r = {os, files->data_dir, files->index_dir, files->base, false, is_settled};
     r.is_split = strcmp(r.data_dir, r.index_dir) != 0;
     return recover(&r, err);
+}
+
+int vacuum_recover_volume(struct os *os, const struct volume_files *files, struct error *err)
+{
+    return recover_volume(os, files, false, err);
+}
+
+int vacuum_recover_settled(struct os *os, const struct volume_files *files, struct error *err)
+{
+    return recover_volume(os, files, true, err);
 }
 
 /* ---- a whole directory ---- */
@@ -238,7 +283,7 @@ int vacuum_recover_directory(struct os *os, const char *data_dir, const char *in
 {
     if (!index_dir || !*index_dir)
         index_dir = data_dir;
-    struct recovery r = {os, data_dir, index_dir, NULL, strcmp(data_dir, index_dir) != 0};
+    struct recovery r = {os, data_dir, index_dir, NULL, strcmp(data_dir, index_dir) != 0, false};
     struct base_list list = {0};
     int result = os_list(os, data_dir, take_name, &list), code = 0;
     if (result < 0)

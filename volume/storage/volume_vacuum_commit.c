@@ -208,7 +208,7 @@ int vacuum_finish_swap(struct vacuum *v, struct error *err)
     struct error reason = {0};
     int code = settle_now(volume, &reason);
     if (code == 0)
-        code = vacuum_recover_volume(volume->os, &volume->files, &reason);
+        code = vacuum_recover_settled(volume->os, &volume->files, &reason);
     if (code != 0) {
         volume_quarantine(volume, reason.message);
         return error_set(err, code,

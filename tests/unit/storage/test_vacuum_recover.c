@@ -169,6 +169,50 @@ static void cut_off_at_any_call_goes_on_where_it_was(void **state)
     }
 }
 
+/* A process that was killed leaves a marker that no sync has covered. */
+static void decide_without_a_sync(const char *index_dir)
+{
+    populate(os, DAT | IDX | CPD | CPX, index_dir);
+    int fd = os_open(os, "/d/1.cpc", O_WRONLY | O_CREAT, 0644);
+    assert_true(fd >= 0);
+    os_close(os, fd);
+}
+
+static bool was_cut_off_whole(const char *index_dir, uint64_t n, enum disk_os_loss loss,
+                              uint64_t seed)
+{
+    struct fault_os *fault;
+    struct disk_os *after;
+    struct error err;
+    decide_without_a_sync(index_dir);
+    fault_os_create(&fault, os);
+    fault_os_stop(fault, FAULT_CHANGE, n, n % 2 ? FAULT_STOP_BEFORE : FAULT_STOP_AFTER);
+    vacuum_recover_directory(fault_os_get(fault), "/d", index_dir, NULL);
+    bool was_stopped = fault_os_is_stopped(fault);
+    fault_os_destroy(fault);
+    disk_os_clone(disk, &after);
+    disk_os_lose_power(after, loss, seed);
+    struct os *there = disk_os_get(after);
+    assert_int_equal(vacuum_recover_directory(there, "/d", index_dir, &err), 0);
+    bool is_new = strcmp(text_of(there, "/d", "1.dat"), "new dat") == 0;
+    assert_string_equal(text_of(there, "/d", "1.dat"), is_new ? "new dat" : "old dat");
+    assert_string_equal(text_of(there, index_dir, "1.idx"), is_new ? "new idx" : "old idx");
+    assert_true(was_stopped || is_new);
+    disk_os_destroy(after);
+    return !was_stopped;
+}
+
+static void decision_that_was_never_synced_is_kept_whole_or_not_at_all(void **state)
+{
+    for (unsigned loss = 0; loss < DISK_OS_LOSSES; loss++)
+        for (uint64_t seed = 0; seed < 8; seed++)
+            for (unsigned is_split = 0; is_split < 2; is_split++)
+                for (uint64_t n = 1; !was_cut_off_whole(is_split ? "/i" : "/d", n,
+                                                        (enum disk_os_loss)loss, seed + 100 * n);
+                     n++)
+                    ;
+}
+
 static void index_in_the_data_directory_is_replaced_by_one_beside(void **state)
 {
     struct error err;
@@ -231,6 +275,7 @@ int main(void)
         CASE(every_set_of_names_ends_old_or_new),
         CASE(every_set_of_names_in_two_directories_ends_old_or_new),
         CASE(cut_off_at_any_call_goes_on_where_it_was),
+        CASE(decision_that_was_never_synced_is_kept_whole_or_not_at_all),
         CASE(index_in_the_data_directory_is_replaced_by_one_beside),
         CASE(compacted_index_in_the_data_directory_is_found),
         CASE(one_volume_that_fails_leaves_the_others_recovered),
