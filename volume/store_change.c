@@ -91,6 +91,7 @@ static int create_on_disk(struct store *store, struct store_disk *disk,
     if (code)
         return code;
     store_table_add(store, disk, volume);
+    store_tell_space(disk, volume);
     if (store->on_volume_added)
         store->on_volume_added(store->ctx, disk->location, volume);
     return 0;

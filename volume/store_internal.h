@@ -166,6 +166,9 @@ void store_tidy_indexes(struct store *store);
 
 int store_start_probing(struct store *store, uint32_t interval_ms, struct error *err);
 void store_stop_probing(struct store *store);
+/* Tells the volume whether its disk is low. After it was added to the table: a probe in between would not
+ * have met it there. */
+void store_tell_space(struct store_disk *disk, struct volume *volume);
 /* store_floor.c: what uploads leave on each disk; computed anew from what is there. */
 void store_set_floors(struct store *store);
 /* How many volumes of its own, not in remote storage, each disk holds; free it. */

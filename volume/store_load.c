@@ -62,10 +62,8 @@ int store_load_volume(struct store *store, struct store_disk *disk, const char *
         log_warning("volume repaired", "volume=%u directory=%s what=\"%s\"", id, place.data_dir,
                     note);
     free(note);
-    struct disk_space space;
-    disk_location_space(disk->location, &space);
-    volume_set_low_space(volume, space.is_low);
     store_table_add(store, disk, volume);
+    store_tell_space(disk, volume);
     if (announce && store->on_volume_added)
         store->on_volume_added(store->ctx, disk->location, volume);
     return 0;

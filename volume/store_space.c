@@ -18,15 +18,23 @@
 #define NEAR_INTERVAL_MS   20u /* where there is little room */
 #define NEAR_BYTES         (1ull << 30)
 
-/* Also those that were mounted while the probe ran: they took the flag of before. */
+void store_tell_space(struct store_disk *disk, struct volume *volume)
+{
+    struct disk_space told, now;
+    disk_location_space(disk->location, &now);
+    do { /* what is told last is what holds, whoever else tells it meanwhile */
+        told = now;
+        volume_set_low_space(volume, told.is_low);
+        disk_location_space(disk->location, &now);
+    } while (now.is_low != told.is_low);
+}
+
 static void tell_volumes(struct store *store)
 {
     size_t count;
     struct store_entry **list = store_table_snapshot(store, &count);
     for (size_t i = 0; i < count; i++) {
-        struct disk_space space;
-        disk_location_space(list[i]->disk->location, &space);
-        volume_set_low_space(list[i]->volume, space.is_low);
+        store_tell_space(list[i]->disk, list[i]->volume);
         store_entry_release(store, list[i]);
     }
     free(list);

@@ -366,6 +366,44 @@ static void a_disk_that_fills_up_is_noticed_before_the_next_probe(void **state)
     store_fixture_close(f);
 }
 
+static struct store *_Atomic probed;
+
+static int open_amid_a_probe(struct os *os, const char *path, int flags, unsigned mode)
+{
+    struct store *store = strstr(path, "/1.dat") ? atomic_exchange(&probed, NULL) : NULL;
+    if (store) {
+        atomic_store(&free_bytes, (1 << 16) - 1);
+        store_probe(store);
+    }
+    return os_open(os_real(), path, flags, mode);
+}
+
+static void a_disk_that_fills_up_while_a_volume_is_opened_is_noticed(void **state)
+{
+    struct store_fixture *f = *state;
+    struct os_ops ops = *os_real()->ops;
+    struct os os = {&ops};
+    ops.space = shown_space;
+    ops.open = open_amid_a_probe;
+    f->config.os = &os;
+    f->locations[0].min_free_bytes = f->locations[1].min_free_bytes = 1 << 16;
+    for (int is_mount = 0; is_mount < 2; is_mount++) {
+        struct volume_stat stat;
+        atomic_store(&free_bytes, 8 << 20);
+        store_fixture_open(f);
+        if (is_mount)
+            store_unmount_volume(f->store, 1, NULL);
+        atomic_store(&probed, f->store);
+        assert_int_equal(is_mount ? store_mount_volume(f->store, 1, NULL, NULL)
+                                  : store_fixture_allocate(f, 1, "", NULL), 0);
+        struct volume *volume = store_acquire(f->store, 1);
+        volume_stat(volume, &stat);
+        store_release(f->store, volume);
+        assert_int_equal(stat.read_only, VOLUME_RO_LOW_SPACE);
+        store_fixture_close(f);
+    }
+}
+
 static void a_disk_that_does_not_answer_becomes_unavailable_and_comes_back(void **state)
 {
     struct store_fixture *f = *state;
@@ -616,6 +654,7 @@ int main(void)
         TEST(allocate_refuses_what_it_must),
         TEST(a_disk_low_on_space_takes_no_volume_and_writes_stop),
         TEST(a_disk_that_fills_up_is_noticed_before_the_next_probe),
+        TEST(a_disk_that_fills_up_while_a_volume_is_opened_is_noticed),
         TEST(a_disk_that_does_not_answer_becomes_unavailable_and_comes_back),
         TEST(an_automatic_maximum_follows_free_space_and_limit),
         TEST(unmounted_volumes_can_be_mounted_again),
