@@ -2,6 +2,7 @@
 #include "cli/command.h"
 #include "cli/master_flags.h"
 #include "cli/process.h"
+#include "cli/process_security.h"
 #include "common/log.h"
 
 #define STOP_GRACE_MS 10000
@@ -40,6 +41,7 @@ static int run(int argc, char **argv)
     int rest, status;
     struct error err = {0};
     struct master_config master_config;
+    struct process_security security;
     struct master *master;
     if (!command_parse(&config, argc, argv, &rest, &status))
         return status;
@@ -48,14 +50,20 @@ static int run(int argc, char **argv)
     process_block_signals();
     if (master_flags_apply(&master_config, &err) != 0)
         return command_fail(&config, &err) + 1;
-    if (master_start(&master, &master_config, &err) != 0)
+    if (process_security_open(&security, master_flags.white_list, &err) != 0)
         return command_fail(&config, &err);
+    master_config.security = security.security;
+    if (master_start(&master, &master_config, &err) != 0) {
+        process_security_close(&security);
+        return command_fail(&config, &err);
+    }
     log_info("master serves", "http=%s:%u grpc=%s:%u", master_config.ip, master_port(master),
              master_config.ip, master_grpc_port(master));
     while (process_wait() != PROCESS_STOP)
-        ;
+        process_security_reload(&security);
     log_info("master stops", "reason=signal");
     master_stop(master, STOP_GRACE_MS);
+    process_security_close(&security);
     return process_exit_status();
 }
 

@@ -79,30 +79,41 @@ static int start_volume_server(struct volume_server **ret, struct master *master
     return volume_process_start(ret, volume_config, err);
 }
 
+static int serve(struct master_config *master_config, struct volume_server_config *volume_config,
+                 struct process_security *security, struct error *err)
+{
+    struct master *master;
+    struct volume_server *server;
+    int code = master_start(&master, master_config, err);
+    if (code != 0)
+        return code;
+    log_info("master serves", "http=%s:%u grpc=%s:%u", master_config->ip, master_port(master),
+             master_config->ip, master_grpc_port(master));
+    code = start_volume_server(&server, master, volume_config, err);
+    if (code == 0)
+        volume_process_run(server, security, STOP_GRACE_MS);
+    master_stop(master, code == 0 ? STOP_GRACE_MS : 0);
+    return code;
+}
+
 static int run(int argc, char **argv)
 {
     int rest, status;
     struct error err = {0};
     struct master_config master_config;
     struct volume_server_config volume_config;
-    struct master *master;
-    struct volume_server *server;
+    struct process_security security;
     if (!command_parse(&config, argc, argv, &rest, &status))
         return status;
     process_block_signals();
     if (join_flags(&master_config, &volume_config, &err) != 0)
         return command_fail(&config, &err) + 1;
-    if (master_start(&master, &master_config, &err) != 0)
+    if (process_security_open(&security, volume_flags.white_list, &err) != 0)
         return command_fail(&config, &err);
-    log_info("master serves", "http=%s:%u grpc=%s:%u", master_config.ip, master_port(master),
-             master_config.ip, master_grpc_port(master));
-    if (start_volume_server(&server, master, &volume_config, &err) != 0) {
-        master_stop(master, 0);
-        return command_fail(&config, &err);
-    }
-    volume_process_run(server, STOP_GRACE_MS);
-    master_stop(master, STOP_GRACE_MS);
-    return process_exit_status();
+    master_config.security = volume_config.security = security.security;
+    int code = serve(&master_config, &volume_config, &security, &err);
+    process_security_close(&security);
+    return code == 0 ? process_exit_status() : command_fail(&config, &err);
 }
 
 const struct command command_server = {&config, run};

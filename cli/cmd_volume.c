@@ -44,6 +44,7 @@ static int run(int argc, char **argv)
     int rest, status;
     struct error err = {0};
     struct volume_server_config server_config;
+    struct process_security security;
     struct volume_server *server;
     if (!command_parse(&config, argc, argv, &rest, &status))
         return status;
@@ -52,10 +53,14 @@ static int run(int argc, char **argv)
     process_block_signals();
     if (volume_flags_apply(&server_config, &err) != 0)
         return command_fail(&config, &err) + 1;
-    if (volume_process_start(&server, &server_config, &err) != 0)
+    if (process_security_open(&security, volume_flags.white_list, &err) != 0)
         return command_fail(&config, &err);
-    volume_process_run(server, STOP_GRACE_MS);
-    return process_exit_status();
+    server_config.security = security.security;
+    int code = volume_process_start(&server, &server_config, &err);
+    if (code == 0)
+        volume_process_run(server, &security, STOP_GRACE_MS);
+    process_security_close(&security);
+    return code == 0 ? process_exit_status() : command_fail(&config, &err);
 }
 
 const struct command command_volume = {&config, run};

@@ -1,6 +1,8 @@
 /* What all sub-commands share: parsing their flags and saying what went wrong. */
 #include "cli/command.h"
 
+const char *command_config_folder = "";
+
 bool command_parse(const struct config_command *command, int argc, char **argv, int *ret_rest,
                    int *ret_status)
 {

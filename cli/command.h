@@ -14,6 +14,9 @@ extern const struct command command_master, command_volume, command_server, comm
     command_upload, command_download, command_benchmark, command_check, command_compact,
     command_convert, command_dump, command_export, command_fix, command_version;
 
+/* -config_dir: the folder that is searched first for configuration files; "": none. */
+extern const char *command_config_folder;
+
 /* Parses the flags of `command`; on wrong usage prints why and what to do. Returns true to go on, else
  * *ret_status is the exit status. */
 bool command_parse(const struct config_command *command, int argc, char **argv, int *ret_rest,

@@ -58,24 +58,6 @@ const char *flag_list_at(const struct flag_list *list, size_t i, size_t count)
     return list->count == count ? list->items[i] : NULL;
 }
 
-int flag_setting(const char *key, unsigned fallback, unsigned *ret, struct error *err)
-{
-    char name[128] = "WEED_", *end;
-    size_t length = 5;
-    for (const char *p = key; *p && length < sizeof(name) - 1; p++)
-        name[length++] = *p == '.' ? '_' : (char)toupper((unsigned char)*p);
-    const char *value = getenv(name);
-    *ret = fallback;
-    if (!value || !*value)
-        return 0;
-    unsigned long number = strtoul(value, &end, 10);
-    if (*end != '\0' || *value == '-' || number > UINT32_MAX)
-        return error_set(err, KELP_E_INVALID, "environment variable %s: \"%s\" is no number", name,
-                         value);
-    *ret = (unsigned)number;
-    return 0;
-}
-
 int flag_min_free(const char *name, const char *text, double *ret_percent, uint64_t *ret_bytes,
                   struct error *err)
 {

@@ -21,9 +21,6 @@ void flag_list_fini(struct flag_list *list);
 /* The item for the i-th of `count` things: a single one goes for all; NULL when the counts differ. */
 const char *flag_list_at(const struct flag_list *list, size_t i, size_t count);
 
-/* An unsigned setting of the peer's TOML files, as its environment variable gives it:
- * master.volume_growth.copy_1 is WEED_MASTER_VOLUME_GROWTH_COPY_1. */
-int flag_setting(const char *key, unsigned fallback, unsigned *ret, struct error *err);
 /* What is to stay free: a plain number from 0 to 100 is a percentage, a size with a unit, over 100 bytes, is
  * itself. The other one of the two is untouched. */
 int flag_min_free(const char *name, const char *text, double *ret_percent, uint64_t *ret_bytes,

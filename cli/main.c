@@ -16,11 +16,10 @@ static const struct command *const commands[] = {
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
 static int64_t verbosity;
-static const char *config_directory;
 
 static const struct config_flag global_flags[] = {
     {"v", CONFIG_INT, &verbosity, NULL, "log more: 1 and above also logs debug events"},
-    {"config_dir", CONFIG_STRING, &config_directory, NULL,
+    {"config_dir", CONFIG_STRING, &command_config_folder, NULL,
      "folder that is searched first for configuration files"},
     {"logdir", CONFIG_IGNORED_VALUE, NULL, NULL, NULL},
     {"logtostderr", CONFIG_IGNORED_SWITCH, NULL, NULL, NULL},

@@ -4,6 +4,7 @@
 #include "cli/command.h"
 #include "cli/flag_values.h"
 #include "cli/process.h"
+#include "common/settings.h"
 
 #include <string.h>
 
@@ -11,29 +12,59 @@ struct master_flags master_flags;
 
 #define SIZE_LIMIT_MAX_MB 8192000u /* what 5-byte offsets address */
 
+/* master.toml, for the life of the process: the config borrows texts from it. */
+static struct settings *settings;
+
 static int apply_growth(struct master_config *config, struct error *err)
 {
-    unsigned minimums, disabled;
-    int code = flag_setting("master.volume_growth.copy_1", config->growth_copy_1,
-                            &config->growth_copy_1, err);
+    const struct {
+        const char *key;
+        unsigned *target;
+    } rows[] = {
+        {"master.volume_growth.copy_1", &config->growth_copy_1},
+        {"master.volume_growth.copy_2", &config->growth_copy_2},
+        {"master.volume_growth.copy_3", &config->growth_copy_3},
+        {"master.volume_growth.copy_other", &config->growth_copy_other},
+        {"master.sequencer.sequencer_snowflake_id", &config->snowflake_id},
+        {"master.maintenance.sleep_minutes", &config->maintenance_sleep_minutes},
+    };
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < sizeof(rows) / sizeof(rows[0]); i++) {
+        int64_t value;
+        code = settings_int(settings, rows[i].key, *rows[i].target, &value, err);
+        if (code == 0 && (value < 0 || value > UINT32_MAX))
+            code = error_set(err, KELP_E_INVALID, "%s = %lld must be 0 or more", rows[i].key,
+                             (long long)value);
+        if (code == 0)
+            *rows[i].target = (unsigned)value;
+    }
     if (code == 0)
-        code = flag_setting("master.volume_growth.copy_2", config->growth_copy_2,
-                            &config->growth_copy_2, err);
+        code = settings_number(settings, "master.volume_growth.threshold", config->growth_threshold,
+                               &config->growth_threshold, err);
+    if (code == 0 && (config->growth_threshold < 0 || config->growth_threshold > 1))
+        code = error_set(err, KELP_E_INVALID, "master.volume_growth.threshold must be from 0 to 1");
     if (code == 0)
-        code = flag_setting("master.volume_growth.copy_3", config->growth_copy_3,
-                            &config->growth_copy_3, err);
+        code = settings_bool(settings, "master.volume_growth.disable", false,
+                             &config->growth_is_disabled, err);
     if (code == 0)
-        code = flag_setting("master.volume_growth.copy_other", config->growth_copy_other,
-                            &config->growth_copy_other, err);
-    if (code == 0)
-        code = flag_setting("master.volume_growth.disable", 0, &disabled, err);
-    if (code == 0)
-        code = flag_setting("master.replication.treat_replication_as_minimums", 0, &minimums, err);
+        code = settings_bool(settings, "master.replication.treat_replication_as_minimums", false,
+                             &config->treat_replication_as_minimums, err);
+    return code;
+}
+
+static int apply_settings(struct master_config *config, struct error *err)
+{
+    int code = settings ? settings_reload(settings, err)
+                        : settings_open(&settings, "master", command_config_folder, err);
     if (code != 0)
         return code;
-    config->growth_is_disabled = disabled != 0;
-    config->treat_replication_as_minimums = minimums != 0;
-    return 0;
+    const char *folder = settings_text(settings, "master.mdir");
+    if (*folder)
+        config->metadata_dir = process_expand_path(folder);
+    config->maintenance_scripts = settings_text(settings, "master.maintenance.scripts");
+    config->is_snowflake =
+        strcmp(settings_text(settings, "master.sequencer.type"), "snowflake") == 0;
+    return apply_growth(config, err);
 }
 
 int master_flags_apply(struct master_config *config, struct error *err)
@@ -88,5 +119,5 @@ int master_flags_apply(struct master_config *config, struct error *err)
     if (code == 0)
         code = flag_u32("-metrics.intervalSeconds", f->metrics_interval_seconds,
                          &config->metrics_interval_seconds, err);
-    return code == 0 ? apply_growth(config, err) : code;
+    return code == 0 ? apply_settings(config, err) : code;
 }

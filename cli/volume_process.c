@@ -23,10 +23,13 @@ int volume_process_start(struct volume_server **ret, struct volume_server_config
     return volume_server_start(ret, config, err);
 }
 
-void volume_process_run(struct volume_server *server, unsigned grace_ms)
+void volume_process_run(struct volume_server *server, struct process_security *security,
+                        unsigned grace_ms)
 {
-    while (process_wait() != PROCESS_STOP)
+    while (process_wait() != PROCESS_STOP) {
+        process_security_reload(security);
         volume_server_rescan(server);
+    }
     log_info("volume server stops", "reason=signal");
     process_hurry_on_signal(hurry, server);
     volume_server_stop(server, grace_ms);

@@ -16,6 +16,7 @@ struct assign_work {
     struct master_http_work base;
     atomic_bool is_aborted;
     int64_t retry_after_ns; /* negative: none */
+    char fid[FILE_ID_TEXT_SIZE];
 };
 
 static int http_status_of(enum assign_status status)
@@ -51,6 +52,7 @@ static void on_assigned(void *ctx, const struct assign_result *result)
         master_http_work_fail(&work->base, work->base.status, "%s", result->message);
     } else {
         struct json_writer *w = &work->base.json;
+        memcpy(work->fid, result->fid, sizeof(work->fid));
         json_writer_begin_object(w);
         json_writer_member_text(w, "fid", result->fid);
         if (result->location_count > 0) {
@@ -63,10 +65,21 @@ static void on_assigned(void *ctx, const struct assign_result *result)
     master_http_work_done(&work->base);
 }
 
+/* Tokens travel in a header, never in the body. */
+static void add_token(struct http_request *request, struct services *s, enum security_key key,
+                      struct slice fid)
+{
+    char header[FILE_TOKEN_MAX + 8] = "Bearer ";
+    if (*security_make_token(s->security, key, fid, header + 7))
+        http_response_set_header(request, "Authorization", slice_cstr(header));
+}
+
 static void answer_assign(struct master_http_work *base)
 {
     struct assign_work *work = (struct assign_work *)base;
     base->request->user = NULL;
+    if (base->status == 200)
+        add_token(base->request, base->services, SECURITY_WRITE, slice_cstr(work->fid));
     if (work->retry_after_ns >= 0)
         master_http_retry_after(base->request, work->retry_after_ns);
     master_http_send_json(base->request, base->status, &base->body);
@@ -190,6 +203,11 @@ void master_http_lookup(struct http_request *request, struct services *s)
     json_writer_end_object(&w);
     if (status == 503)
         master_http_retry_after(request, warm_up_ns);
+    if (status == 200 && file_id.len > 0)
+        add_token(request, s,
+                  slice_equals(master_http_param(request, "read"), SLICE("yes")) ? SECURITY_READ
+                                                                                 : SECURITY_WRITE,
+                  file_id);
     master_http_send_json(request, status, &body);
     buffer_fini(&message);
 }

@@ -22,7 +22,7 @@ struct submit_work {
     struct http_multipart_part part;
     struct assign_query query;       /* texts in the arena */
     const char *ts;
-    struct http_client_header headers[PAIR_HEADERS_MAX + 1];
+    struct http_client_header headers[PAIR_HEADERS_MAX + 2];
     size_t header_count;
     char fid[FILE_ID_TEXT_SIZE];
     char url[300], public_url[300];
@@ -129,7 +129,7 @@ static bool is_given_up(void *ctx) { return services_is_out_of_time(ctx); }
 
 static void pass_on(struct submit_work *work, struct http_client *client)
 {
-    char boundary[40], type[80], url[400];
+    char boundary[40], type[80], url[400], token[FILE_TOKEN_MAX + 8] = "Bearer ";
     snprintf(boundary, sizeof(boundary), "kelp%016llx%016llx",
              (unsigned long long)os_random(work->base.services->cluster->os),
              (unsigned long long)os_random(work->base.services->cluster->os));
@@ -142,11 +142,15 @@ static void pass_on(struct submit_work *work, struct http_client *client)
     http_multipart_end(&body, boundary);
     work->headers[work->header_count] =
         (struct http_client_header){.name = "Content-Type", .value = type};
+    bool has_token = *security_make_token(work->base.services->security, SECURITY_WRITE,
+                                          slice_cstr(work->fid), token + 7);
+    work->headers[work->header_count + 1] =
+        (struct http_client_header){.name = "Authorization", .value = token};
     const struct http_client_request request = {
         .method = "POST",
         .url = url,
         .headers = work->headers,
-        .header_count = work->header_count + 1,
+        .header_count = work->header_count + (has_token ? 2 : 1),
         .body = buffer_slice(&body),
         .response_timeout_ms = SUBMIT_UPLOAD_MS,
         .is_given_up = is_given_up,

@@ -221,7 +221,12 @@ static int make_workers(struct master *m, struct error *err)
     s->streams = stream_list_create();
     s->locks = admin_locks_create();
     s->vacuum = vacuum_runner_create(&vacuum);
-    return white_list_create(&s->white_list, c->white_list, err);
+    s->security = c->security;
+    if (s->security)
+        return 0;
+    code = security_create(&m->own_security, NULL, c->white_list, m->os, err);
+    s->security = m->own_security;
+    return code;
 }
 
 static void fill_services(struct master *m)
@@ -343,7 +348,7 @@ void master_stop(struct master *m, unsigned grace_ms)
     assigner_destroy(m->services.assigner);
     admin_locks_destroy(m->services.locks);
     stream_list_destroy(m->services.streams);
-    white_list_destroy(m->services.white_list);
+    security_destroy(m->own_security);
     cluster_destroy(m->cluster);
     client_registry_destroy(m->clients);
     master_metrics_destroy(m->metrics);

@@ -14,6 +14,7 @@
 
 struct master;
 struct metrics;
+struct security;
 
 /* What the flags say. Strings are copied by master_start; NULL counts as "". */
 struct master_config {
@@ -25,6 +26,7 @@ struct master_config {
     const char *metrics_ip;   /* -metricsIp: "" = bind address */
     uint16_t metrics_port;    /* -metricsPort: 0 = /metrics is not served */
     const char *white_list;   /* -whiteList, comma separated IPs and CIDRs; "" = all are welcome */
+    struct security *security; /* borrowed, white list included; NULL: white_list is all there is */
     bool disable_http;        /* -disableHttp: only health, cluster and UI routes stay */
 
     /* State. The folder of one master is <metadata_dir>/m<port>; it is locked while it runs. */

@@ -78,11 +78,11 @@ static void add_request_id(struct http_request *request, struct services *s)
 
 static bool is_admitted(struct http_request *request, const struct services *s)
 {
-    if (!s->white_list)
+    if (!security_has_white_list(s->security))
         return true;
     char ip[INET6_ADDRSTRLEN];
     http_request_peer_ip(request, ip);
-    return white_list_admits(s->white_list, ip);
+    return security_admits(s->security, ip);
 }
 
 static bool has_one_segment(struct slice path)

@@ -33,6 +33,7 @@ struct master {
     struct rpc_client *rpc;
     struct vacuum_ops vacuum_ops;
     struct services services;
+    struct security *own_security; /* when the config has none */
     struct periodic *periodic;
     struct rpc_service rpc_service;
     struct rpc_server *rpc_server;

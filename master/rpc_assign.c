@@ -72,13 +72,16 @@ static void fill_response(const struct assign_result *result, MasterPb__Location
 
 static bool is_call_abandoned(void *ctx) { return rpc_call_is_cancelled(ctx); }
 
-static void send_result(struct rpc_call *call, const struct assign_result *result,
+static void send_result(struct services *s, struct rpc_call *call, const struct assign_result *result,
                         void (*send)(struct rpc_call *, const ProtobufCMessage *))
 {
+    char token[FILE_TOKEN_MAX];
     MasterPb__Location *locations = must(calloc(result->location_count + 1, sizeof(*locations)));
     MasterPb__Location **pointers = must(calloc(result->location_count + 1, sizeof(*pointers)));
     MasterPb__AssignResponse response;
     fill_response(result, locations, pointers, &response);
+    response.auth = (char *)(uintptr_t)security_make_token(s->security, SECURITY_WRITE,
+                                                           slice_cstr(result->fid), token);
     send(call, &response.base);
     free(pointers);
     free(locations);
@@ -88,7 +91,7 @@ static void on_assigned(void *ctx, const struct assign_result *result)
 {
     struct rpc_call *call = ctx;
     if (result->status == ASSIGN_OK)
-        send_result(call, result, rpc_call_reply);
+        send_result(rpc_call_user(call), call, result, rpc_call_reply);
     else
         rpc_call_fail(call, status_of(result->status), "%s", result->message);
     rpc_call_unref(call);
@@ -104,6 +107,7 @@ void master_rpc_assign(struct rpc_call *call, const ProtobufCMessage *message, v
         return;
     }
     rpc_call_ref(call);
+    rpc_call_set_user(call, s);
     assigner_assign(s->assigner, &query, on_assigned, is_call_abandoned, call);
 }
 
@@ -162,7 +166,7 @@ static void on_stream_assigned(void *ctx, const struct assign_result *result)
     struct assign_stream *stream = ctx;
     enum rpc_status status = status_of(result->status);
     if (status == RPC_OK) {
-        send_result(stream->call, result, send_on_stream);
+        send_result(stream->services, stream->call, result, send_on_stream);
     } else if (status == RPC_UNAVAILABLE || status == RPC_RESOURCE_EXHAUSTED) {
         MasterPb__AssignResponse response = MASTER_PB__ASSIGN_RESPONSE__INIT;
         response.error = (char *)result->message;

@@ -48,6 +48,19 @@ static void look_up(struct cluster *cluster, uint32_t id, const char *collection
     result->n_locations = count;
 }
 
+/* For a file id, a token for it: the whole id without "_N", so that a volume server takes it. (The peer
+ * signs the volume id alone, which no server takes.) */
+static char *make_token(struct services *s, struct slice text, struct arena *arena)
+{
+    char token[FILE_TOKEN_MAX];
+    ptrdiff_t suffix = slice_find_last(text, '_');
+    if (slice_find(text, ',') <= 0)
+        return (char *)protobuf_c_empty_string;
+    if (suffix > 0)
+        text = slice_until(text, (size_t)suffix);
+    return copy(arena, security_make_token(s->security, SECURITY_WRITE, text, token));
+}
+
 void master_rpc_lookup_volume(struct rpc_call *call, const ProtobufCMessage *message, void *ctx)
 {
     struct services *s = ctx;
@@ -75,6 +88,7 @@ void master_rpc_lookup_volume(struct rpc_call *call, const ProtobufCMessage *mes
         is_any_number = true;
         look_up(s->cluster, id, request->collection, &arena, result);
         is_any_found |= result->n_locations > 0;
+        result->auth = make_token(s, slice_cstr(request->volume_or_file_ids[i]), &arena);
         if (result->n_locations == 0)
             result->error =
                 arena_printf(&arena, "volume id %s not found", result->volume_or_file_id);

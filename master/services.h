@@ -10,7 +10,7 @@
 #include "master/grower.h"
 #include "master/stream_list.h"
 #include "master/vacuum_runner.h"
-#include "common/white_list.h"
+#include "common/security.h"
 
 #include <stdatomic.h>
 
@@ -29,7 +29,7 @@ struct services {
     struct worker_pool *patient_pool;
     atomic_ullong give_up_ns; /* monotonic; 0: the master does not stop */
     struct loop *control;     /* KeepConnected's clients live there */
-    struct white_list *white_list; /* NULL: all are welcome */
+    struct security *security;
     const char *address;      /* host:httpPort[.grpcPort] */
     const char *http_address; /* host:httpPort */
     const char *version;

@@ -4,6 +4,7 @@
 #include "volume/blob_cascade.h"
 
 #include "common/url.h"
+#include "volume/blob_access.h"
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -38,14 +39,16 @@ static void delete_at(struct blob_cascade *cascade, const struct volume_location
         fail(cascade, err.code, err.message);
         return;
     }
+    struct slice fid = cascade->manifest->chunks[cascade->next].fid;
     struct buffer *path = blob_call_scratch(call);
     buffer_append_char(path, '/');
-    url_encode_path(path, cascade->manifest->chunks[cascade->next].fid);
+    url_encode_path(path, fid);
     struct replicator_target target = {
         .locations = locations,
         .own_url = "", /* this server is one like the others here */
         .is_chunk = true,
         .path = buffer_slice(path),
+        .authorization = blob_access_own_token(call, SECURITY_WRITE, fid),
         .request_id = slice_cstr(call->request_id),
     };
     replicator_delete(replicator, &target, on_deleted, cascade);

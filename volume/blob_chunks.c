@@ -10,6 +10,7 @@
 
 #include "common/mime.h"
 #include "common/url.h"
+#include "volume/blob_access.h"
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -126,14 +127,17 @@ static void fetch(struct chunks *chunks, const char *host)
     struct buffer *path = blob_call_scratch(call);
     url_encode_path(path, chunk->fid);
     chunks->url = arena_printf(arena, "http://%s/%s", host, buffer_cstr(path));
-    struct http_client_header range = {
-        "Range", arena_printf(arena, "bytes=%" PRIu64 "-%" PRIu64, chunks->within,
-                              chunks->within + chunks->wanted - 1)};
+    struct slice token = blob_access_own_token(call, SECURITY_READ, chunk->fid);
+    struct http_client_header headers[] = {
+        {"Range", arena_printf(arena, "bytes=%" PRIu64 "-%" PRIu64, chunks->within,
+                               chunks->within + chunks->wanted - 1)},
+        {"Authorization", arena_printf(arena, "Bearer %.*s", (int)token.len, token.ptr)},
+    };
     struct http_client_request request = {
         .method = "GET",
         .url = arena_printf(arena, "%s?cm=false", chunks->url),
-        .headers = &range,
-        .header_count = 1,
+        .headers = headers,
+        .header_count = token.len > 0 ? 2 : 1,
         .response_limit_bytes = call->http->body_limit_bytes,
     };
     struct http_client *client = blob_lane_http_client(call->lane, NULL);

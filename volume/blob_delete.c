@@ -8,6 +8,7 @@
 
 #include "common/file_id.h"
 #include "common/gzip.h"
+#include "volume/blob_access.h"
 #include "volume/blob_cascade.h"
 #include "volume/blob_path.h"
 #include "volume/blob_peers.h"
@@ -342,6 +343,8 @@ void blob_delete_start(struct blob_call *call)
         blob_call_reply_error(call, 400, err.message);
         return;
     }
+    if (!blob_access_check(call, SECURITY_WRITE, &path))
+        return;
     /* A volume id that is none stands for volume 0, which nobody has. */
     if (volume_id_parse(path.vid, &delete->volume_id, NULL) == 0 &&
         store_find(call->http->config.store, delete->volume_id, &delete->volume, &err) ==

@@ -4,6 +4,8 @@
  * after it had been done here. */
 #include "volume/blob_peers.h"
 
+#include "volume/blob_access.h"
+
 #include <inttypes.h>
 #include <stddef.h>
 
@@ -68,18 +70,19 @@ void blob_peers_fini(struct blob_peers *peers)
     peers->locations = NULL;
 }
 
-/* The client's token, wherever it came from. */
-static struct slice find_token(struct http_request *request)
+/* The client's token is good, but may run out before the replicas look at it; so where there is a key,
+ * they get a fresh one. */
+static struct slice token_for_replicas(struct blob_call *call)
 {
-    struct slice token = {0};
-    if (request->query.len > 0)
-        token = http_request_query(request, "jwt");
-    if (token.len > 0)
+    struct slice token = blob_access_token(call->request);
+    struct blob_path path;
+    if (token.len == 0)
         return token;
-    struct slice header = http_request_header(request, "Authorization");
-    if (header.len > 7 && strncasecmp(header.ptr, "bearer", 6) == 0)
-        return slice_from(header, 7);
-    return (struct slice){0};
+    blob_path_parse(call->request->path, &path);
+    const char *file_id = arena_printf(call->request->arena, "%.*s,%.*s", (int)path.vid.len,
+                                       path.vid.ptr, (int)path.fid.len, path.fid.ptr);
+    struct slice own = blob_access_own_token(call, SECURITY_WRITE, slice_cstr(file_id));
+    return own.len > 0 ? own : token;
 }
 
 void blob_peers_target(struct blob_peers *peers, struct replicator_target *ret)
@@ -90,7 +93,7 @@ void blob_peers_target(struct blob_peers *peers, struct replicator_target *ret)
         .own_url = call->http->config.own_url,
         .skip_read_only = true,
         .path = call->request->raw_path,
-        .authorization = find_token(call->request),
+        .authorization = token_for_replicas(call),
         .request_id = slice_cstr(call->request_id),
     };
 }

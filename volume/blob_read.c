@@ -6,6 +6,7 @@
 
 #include "common/file_id.h"
 #include "common/replica_placement.h"
+#include "volume/blob_access.h"
 #include "volume/blob_content.h"
 #include "volume/blob_remote.h"
 
@@ -72,6 +73,12 @@ static bool send_elsewhere(struct blob_call *call)
 void blob_read_start(struct blob_call *call)
 {
     struct volume_http *http = call->http;
+    struct blob_path path;
+    if (http->config.security && security_wants_token(http->config.security, SECURITY_READ)) {
+        blob_path_parse(call->request->path, &path);
+        if (!blob_access_check(call, SECURITY_READ, &path))
+            return; /* before it may take up room: strangers must not */
+    }
     if (!in_flight_is_over(&http->downloads)) {
         look_up(call);
         return;

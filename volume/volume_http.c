@@ -5,6 +5,7 @@
 #include "common/check.h"
 #include "common/file_id.h"
 #include "common/url.h"
+#include "volume/blob_access.h"
 #include "volume/blob_delete.h"
 #include "volume/blob_pages.h"
 #include "volume/blob_path.h"
@@ -141,7 +142,22 @@ static void on_public_request(struct http_request *request, void *ctx)
         route_blob(blob_call_begin(ctx, request, kind_of(request), true));
 }
 
-/* A body that could not be stored need not be sent. */
+static bool refuse_stranger(struct volume_http *http, struct http_request *request,
+                            enum blob_call_kind kind)
+{
+    char ip[INET6_ADDRSTRLEN];
+    if (!http->config.security || !security_has_white_list(http->config.security))
+        return false;
+    http_request_peer_ip(request, ip);
+    if (security_admits(http->config.security, ip))
+        return false;
+    http_request_drop_body(request);
+    blob_call_reply_empty(blob_call_begin(http, request, kind, false), 401);
+    return true;
+}
+
+/* A body that nobody may store, or that could not be stored, need not be sent. The token is looked at
+ * here and not again: that it runs out while the body comes in does not matter. */
 static bool refuse_write(struct volume_http *http, struct http_request *request,
                          enum blob_call_kind kind)
 {
@@ -151,6 +167,14 @@ static bool refuse_write(struct volume_http *http, struct http_request *request,
     blob_path_parse(request->path, &parts);
     if (volume_id_parse(parts.vid, &volume_id, NULL) != 0)
         return false;
+    struct security *security = http->config.security;
+    if (security && security_wants_token(security, SECURITY_WRITE) &&
+        !security_check_token(security, SECURITY_WRITE, blob_access_token(request), parts.vid,
+                              parts.fid)) {
+        http_request_drop_body(request);
+        blob_call_reply_error(blob_call_begin(http, request, kind, false), 401, "wrong jwt");
+        return true;
+    }
     struct volume *volume = store_acquire(http->config.store, volume_id);
     if (!volume)
         return false;
@@ -175,14 +199,8 @@ static void on_admin_headers(struct http_request *request, void *ctx)
     bool is_write = kind == BLOB_CALL_POST || kind == BLOB_CALL_PUT;
     if (!is_write && kind != BLOB_CALL_DELETE)
         return;
-    if (http->config.white_list) {
-        char ip[INET6_ADDRSTRLEN];
-        http_request_peer_ip(request, ip);
-        if (!white_list_admits(http->config.white_list, ip)) {
-            blob_call_reply_empty(blob_call_begin(http, request, kind, false), 401);
-            return;
-        }
-    }
+    if (refuse_stranger(http, request, kind))
+        return;
     if (is_write && refuse_write(http, request, kind))
         return;
     if (is_write && request->has_body)

@@ -4,7 +4,7 @@
 #include "common/loop.h"
 #include "common/metrics.h"
 #include "common/os.h"
-#include "common/white_list.h"
+#include "common/security.h"
 #include "volume/store.h"
 #include "volume/volume_lookup.h"
 
@@ -32,7 +32,7 @@ struct volume_http_config {
     unsigned download_wait_ms;
     unsigned reader_threads;       /* for what is not in the page cache, and for gzip; 0: 8 */
     unsigned reader_queue;         /* as much waits for them; beyond it 503; 0: 10000 */
-    const struct white_list *white_list; /* who may write; NULL: everybody */
+    struct security *security;     /* who may read and write; NULL: everybody */
     struct metrics *metrics;       /* NULL: none */
     struct os *os;                 /* for the clock; NULL: the real one */
     /* What /healthz and /readyz tell: false while stopping or after leaving the cluster. Any

@@ -108,13 +108,13 @@ void rpc_fail_unknown(struct rpc_call *call, const struct error *err)
 static bool refuse_stranger(struct volume_rpc *rpc, struct rpc_call *call)
 {
     const char *ip = rpc_call_peer_ip(call);
-    if (!rpc->config.white_list)
+    if (!rpc->config.security || !security_has_white_list(rpc->config.security))
         return false;
     if (!ip || !*ip) {
         rpc_call_fail(call, RPC_PERMISSION_DENIED, "no peer info");
         return true;
     }
-    if (white_list_admits(rpc->config.white_list, ip))
+    if (security_admits(rpc->config.security, ip))
         return false;
     rpc_call_fail(call, RPC_PERMISSION_DENIED, "not authorized: %s", ip);
     return true;

@@ -7,7 +7,7 @@
 
 #include "common/address.h"
 #include "common/rpc_server.h"
-#include "common/white_list.h"
+#include "common/security.h"
 #include "volume/heartbeat.h"
 #include "volume/server_state.h"
 #include "volume/store.h"
@@ -21,7 +21,7 @@ struct volume_rpc_config {
     struct server_state *state;
     struct heartbeat *heartbeat;
     struct rpc_client *client;
-    const struct white_list *white_list;       /* NULL: everybody is welcome */
+    struct security *security;                 /* NULL: everybody is welcome */
     const struct heartbeat_identity *identity; /* complete before the first call */
     const struct address *masters;             /* the seeds */
     size_t master_count;

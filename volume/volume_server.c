@@ -88,6 +88,17 @@ static int parse_masters(struct volume_server *server, struct error *err)
                            "no master: name at least one, as in -master=localhost:9333");
 }
 
+static int settle_security(struct volume_server *server, struct error *err)
+{
+    server->security = server->config.security;
+    if (server->security)
+        return 0;
+    int code =
+        security_create(&server->own_security, NULL, server->config.white_list, server->os, err);
+    server->security = server->own_security;
+    return code;
+}
+
 /* ---- the parts ---- */
 
 static void on_volume_added(void *ctx, const struct disk_location *location, struct volume *volume)
@@ -200,7 +211,7 @@ static void create_rpc(struct volume_server *server)
         .state = server->state,
         .heartbeat = atomic_load(&server->heartbeat),
         .client = server->client,
-        .white_list = server->white_list,
+        .security = server->security,
         .identity = &server->identity,
         .masters = server->masters,
         .master_count = server->master_count,
@@ -318,7 +329,7 @@ static void destroy(struct volume_server *server)
     server_state_close(server->state);
     metrics_destroy(server->registry);
     volume_metrics_destroy(server->metrics);
-    white_list_destroy(server->white_list);
+    security_destroy(server->own_security);
     pthread_cond_destroy(&server->wake);
     pthread_mutex_destroy(&server->wake_lock);
     arena_fini(&server->arena);
@@ -345,7 +356,7 @@ int volume_server_start(struct volume_server **ret, const struct volume_server_c
     struct volume_server *server = create_bare(config);
     int code = parse_masters(server, err);
     if (!code)
-        code = white_list_create(&server->white_list, server->config.white_list, err);
+        code = settle_security(server, err);
     if (!code)
         code = rpc_client_create(&server->client, err);
     if (!code)

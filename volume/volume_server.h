@@ -19,6 +19,7 @@
 
 struct volume_server;
 struct metrics;
+struct security;
 
 /* What the flags say. Strings and lists are copied by volume_server_start; NULL counts as "". */
 struct volume_server_config {
@@ -54,6 +55,7 @@ struct volume_server_config {
     unsigned http_threads;           /* loops that serve HTTP; 0: one a core */
     const char *read_mode;           /* -readMode: local, proxy, else redirect; "": proxy */
     const char *white_list;          /* -whiteList, comma separated IPs and CIDRs; "" = all */
+    struct security *security;       /* borrowed, white list included; NULL: white_list is all there is */
     uint32_t file_size_limit_mb;     /* -fileSizeLimitMB */
     uint32_t upload_limit_mb;        /* -concurrentUploadLimitMB: 0 = no limit */
     uint32_t download_limit_mb;      /* -concurrentDownloadLimitMB: 0 = no limit */

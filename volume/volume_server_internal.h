@@ -30,7 +30,7 @@ struct volume_server {
     struct server_state *state;
     struct rpc_client *client;
     _Atomic(struct heartbeat *) heartbeat; /* set once, read by the store's callbacks */
-    struct white_list *white_list;
+    struct security *security, *own_security; /* the latter: when the config has none */
     struct metrics *registry;
     struct volume_metrics *metrics;
     struct volume_rpc *rpc;

@@ -119,7 +119,7 @@ static int open_http_handlers(struct volume_server *server, struct error *err)
         .download_limit_bytes = (uint64_t)config->download_limit_mb << 20,
         .upload_wait_ms = (unsigned)(config->upload_timeout_ns / 1000000),
         .download_wait_ms = (unsigned)(config->download_timeout_ns / 1000000),
-        .white_list = server->white_list,
+        .security = server->security,
         .metrics = server->registry,
         .is_healthy = is_healthy,
         .ctx = server,

@@ -35,20 +35,6 @@ static void one_item_goes_for_all(void **state)
     flag_list_fini(&list);
 }
 
-static void settings_come_from_the_environment(void **state)
-{
-    unsigned value = 0;
-    struct error err = {0};
-    assert_int_equal(flag_setting("kelp.test.copy_1", 7, &value, &err), 0);
-    assert_int_equal(value, 7);
-    setenv("WEED_KELP_TEST_COPY_1", "3", 1);
-    assert_int_equal(flag_setting("kelp.test.copy_1", 7, &value, &err), 0);
-    assert_int_equal(value, 3);
-    setenv("WEED_KELP_TEST_COPY_1", "x", 1);
-    assert_int_equal(flag_setting("kelp.test.copy_1", 7, &value, &err), KELP_E_INVALID);
-    assert_non_null(strstr(err.message, "WEED_KELP_TEST_COPY_1"));
-}
-
 static void free_space_is_a_percentage_or_a_size(void **state)
 {
     static const struct {
@@ -84,7 +70,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_out_of_range_are_named),
         cmocka_unit_test(one_item_goes_for_all),
-        cmocka_unit_test(settings_come_from_the_environment),
         cmocka_unit_test(free_space_is_a_percentage_or_a_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -137,7 +137,7 @@ void data_port_start(struct data_port *port, const struct data_port_options *opt
     uv_sem_init(&port->read_released, 0);
     open_store(port, options);
     assert_int_equal(loop_create(&port->loop, "http", &err), 0);
-    assert_int_equal(white_list_create(&port->white_list, options->white_list, &err), 0);
+    assert_int_equal(security_create(&port->security, options->settings, options->white_list, NULL, &err), 0);
     port->metrics = metrics_create();
     assert_int_equal(volume_lookup_create(&port->lookup,
                                           &(struct volume_lookup_source){ask_table, port}, &err),
@@ -159,7 +159,7 @@ void data_port_start(struct data_port *port, const struct data_port_options *opt
         .download_wait_ms = options->wait_ms ? options->wait_ms : 1,
         .reader_threads = 2,
         .reader_queue = options->reader_queue,
-        .white_list = port->white_list,
+        .security = port->security,
         .metrics = port->metrics,
         .is_healthy = is_healthy,
         .ctx = port,
@@ -189,7 +189,7 @@ void data_port_stop(struct data_port *port)
     loop_destroy(port->loop);
     volume_lookup_destroy(port->lookup);
     store_close(port->store);
-    white_list_destroy(port->white_list);
+    security_destroy(port->security);
     metrics_destroy(port->metrics);
     if (port->has_second_disk) {
         char second[80];

@@ -14,6 +14,7 @@ struct data_port_options {
     const char *ttl;         /* of volume 3; NULL: none */
     enum volume_read_mode read_mode;
     const char *white_list;
+    struct settings *settings; /* borrowed; keys for tokens */
     uint64_t file_size_limit_bytes; /* 0: 64 MiB */
     uint64_t upload_limit_bytes, download_limit_bytes;
     unsigned wait_ms; /* 0: 1 ms */
@@ -37,7 +38,7 @@ struct data_port {
     struct loop *loop;
     struct store *store;
     struct metrics *metrics;
-    struct white_list *white_list;
+    struct security *security;
     struct volume_lookup *lookup;
     struct volume_http *http;
     struct http_server *server, *public_server;
