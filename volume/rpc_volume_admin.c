@@ -1,5 +1,5 @@
-/* AllocateVolume, VolumeMount, -Unmount, -Delete, -Configure, -Status, -SyncStatus, DeleteCollection. The work is the
- * store's; the texts are the wire's. Source: spec/volume-rpc.md 2. */
+/* AllocateVolume, VolumeMount, -Unmount, -Delete, -Configure, -Status, -SyncStatus, DeleteCollection. The
+ * work is the store's; the texts are the wire's. Source: spec/volume-rpc.md 2. */
 #include "volume/rpc_handlers.h"
 
 #include "common/log.h"

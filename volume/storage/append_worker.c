@@ -132,6 +132,25 @@ static int sync_now(struct volume *volume, struct append_request *request)
     return code;
 }
 
+static void finish_unwritten(struct append_worker *worker, struct volume *volume,
+                             struct append_request *request)
+{
+    finish(worker, request, request->is_durable ? sync_now(volume, request) : 0);
+}
+
+/* Its record is in the record writer, or it failed. */
+static void join_batch(struct append_worker *worker, struct append_request *request, int code,
+                       int32_t body_size)
+{
+    if (code != 0) {
+        finish(worker, request, code);
+        return;
+    }
+    request->body_size = body_size;
+    worker->is_batch_durable = worker->is_batch_durable || request->is_durable;
+    request_list_append(&worker->batch, request);
+}
+
 /* Adds the record to the batch, or finishes the request. The batch has room, and not this key. */
 static void prepare_put(struct append_worker *worker, struct volume *volume,
                         struct append_request *request)
@@ -155,20 +174,14 @@ static void prepare_put(struct append_worker *worker, struct volume *volume,
     if (code == 0 && is_unchanged) {
         request->is_unchanged = true;
         request->body_size = old.size;
-        finish(worker, request, request->is_durable ? sync_now(volume, request) : 0);
+        finish_unwritten(worker, volume, request);
         return;
     }
     if (code == 0) {
         needle->append_at_ns = volume_next_append_at_ns(volume);
         code = record_writer_put(worker->writer, needle, &entry, &request->err);
     }
-    if (code != 0) {
-        finish(worker, request, code);
-        return;
-    }
-    request->body_size = entry.size;
-    worker->is_batch_durable = worker->is_batch_durable || request->is_durable;
-    request_list_append(&worker->batch, request);
+    join_batch(worker, request, code, code == 0 ? entry.size : 0);
 }
 
 static void prepare_delete(struct append_worker *worker, struct volume *volume,
@@ -183,19 +196,13 @@ static void prepare_delete(struct append_worker *worker, struct volume *volume,
         return;
     }
     if (code == KELP_E_NOT_FOUND || old.size < 0) {
-        finish(worker, request, request->is_durable ? sync_now(volume, request) : 0);
+        finish_unwritten(worker, volume, request);
         return;
     }
     bool is_tiered = (atomic_load(&volume->read_only) & VOLUME_RO_TIERED) != 0;
     request->needle.append_at_ns = volume_next_append_at_ns(volume);
     code = record_writer_delete(worker->writer, &request->needle, is_tiered, &request->err);
-    if (code != 0) {
-        finish(worker, request, code);
-        return;
-    }
-    request->body_size = old.size;
-    worker->is_batch_durable = worker->is_batch_durable || request->is_durable;
-    request_list_append(&worker->batch, request);
+    join_batch(worker, request, code, old.size);
 }
 
 /* The record of a replica, as it is but for its stamp. */
@@ -217,7 +224,7 @@ static void prepare_raw(struct append_worker *worker, struct volume *volume,
     if (is_unchanged) {
         request->is_unchanged = true;
         request->body_size = old.size;
-        finish(worker, request, request->is_durable ? sync_now(volume, request) : 0);
+        finish_unwritten(worker, volume, request);
         return;
     }
     if (code == 0 || code == KELP_E_NOT_FOUND) {
@@ -228,13 +235,7 @@ static void prepare_raw(struct append_worker *worker, struct volume *volume,
         code = record_writer_raw(worker->writer, request->needle.key, size, request->record, &entry,
                                  &request->err);
     }
-    if (code != 0) {
-        finish(worker, request, code);
-        return;
-    }
-    request->body_size = entry.size;
-    worker->is_batch_durable = worker->is_batch_durable || request->is_durable;
-    request_list_append(&worker->batch, request);
+    join_batch(worker, request, code, code == 0 ? entry.size : 0);
 }
 
 /* The parts that a record cannot hold are refused before they can size anything; a volume's TTL is
