@@ -7,13 +7,18 @@
  *
  * llhttp is built strict and used with no lenient flag: it refuses two lengths, a length beside
  * chunks, other codings than chunked at the end, and blanks before the colon. Here we add: line
- * ends and folded lines, the limits (header bytes, header count, framing of chunks), the Host rule
- * of RFC 9112, "chunked" alone and only in HTTP/1.1, and no other versions than 1.0 and 1.1. */
+ * ends and folded lines, single blanks in the request line, the limits (header bytes, header count, framing
+ * of chunks, a chunk's size), the Host rule of RFC 9112, "chunked" alone and only in HTTP/1.1. And we open it up
+ * where the peer is wider: any token is a method, bytes beyond ASCII may stand in a target, and any version 1.x is
+ * taken. */
 #include "common/http_parser.h"
 
 #include "common/check.h"
 #include "common/http_body.h"
+#include "common/http_request_line.h"
 #include "common/url.h"
+
+#include <ctype.h>
 
 #define FIRST_HEAD_CAPACITY 1024u
 #define FIRST_HEADER_CAPACITY 16u
@@ -119,6 +124,16 @@ static int on_headers_complete(llhttp_t *parser)
     return HPE_PAUSED;
 }
 
+/* A chunk that could never be taken in is refused when it is announced. */
+static int on_chunk_header(llhttp_t *parser)
+{
+    struct http_connection *connection = connection_of(parser);
+    const struct http_exchange *x = connection->exchange;
+    if (connection->state == HTTP_CONNECTION_BODY && parser->content_length > x->body_limit - x->body_length)
+        return fail(connection, 413, "request body too large");
+    return 0;
+}
+
 static int on_body(llhttp_t *parser, const char *at, size_t size)
 {
     struct http_connection *connection = connection_of(parser);
@@ -145,6 +160,7 @@ static const llhttp_settings_t settings = {
     .on_header_value = on_header_bytes,
     .on_header_value_complete = on_header_value_complete,
     .on_headers_complete = on_headers_complete,
+    .on_chunk_header = on_chunk_header,
     .on_body = on_body,
     .on_message_complete = on_message_complete,
 };
@@ -176,52 +192,55 @@ static bool check_lines(struct http_connection *connection, const char *data, si
     return !is_bad;
 }
 
-/* How many bytes of the request line are no ASCII. llhttp refuses them, but curl and others send
- * file names as they are, and the peer takes them. */
-static size_t count_raw_bytes(struct http_exchange *x, const char *data, size_t size)
-{
-    if (x->has_request_line)
-        return 0;
-    const char *end = memchr(data, '\n', size);
-    x->has_request_line = end != NULL;
-    size_t count = 0;
-    for (const char *at = data, *stop = end ? end : data + size; at < stop; at++)
-        count += (unsigned char)*at >= 0x80;
-    return count;
-}
-
-/* A copy with those bytes percent-encoded, which is what they stand for. */
-static char *encode_raw_bytes(struct arena *arena, const char *data, size_t size, size_t raw_count)
-{
-    char *copy = arena_alloc(arena, size + 2 * raw_count), *out = copy;
-    for (size_t i = 0; i < size; i++) {
-        unsigned char c = (unsigned char)data[i];
-        if (c < 0x80 || raw_count == 0) {
-            *out++ = data[i];
-            continue;
-        }
-        raw_count--;
-        *out++ = '%';
-        *out++ = "0123456789ABCDEF"[c >> 4];
-        *out++ = "0123456789ABCDEF"[c & 15];
-    }
-    return copy;
-}
-
 void http_parser_start(struct http_connection *connection)
 {
     /* llhttp takes the settings as non-const and never writes to them. */
     llhttp_init(&connection->parser, HTTP_REQUEST, (llhttp_settings_t *)(uintptr_t)&settings);
     connection->parser.data = connection;
+    connection->parser.lenient_flags |= LENIENT_VERSION; /* llhttp 8 has no call for it */
 }
 
 static void set_error(struct http_connection *connection, llhttp_errno_t code)
 {
-    if (code == HPE_USER && connection->fail_status)
+    if (connection->fail_status) /* one of the callbacks above has said why */
         return;
     connection->fail_status = 400;
     const char *reason = llhttp_get_error_reason(&connection->parser);
     connection->fail_text = reason && *reason ? reason : llhttp_errno_name(code);
+}
+
+/* llhttp knows a fixed list of methods, and treats some of them in a way of their own: it gets to see those
+ * that we tell apart, and POST in the place of all others. */
+static size_t take_method(struct http_connection *connection, const char *data, size_t size,
+                          enum http_parser_event *ret)
+{
+    struct http_exchange *x = connection->exchange;
+    size_t used = 0;
+    switch (http_request_line_method(x, data, size, &used)) {
+    case HTTP_METHOD_MORE:
+        *ret = HTTP_PARSER_MORE;
+        break;
+    case HTTP_METHOD_DONE: {
+        struct slice name = x->request.method == HTTP_METHOD_OTHER ? SLICE("POST") : x->request.method_name;
+        *ret = HTTP_PARSER_MORE;
+        if (llhttp_execute(&connection->parser, name.ptr, name.len) != HPE_OK) {
+            set_error(connection, llhttp_get_errno(&connection->parser));
+            *ret = HTTP_PARSER_ERROR;
+        }
+        connection->last_byte = name.ptr[name.len - 1];
+        break;
+    }
+    case HTTP_METHOD_INVALID:
+        *ret = HTTP_PARSER_ERROR;
+        fail(connection, 400, "malformed method");
+        break;
+    case HTTP_METHOD_TOO_LONG:
+        *ret = HTTP_PARSER_ERROR;
+        fail(connection, 501, "method too long");
+        break;
+    }
+    connection->overhead_bytes += (uint32_t)used;
+    return used;
 }
 
 size_t http_parser_execute(struct http_connection *connection, const char *data, size_t size,
@@ -242,14 +261,24 @@ size_t http_parser_execute(struct http_connection *connection, const char *data,
             size = room;
     }
     struct http_exchange *x = connection->exchange;
-    size_t raw_count = is_head ? count_raw_bytes(x, data, size) : 0;
-    if (raw_count > 0) {
-        data = encode_raw_bytes(&x->arena, data, size, raw_count);
-        size += 2 * raw_count;
-    }
     if (connection->is_paused) {
         llhttp_resume(&connection->parser);
         connection->is_paused = false;
+    }
+    if (is_head && !x->has_method)
+        return take_method(connection, data, size, ret);
+    size_t raw_count = 0;
+    if (is_head && !x->has_request_line) {
+        raw_count = http_request_line_scan(x, data, size);
+        if (x->has_request_line && x->blank_count != 2) {
+            *ret = HTTP_PARSER_ERROR;
+            fail(connection, 400, "malformed request line");
+            return 0;
+        }
+        if (raw_count > 0) {
+            data = http_request_line_encode(&x->arena, data, size, raw_count);
+            size += 2 * raw_count;
+        }
     }
     connection->has_fed_body = false;
     llhttp_errno_t code = llhttp_execute(&connection->parser, data, size);
@@ -274,26 +303,6 @@ size_t http_parser_execute(struct http_connection *connection, const char *data,
     return used;
 }
 
-static enum http_method method_of(unsigned method)
-{
-    switch (method) {
-    case HTTP_GET:
-        return HTTP_METHOD_GET;
-    case HTTP_HEAD:
-        return HTTP_METHOD_HEAD;
-    case HTTP_POST:
-        return HTTP_METHOD_POST;
-    case HTTP_PUT:
-        return HTTP_METHOD_PUT;
-    case HTTP_DELETE:
-        return HTTP_METHOD_DELETE;
-    case HTTP_OPTIONS:
-        return HTTP_METHOD_OPTIONS;
-    default:
-        return HTTP_METHOD_OTHER;
-    }
-}
-
 static bool name_is(struct slice name, const char *lower, size_t length)
 {
     return name.len == length && strncasecmp(name.ptr, lower, length) == 0;
@@ -301,11 +310,21 @@ static bool name_is(struct slice name, const char *lower, size_t length)
 
 #define NAME_IS(name, literal) name_is(name, literal, sizeof(literal) - 1)
 
+/* The characters that a host and a port can have, as the peer sees it. */
+static bool is_host(struct slice value)
+{
+    for (size_t i = 0; i < value.len; i++)
+        if (!isalnum((unsigned char)value.ptr[i]) && !memchr("!$%&'()*+,-.:;=[]_~", value.ptr[i], 19))
+            return false;
+    return true;
+}
+
 /* Turns offsets into pointers and looks at the fields that are the server's own business. */
 static int finish_headers(struct http_connection *connection)
 {
     struct http_exchange *x = connection->exchange;
     unsigned hosts = 0, codings = 0;
+    bool says_close = false, says_keep_alive = false;
     for (size_t i = 0; i < x->request.header_count; i++) {
         struct http_header *h = &x->headers[i];
         h->name.ptr = x->head + (uintptr_t)h->name.ptr;
@@ -314,6 +333,14 @@ static int finish_headers(struct http_connection *connection)
             return fail(connection, 400, "header field without a name");
         if (NAME_IS(h->name, "host")) {
             hosts++;
+            if (!is_host(h->value))
+                return fail(connection, 400, "malformed Host header");
+        } else if (NAME_IS(h->name, "connection")) {
+            struct slice rest = h->value, one;
+            while (slice_take_item(&rest, &one)) {
+                says_close |= slice_equals_nocase(one, SLICE("close"));
+                says_keep_alive |= slice_equals_nocase(one, SLICE("keep-alive"));
+            }
         } else if (NAME_IS(h->name, "expect")) {
             if (!slice_equals_nocase(h->value, SLICE("100-continue")))
                 return fail(connection, 417, "unknown expectation");
@@ -325,6 +352,7 @@ static int finish_headers(struct http_connection *connection)
         }
     }
     x->request.headers = x->headers;
+    x->request.is_keep_alive = !says_close && (says_keep_alive || !x->is_http10);
     if (hosts > 1)
         return fail(connection, 400, "too many Host headers");
     if (hosts == 0 && !x->is_http10)
@@ -338,16 +366,16 @@ int http_parser_finish_head(struct http_connection *connection, struct error *de
 {
     struct http_exchange *x = connection->exchange;
     struct http_request *r = &x->request;
-    const llhttp_t *parser = &connection->parser;
-    if (parser->http_major != 1 || parser->http_minor > 1)
+    llhttp_t *parser = &connection->parser;
+    if (parser->http_major != 1) /* 1.2 and on, if there ever is one, are answered as 1.1 */
         return fail(connection, 505, "unsupported protocol version"), -1;
     x->is_http10 = parser->http_minor == 0;
-    r->method = method_of(parser->method);
-    r->method_name = slice_cstr(llhttp_method_name((llhttp_method_t)parser->method));
-    r->is_keep_alive = llhttp_should_keep_alive(parser);
     r->target = slice_of(x->head, x->target_length);
     if (finish_headers(connection) != 0)
         return -1;
+    /* llhttp counts "Proxy-Connection" in and has "keep-alive" win over "close". */
+    parser->flags &= (uint16_t) ~(F_CONNECTION_CLOSE | F_CONNECTION_KEEP_ALIVE);
+    parser->flags |= r->is_keep_alive ? F_CONNECTION_KEEP_ALIVE : F_CONNECTION_CLOSE;
     connection->is_chunked = (parser->flags & F_CHUNKED) != 0;
     r->has_body = connection->is_chunked || parser->content_length > 0;
     connection->overhead_bytes = 0;

@@ -26,9 +26,10 @@ static bool parse_number(struct slice s, uint64_t *ret)
     for (size_t i = 0; i < s.len; i++) {
         if (s.ptr[i] < '0' || s.ptr[i] > '9')
             return false;
-        if (value > (INT64_MAX - 9) / 10)
+        uint64_t digit = (uint64_t)(s.ptr[i] - '0');
+        if (value > (INT64_MAX - digit) / 10)
             return false;
-        value = value * 10 + (uint64_t)(s.ptr[i] - '0');
+        value = value * 10 + digit;
     }
     *ret = value;
     return true;

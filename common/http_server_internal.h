@@ -7,6 +7,7 @@
  *   http_connection.c  accepting and reading; drives the parser
  *   http_closing.c     the end of a connection, refusals, lingering
  *   http_parser.c      bytes to requests (llhttp)
+ *   http_request_line.c  methods, and what of a request line llhttp lets through
  *   http_body.c        the bytes of a body and the account of them
  *   http_response.c    requests' answers to bytes
  *   http_lane.c        free exchanges, the lists of who waits for what, the date
@@ -33,6 +34,7 @@ struct http_connection;
 #define HTTP_DRAIN_LIMIT (256u << 10)       /* of an unread body, so that the answer is read */
 #define HTTP_DRAIN_LARGE_LIMIT (1ull << 30) /* the same for a body over the limit */
 #define HTTP_HEADER_COUNT_LIMIT 1000u
+#define HTTP_METHOD_LIMIT 31u
 
 /* One per server; the atomics are for all threads, the rest does not change. */
 struct http_shared {
@@ -153,6 +155,10 @@ struct http_exchange {
     int body_limit_status;
     struct slice body_limit_type, body_limit_text;
 
+    char method_text[HTTP_METHOD_LIMIT + 1]; /* of a method that is not one of ours */
+    uint8_t method_length;
+    uint8_t blank_count;   /* in the request line */
+    bool has_method;
     bool has_request_line; /* its last byte has been fed to the parser */
     bool expects_continue; /* and has not been told to */
     bool is_http10;

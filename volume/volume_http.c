@@ -87,6 +87,15 @@ static bool redirect_unclean(struct http_request *request)
     return true;
 }
 
+/* "OPTIONS *" asks about the server; no other request is about everything. */
+static bool answer_asterisk(struct http_request *request)
+{
+    if (!slice_equals(request->raw_path, SLICE("*")))
+        return false;
+    http_respond_empty(request, request->method == HTTP_METHOD_OPTIONS ? 200 : 400);
+    return true;
+}
+
 static void route_blob(struct blob_call *call)
 {
     switch (call->kind) {
@@ -119,7 +128,7 @@ static void on_admin_request(struct http_request *request, void *ctx)
 {
     struct volume_http *http = ctx;
     struct slice path = request->path;
-    if (redirect_unclean(request))
+    if (answer_asterisk(request) || redirect_unclean(request))
         return;
     /* Blobs' paths have a comma or a second slash: no need to compare them all. */
     if (slice_equals(path, SLICE("/status")))
@@ -134,7 +143,7 @@ static void on_admin_request(struct http_request *request, void *ctx)
 
 static void on_public_request(struct http_request *request, void *ctx)
 {
-    if (redirect_unclean(request))
+    if (answer_asterisk(request) || redirect_unclean(request))
         return;
     if (is_static_file(request->path))
         blob_pages_not_found(request);
