@@ -34,6 +34,7 @@ int blob_client_init(struct blob_client *client, struct rpc_client *rpc, const c
     if (code != 0)
         return error_prefix(err, "-master");
     address_format_grpc(&address, client->master);
+    address_format_http(&address, client->master_http);
     return http_client_create(&client->http, NULL, err);
 }
 
@@ -61,6 +62,9 @@ static int read_assignment(const MasterPb__AssignResponse *response, struct blob
     snprintf(ret->fid, sizeof(ret->fid), "%s", response->fid);
     snprintf(ret->url, sizeof(ret->url), "%s", response->location->url);
     snprintf(ret->public_url, sizeof(ret->public_url), "%s", response->location->public_url);
+    /* One that is too long is not cut: the server will ask, and the master gives it again. */
+    bool fits = strlen(response->auth) < sizeof(ret->token);
+    snprintf(ret->token, sizeof(ret->token), "%s", fits ? response->auth : "");
     return 0;
 }
 
@@ -121,6 +125,7 @@ int blob_client_lookup(struct blob_client *client, const char *fid, struct blob_
         snprintf(ret->fid, sizeof(ret->fid), "%s", fid);
         snprintf(ret->url, sizeof(ret->url), "%s", location->url);
         snprintf(ret->public_url, sizeof(ret->public_url), "%s", location->public_url);
+        ret->token[0] = '\0';
     }
     protobuf_c_message_free_unpacked(answer, NULL);
     return code;
@@ -166,15 +171,63 @@ static int refused(const char *what, const char *url, const char *fid,
     return code;
 }
 
-static int exchange(struct blob_client *client, const char *url, const char *fid, const char *query,
-                    struct http_client_request *request, struct http_client_response *ret,
-                    struct error *err)
+#define BEARER "Bearer "
+#define BEARER_SIZE (FILE_TOKEN_MAX + sizeof(BEARER))
+
+/* A token for the blob from the master, as the value of a header; false when it gives none. A token for
+ * "3,01637037d6" is good for "3,01637037d6_1", too. */
+static bool ask_for_token(struct blob_client *client, const char *fid, bool is_read,
+                          char header[BEARER_SIZE])
+{
+    char url[ADDRESS_TEXT_SIZE + 128];
+    struct http_client_response response;
+    struct http_client_request request = {.method = "GET", .url = url};
+    snprintf(url, sizeof(url), "http://%s/dir/lookup?fileId=%.*s%s", client->master_http,
+             (int)strcspn(fid, "_"), fid, is_read ? "&read=yes" : "");
+    if (http_client_fetch(client->http, &request, &response, NULL) != 0)
+        return false;
+    const char *value = http_client_response_header(&response, "Authorization");
+    bool is_given = value && strlen(value) < BEARER_SIZE;
+    if (is_given)
+        strcpy(header, value);
+    http_client_response_fini(&response);
+    return is_given;
+}
+
+/* The first header of `request` is left free for the token. */
+static int ask_server(struct blob_client *client, const char *fid, const char *token,
+                      struct http_client_request *request, struct http_client_response *ret,
+                      struct error *err)
+{
+    char header[BEARER_SIZE] = BEARER;
+    struct http_client_header *headers = (struct http_client_header *)(uintptr_t)request->headers;
+    struct http_client_request bare = *request;
+    bool is_read = strcmp(request->method, "GET") == 0;
+    bool has_token = *token != '\0' && strlen(token) < FILE_TOKEN_MAX;
+    if (has_token)
+        strcpy(header + strlen(BEARER), token);
+    else if (is_read && client->wants_read_tokens)
+        has_token = ask_for_token(client, fid, true, header);
+    headers[0] = (struct http_client_header){"Authorization", header};
+    bare.headers++;
+    bare.header_count--;
+    int code = http_client_fetch(client->http, has_token ? request : &bare, ret, err);
+    if (code != 0 || ret->status != 401 || !ask_for_token(client, fid, is_read, header))
+        return code;
+    client->wants_read_tokens |= is_read;
+    http_client_response_fini(ret);
+    return http_client_fetch(client->http, request, ret, err);
+}
+
+static int exchange(struct blob_client *client, const char *url, const char *fid, const char *token,
+                    const char *query, struct http_client_request *request,
+                    struct http_client_response *ret, struct error *err)
 {
     char whole[ADDRESS_TEXT_SIZE + 256];
     snprintf(whole, sizeof(whole), "http://%s/%s%s", url, fid, query);
     request->url = whole;
     request->response_limit_bytes = FETCH_LIMIT;
-    int code = http_client_fetch(client->http, request, ret, err);
+    int code = ask_server(client, fid, token, request, ret, err);
     if (code != 0)
         return error_prefix(err, "%s %s", request->method, whole);
     if (ret->status < 200 || ret->status > 299) {
@@ -184,8 +237,9 @@ static int exchange(struct blob_client *client, const char *url, const char *fid
     return code;
 }
 
-int blob_client_send(struct blob_client *client, const char *url, const char *fid, const char *query,
-                     const char *file_name, const char *mime, struct slice data, struct error *err)
+int blob_client_send(struct blob_client *client, const char *url, const char *fid, const char *token,
+                     const char *query, const char *file_name, const char *mime, struct slice data,
+                     struct error *err)
 {
     char boundary[64], type[128];
     struct buffer form = BUFFER_INIT;
@@ -194,7 +248,7 @@ int blob_client_send(struct blob_client *client, const char *url, const char *fi
     snprintf(type, sizeof(type), "multipart/form-data; boundary=%s", boundary);
     struct http_multipart_part part = {
         .filename = slice_cstr(file_name), .content_type = slice_cstr(mime ? mime : "")};
-    struct http_client_header header = {"Content-Type", type};
+    struct http_client_header headers[2] = {[1] = {"Content-Type", type}};
     struct http_client_response response;
     if (buffer_reserve(&form, data.len + 1024) != 0)
         return error_set(err, KELP_E_NO_MEMORY, "no memory for %zu bytes of %s", data.len, file_name);
@@ -202,22 +256,22 @@ int blob_client_send(struct blob_client *client, const char *url, const char *fi
     buffer_append_slice(&form, data);
     http_multipart_end(&form, boundary);
     struct http_client_request request = {
-        .method = "POST", .headers = &header, .header_count = 1, .body = buffer_slice(&form)};
-    int code = exchange(client, url, fid, query, &request, &response, err);
+        .method = "POST", .headers = headers, .header_count = 2, .body = buffer_slice(&form)};
+    int code = exchange(client, url, fid, token, query, &request, &response, err);
     if (code == 0)
         http_client_response_fini(&response);
     buffer_fini(&form);
     return code;
 }
 
-int blob_client_put(struct blob_client *client, const char *url, const char *fid, const char *query,
-                    struct slice data, struct error *err)
+int blob_client_put(struct blob_client *client, const char *url, const char *fid, const char *token,
+                    const char *query, struct slice data, struct error *err)
 {
-    struct http_client_header header = {"Content-Type", "application/octet-stream"};
+    struct http_client_header headers[2] = {[1] = {"Content-Type", "application/octet-stream"}};
     struct http_client_request request = {
-        .method = "PUT", .headers = &header, .header_count = 1, .body = data};
+        .method = "PUT", .headers = headers, .header_count = 2, .body = data};
     struct http_client_response response;
-    int code = exchange(client, url, fid, query, &request, &response, err);
+    int code = exchange(client, url, fid, token, query, &request, &response, err);
     if (code == 0)
         http_client_response_fini(&response);
     return code;
@@ -226,15 +280,18 @@ int blob_client_put(struct blob_client *client, const char *url, const char *fid
 int blob_client_fetch(struct blob_client *client, const char *url, const char *fid, const char *query,
                       struct http_client_response *ret, struct error *err)
 {
-    struct http_client_request request = {.method = "GET"};
-    return exchange(client, url, fid, query, &request, ret, err);
+    struct http_client_header header;
+    struct http_client_request request = {.method = "GET", .headers = &header, .header_count = 1};
+    return exchange(client, url, fid, "", query, &request, ret, err);
 }
 
-int blob_client_delete(struct blob_client *client, const char *url, const char *fid, struct error *err)
+int blob_client_delete(struct blob_client *client, const char *url, const char *fid, const char *token,
+                       struct error *err)
 {
-    struct http_client_request request = {.method = "DELETE"};
+    struct http_client_header header;
+    struct http_client_request request = {.method = "DELETE", .headers = &header, .header_count = 1};
     struct http_client_response response;
-    int code = exchange(client, url, fid, "", &request, &response, err);
+    int code = exchange(client, url, fid, token, "", &request, &response, err);
     if (code == 0)
         http_client_response_fini(&response);
     return code;

@@ -92,13 +92,13 @@ static int write_one(struct worker *worker, struct blob_client *client, char *da
     memcpy(data, &stamp, length < sizeof(stamp) ? length : sizeof(stamp));
     int code = blob_client_assign(client, &place, 1, length, &target, err);
     if (code == 0)
-        code = blob_client_put(client, target.url, target.fid, is_durable ? "?fsync=true" : "",
-                               slice_of(data, length), err);
+        code = blob_client_put(client, target.url, target.fid, target.token,
+                               is_durable ? "?fsync=true" : "", slice_of(data, length), err);
     if (code != 0)
         return code;
     worker->bytes += length;
     if (draw(&worker->seed) % 100 < (uint64_t)delete_percent)
-        return blob_client_delete(client, target.url, target.fid, err);
+        return blob_client_delete(client, target.url, target.fid, target.token, err);
     snprintf(worker->written.items[worker->written.count++], FID_SIZE, "%.*s", FID_SIZE - 1, target.fid);
     return 0;
 }

@@ -67,7 +67,8 @@ struct chunk {
 static void delete_chunks(const struct chunk *chunks, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        blob_client_delete(&client, target_url(&chunks[i].target), chunks[i].target.fid, NULL);
+        blob_client_delete(&client, target_url(&chunks[i].target), chunks[i].target.fid,
+                           chunks[i].target.token, NULL);
 }
 
 static int send_manifest(const struct blob_target *target, const char *name, const char *mime,
@@ -92,8 +93,9 @@ static int send_manifest(const struct blob_target *target, const char *name, con
     }
     json_writer_end_array(&w);
     json_writer_end_object(&w);
-    int code = blob_client_send(&client, target_url(target), target->fid, ttl_query(query, "?cm=true"),
-                                name, "application/json", buffer_slice(&json), err);
+    int code = blob_client_send(&client, target_url(target), target->fid, target->token,
+                                ttl_query(query, "?cm=true"), name, "application/json",
+                                buffer_slice(&json), err);
     buffer_fini(&json);
     return code;
 }
@@ -116,8 +118,8 @@ static int send_chunks(int fd, const char *path, const char *name, const char *m
             code = blob_client_assign(&client, &place, 1, chunk->size, &chunk->target, err);
         if (code == 0)
             code = blob_client_send(&client, target_url(&chunk->target), chunk->target.fid,
-                                    ttl_query(query, ""), name, "application/octet-stream",
-                                    slice_of(buf, chunk->size), err);
+                                    chunk->target.token, ttl_query(query, ""), name,
+                                    "application/octet-stream", slice_of(buf, chunk->size), err);
     }
     if (code == 0)
         code = send_manifest(target, name, mime, chunks, count, size, err);
@@ -152,8 +154,8 @@ static int send_file(int fd, const char *path, const struct blob_target *target,
     } else {
         code = os_read_full(os_real(), fd, path, buf, st.size, 0, err);
         if (code == 0)
-            code = blob_client_send(&client, target_url(target), target->fid, ttl_query(query, ""), name,
-                                    mime, slice_of(buf, st.size), err);
+            code = blob_client_send(&client, target_url(target), target->fid, target->token,
+                                    ttl_query(query, ""), name, mime, slice_of(buf, st.size), err);
     }
     free(buf);
     *ret_size = st.size;
