@@ -1,0 +1,289 @@
+"""Clusters with keys for writing and reading in security.toml: kelp's servers, clients and the peer's, in
+all mixtures; what one refuses, the other refuses in the same words."""
+import contextlib
+import hashlib
+import json
+import os
+import re
+import signal
+import time
+
+import pytest
+from lib.cluster import Cluster, http, kelp_binary, run, wait_until, weed_binary
+from lib.tokens import READ_KEY, WRITE_KEY, bearer, claims_of, token
+
+BOTH_KEYS = f'''[jwt.signing]
+key = "{WRITE_KEY}"
+expires_after_seconds = 60
+[jwt.signing.read]
+key = "{READ_KEY}"
+'''
+KINDS = ['kelp', 'weed']
+PAIRS = {'WEED_MASTER_VOLUME_GROWTH_COPY_1': '1', 'WEED_MASTER_VOLUME_GROWTH_COPY_2': '1'}
+WRONG = (401, b'{"error":"wrong jwt"}')
+
+
+def start(folder, master, *volumes, security=BOTH_KEYS, flags=()):
+    with contextlib.ExitStack() as stack:
+        cluster = stack.enter_context(Cluster(folder))
+        (folder / 'security.toml').write_text(security)
+        cluster.any_master(master, '-volumeSizeLimitMB=64', *flags, env=PAIRS)
+        for kind in volumes:
+            cluster.any_volume(kind)
+        stack.pop_all()  # it runs: its user ends it
+    return cluster
+
+
+@pytest.fixture(scope='module', params=[(m, v) for m in KINDS for v in KINDS],
+                ids=lambda pair: f'{pair[0]}_master_{pair[1]}_volume')
+def keyed(request, tmp_path_factory):
+    master, volume = request.param
+    with start(tmp_path_factory.mktemp('keyed'), master, volume) as cluster:
+        yield cluster
+
+
+def assign(cluster, **query):
+    """An assignment over HTTP: (fid, url, token)."""
+    text = '&'.join(f'{k}={v}' for k, v in query.items())
+
+    def attempt():
+        reply = http('GET', f'{cluster.master}/dir/assign?{text}')
+        return reply if reply.status == 200 and 'fid' in reply.json else None
+    reply = wait_until(attempt, 'assign')
+    kind, text = reply.headers['Authorization'].split(' ')
+    assert kind == 'Bearer' and 'auth' not in reply.json
+    return reply.json['fid'], reply.json['url'], text
+
+
+def look_up(cluster, fid, read):
+    reply = http('GET', f'{cluster.master}/dir/lookup?fileId={fid}{"&read=yes" if read else ""}')
+    return reply.headers['Authorization'].split(' ')[1]
+
+
+def put(target, data, headers=None):
+    return http('PUT', target, data, {'Content-Type': 'application/octet-stream', **(headers or {})})
+
+
+def short(reply):
+    return reply.status, reply.body
+
+
+def test_masters_tokens_open_and_nothing_else_does(keyed):
+    fid, url, text = assign(keyed)
+    claims = claims_of(text)
+    assert list(claims) == ['fid', 'exp'] and claims['fid'] == fid and abs(claims['exp'] - time.time() - 60) < 5
+    target = f'{url}/{fid}'
+    assert short(put(target, b'words')) == WRONG
+    assert short(put(target, b'words', bearer(text[:-4] + 'AAAA'))) == WRONG
+    assert short(put(target, b'words', bearer(token(fid, READ_KEY)))) == WRONG
+    assert put(target, b'words', bearer(text)).status == 201
+
+    reads = look_up(keyed, fid, read=True)
+    assert claims_of(reads)['fid'] == fid
+    assert short(http('GET', target)) == WRONG
+    assert short(http('GET', target, headers=bearer(text))) == WRONG
+    assert short(http('GET', target, headers=bearer(reads))) == (200, b'words')
+    assert http('HEAD', target).status == 401
+    assert http('HEAD', target, headers=bearer(reads)).status == 200
+
+    assert short(http('DELETE', target)) == WRONG
+    assert short(http('DELETE', target, headers=bearer(reads))) == WRONG
+    assert http('DELETE', target, headers=bearer(look_up(keyed, fid, read=False))).status == 202
+    assert http('GET', target, headers=bearer(reads)).status == 404
+
+
+def test_tokens_are_taken_from_query_header_and_cookie(keyed):
+    fid, url, text = assign(keyed)
+    bad = 'x.y.z'
+    assert put(f'{url}/{fid}?jwt={text}', b'1').status == 201
+    assert put(f'{url}/{fid}', b'2', {'Cookie': f'a=b; AT={text}; c=d'}).status == 201
+    assert put(f'{url}/{fid}', b'3', {'Authorization': f'BEARER {text}'}).status == 201
+    assert put(f'{url}/{fid}?jwt=', b'4', bearer(text)).status == 201
+    for path, headers in ((f'?jwt={bad}', bearer(text)), ('', {**bearer(bad), 'Cookie': f'AT={text}'}),
+                          ('', {'Authorization': f'Basic {text}'}), ('', {'Authorization': text}),
+                          ('', {'Cookie': f'at={text}'})):
+        assert short(put(f'{url}/{fid}{path}', b'5', headers)) == WRONG, (path, headers)
+
+
+def test_what_makes_a_token_good(keyed):
+    fid, url, _ = assign(keyed)
+    now = time.time()
+    vid, rest = fid.split(',')
+    cases = [
+        (201, fid, token(fid)),
+        (201, fid, token(fid, alg='HS384')),
+        (201, fid, token(fid, alg='HS512')),
+        (201, fid, token(fid, exp=int(now) + 100)),
+        (201, fid, token(fid, exp=now + 100.5)),
+        (201, fid, token(fid, exp=int(now) + 100, nbf=int(now) - 1, iat=int(now) + 1000)),
+        (201, fid, token(fid, iss='anybody', aud='anybody')),
+        (201, f'{fid}_1', token(fid)),
+        (400, f'{vid}/{rest}', token(fid)),  # good, but writes want the comma
+        (400, f'{vid}/{rest}/name.txt', token(fid)),
+        (401, f'{vid}/{rest}', token(f'{vid}/{rest}')),
+        (201, f'{fid}.txt', token(fid)),
+        (401, fid, token(fid, exp=int(now) - 1)),
+        (401, fid, token(fid, exp=0)),
+        (401, fid, token(fid, exp='never')),
+        (401, fid, token(fid, nbf=int(now) + 100)),
+        (401, fid, token(fid, alg='none')),
+        (401, fid, token(fid, alg='none') + 'AAAA'),
+        (401, fid, token(fid, header={'alg': 'None'})),
+        (401, fid, token(fid, header={'alg': 'RS256'})),
+        (401, fid, token(fid, header={'typ': 'JWT'})),
+        (401, fid, token(fid, key='')),
+        (401, fid, token(fid.upper() if fid != fid.upper() else fid + '0')),
+        (401, fid, token(fid[:-1])),
+        (401, fid, token('')),
+        (401, fid, token(f'{fid}_1')),
+        (401, f'{fid}_1', token(f'{fid}_1')),
+        (401, fid, token(vid)),
+        (401, fid, token(['x'])),
+        (401, fid, token(fid).rsplit('.', 1)[0]),
+        (401, fid, 'a' * 5000),
+    ]
+    wrong = []
+    for i, (status, path, text) in enumerate(cases):
+        reply = put(f'{url}/{path}', str(i).encode(), bearer(text))
+        if reply.status != status or (status == 401 and short(reply) != WRONG):
+            wrong.append((i, status, path, text, reply.status, reply.body))
+    assert not wrong
+
+
+def test_a_bad_id_is_told_before_a_bad_token(keyed):
+    url = keyed.volumes[0].address
+    assert put(f'{url}/x,01637037d6', b'1').status == 400
+    assert http('DELETE', f'{url}/3,1').status == 400
+    assert short(http('GET', f'{url}/x,01637037d6')) == WRONG
+    assert http('OPTIONS', f'{url}/3,01637037d6').status == 200
+    assert http('GET', f'{url}/status').status == 200
+
+
+@pytest.mark.parametrize('client', KINDS)
+def test_clients_bring_their_tokens(tmp_path_factory, client):
+    """Uploads, in one piece and in several; the peer's clients do not read where there is a key for it."""
+    folder = tmp_path_factory.mktemp('clients')
+    other = 'weed' if client == 'kelp' else 'kelp'
+    binary = kelp_binary() if client == 'kelp' else weed_binary()
+    key_for_writing = BOTH_KEYS if client == 'kelp' else BOTH_KEYS.split('[jwt.signing.read]')[0]
+    with start(folder, other, other, security=key_for_writing) as cluster:
+        blobs = {'small.txt': b'words, ' * 100, 'chunked.bin': os.urandom(5 << 20)}
+        bare = folder / 'bare'  # a client that knows no keys
+        (bare / 'out').mkdir(parents=True)
+        for name, data in blobs.items():
+            (bare / name).write_bytes(data)
+            row, = json.loads(run([binary, 'upload', f'-master={cluster.master}', '-maxMB=2', name],
+                                  cwd=bare).stdout)
+            if name == 'chunked.bin' and client == 'kelp':
+                continue  # the peer's volume servers do not sign what they ask each other for
+            run([binary, 'download', f'-master={cluster.master}', '-dir=out', row['fid']], cwd=bare)
+            assert hashlib.sha256((bare / 'out' / name).read_bytes()).digest() == hashlib.sha256(data).digest()
+        done = run([binary, 'benchmark', '-n=400', '-c=4', '-deletePercent=10', f'-master={cluster.master}',
+                    '-list=list.txt'], cwd=bare)
+        assert re.findall(r'^Failed requests:\s+(\d+)', done.stdout, re.M) == ['0', '0'], done.stdout
+
+
+def test_a_manifest_is_read_and_deleted_with_its_chunks(tmp_path):
+    with start(tmp_path, 'kelp', 'kelp', 'kelp') as cluster:
+        (tmp_path / 'big.bin').write_bytes(os.urandom(5 << 20))
+        row, = json.loads(run([kelp_binary(), 'upload', f'-master={cluster.master}', '-maxMB=1',
+                               'big.bin'], cwd=tmp_path).stdout)
+        url, fid = row['url'].split('/')[0], row['fid']
+        reads = bearer(token(fid, READ_KEY))
+        manifest = http('GET', f'{url}/{fid}?cm=false', headers=reads).json
+        assert http('GET', f'{url}/{fid}', headers=reads).body == (tmp_path / 'big.bin').read_bytes()
+        assert http('DELETE', f'{url}/{fid}', headers=bearer(token(fid))).status == 202
+        for chunk in manifest['chunks']:
+            for server in cluster.lookup(chunk['fid']):
+                assert http('GET', f'{server}/{chunk["fid"]}',
+                            headers=bearer(token(chunk['fid'], READ_KEY))).status == 404
+
+
+def test_submit_is_signed(tmp_path):
+    with start(tmp_path, 'kelp', 'weed') as cluster:
+        reply = http('POST', f'{cluster.master}/submit', b'words', {'Content-Type': 'text/plain'})
+        assert reply.status == 201, reply.body
+
+
+@pytest.mark.parametrize('writer', [0, 1], ids=['through_kelp', 'through_weed'])
+@pytest.mark.parametrize('master', KINDS)
+def test_replicas_of_the_other_kind_take_the_write(tmp_path, master, writer):
+    with start(tmp_path, master, 'kelp', 'weed', flags=['-defaultReplication=001']) as cluster:
+        addresses = [server.address for server in cluster.volumes]
+        fid, _, text = assign(cluster, replication='001')
+        reply = put(f'{addresses[writer]}/{fid}', b'words', bearer(text))
+        assert reply.status == 201, reply.body
+        for address in addresses:
+            assert short(http('GET', f'{address}/{fid}', headers=bearer(token(fid, READ_KEY)))) == (200, b'words')
+        # Neither lets a token that deletes travel in the clear.
+        reply = http('DELETE', f'{addresses[writer]}/{fid}', headers=bearer(text))
+        assert reply.status == 500 and 'without HTTPS' in reply.json['error']
+
+
+def test_reload_takes_new_keys_and_keeps_the_old_on_a_bad_file(tmp_path):
+    with start(tmp_path, 'kelp', 'kelp') as cluster:
+        server, path = cluster.volumes[0], tmp_path / 'security.toml'
+        fid, url, text = assign(cluster)
+        path.write_text('[jwt.signing]\nkey = oops\n')
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: 'security.toml: line 2' in server.log(), 'the bad file is told of')
+        assert put(f'{url}/{fid}', b'1', bearer(text)).status == 201
+        path.write_text('[jwt.signing]\nkey = "another"\n')
+        for each in (server, cluster.masters[0]):
+            each.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: put(f'{url}/{fid}', b'2', bearer(token(fid, 'another'))).status == 201,
+                   'the new key is taken')
+        assert short(put(f'{url}/{fid}', b'3', bearer(text))) == WRONG
+        wait_until(lambda: put(f'{url}/{fid}', b'4', bearer(assign(cluster)[2])).status == 401 and
+                   claims_of(assign(cluster)[2])['fid'], 'the master signs')
+        fid, url, text = assign(cluster)
+        wait_until(lambda: put(f'{url}/{fid}', b'5', bearer(assign_again(cluster, fid))).status == 201,
+                   'the master signs with the new key')
+
+
+def assign_again(cluster, fid):
+    return look_up(cluster, fid, read=False)
+
+
+def test_keys_from_the_environment_beat_the_file(tmp_path):
+    (tmp_path / 'security.toml').write_text('[jwt.signing]\nkey = "file"\n')
+    with Cluster(tmp_path) as cluster:
+        cluster.kelp_master(env={'WEED_JWT_SIGNING_KEY': WRITE_KEY, **PAIRS})
+        reply = http('GET', f'{cluster.master}/dir/lookup?fileId=3,01637037d6')
+        assert reply.status == 404 and reply.headers['Authorization'] is None
+        cluster.kelp_volume()
+        fid, url, text = assign(cluster)
+        assert short(put(f'{url}/{fid}', b'1', bearer(text))) == WRONG
+        assert put(f'{url}/{fid}', b'1', bearer(token(fid, 'file'))).status == 201
+
+
+@pytest.mark.parametrize('command', ['master', 'volume', 'server'])
+@pytest.mark.parametrize('text, told', [
+    ('[jwt.signing]\nkey = "a"\nkey = "b"\n', 'security.toml: line 3'),
+    ('[guard]\nwhite_list = "everybody"\n', 'everybody'),
+    ('[jwt.signing]\nexpires_after_seconds = "soon"\n', 'jwt.signing.expires_after_seconds'),
+])
+def test_a_bad_file_ends_the_start_with_its_place(tmp_path, command, text, told):
+    (tmp_path / 'security.toml').write_text(text)
+    done = run([kelp_binary(), command, '-ip=127.0.0.1', f'-{"mdir" if command == "master" else "dir"}={tmp_path}'],
+               check=False, cwd=tmp_path, timeout=20)
+    assert done.returncode != 0 and told in done.stderr, done
+
+
+def test_the_list_of_the_file_guards_http_and_grpc(tmp_path):
+    with start(tmp_path, 'kelp', 'kelp', security='[guard]\nwhite_list = ""\n') as cluster:
+        def reload(entries):
+            (tmp_path / 'security.toml').write_text(f'[guard]\nwhite_list = "{entries}"\n')
+            for server in cluster.servers:
+                server.process.send_signal(signal.SIGHUP)
+        address = cluster.volumes[0].address
+        put_line = f'{address}/3,01637037d6'
+        reload('192.0.2.1')
+        wait_until(lambda: short(put(put_line, b'1')) == (401, b''), 'the volume server refuses')
+        wait_until(lambda: short(http('GET', f'{cluster.master}/vol/status')) == (401, b''), 'the master refuses')
+        assert http('GET', put_line).status == 404
+        failed = cluster.kelp_shell('lock; volume.mark -node=%s -volumeId=1 -readonly' % address, check=False)
+        assert 'not authorized: 127.0.0.1' in failed.stdout + failed.stderr
+        reload('192.0.2.1,127.0.0.0/8')
+        wait_until(lambda: http('GET', f'{cluster.master}/vol/status').status == 200, 'the master admits')
+        wait_until(lambda: put(put_line, b'1').status == 500, 'the volume server admits')
