@@ -65,6 +65,8 @@ int index_file_truncate(struct index_file *file, uint64_t end, struct error *err
     if (result < 0)
         return error_set_errno(err, -result, "truncate %s to %llu", file->path,
                                (unsigned long long)end);
+    if (end < index_file_end(file))
+        atomic_fetch_add(&file->cuts, 1);
     atomic_store_explicit(&file->end, end, memory_order_release);
     return 0;
 }

@@ -56,6 +56,7 @@ struct index_file {
     int fd;           /* -1: not open */
     uint8_t offset_bytes;
     _Atomic uint64_t end; /* where the next row goes; whole rows only */
+    _Atomic uint32_t cuts; /* how often rows were taken back */
 };
 
 /* Opens with these flags (O_RDWR | O_CREAT | O_EXCL ...; mode 0644). A partial last row is not counted
@@ -66,6 +67,11 @@ void index_file_close(struct index_file *file); /* takes a file that never opene
 static inline uint64_t index_file_end(const struct index_file *file)
 {
     return atomic_load_explicit(&file->end, memory_order_acquire);
+}
+
+static inline uint32_t index_file_cuts(const struct index_file *file)
+{
+    return atomic_load(&file->cuts);
 }
 
 /* Writes whole rows at the end. On failure the file is cut back; *ret_is_cut (may be NULL) tells

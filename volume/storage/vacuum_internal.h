@@ -32,6 +32,7 @@ struct vacuum {
 
     struct volume_generation *old, *next; /* (job) one reference to each */
     uint64_t mark;                        /* (job) old's .idx up to here is in next */
+    uint32_t cuts;                        /* (job) of old's .idx, when the copy began */
     uint64_t safe_end;                    /* (job) old's .dat up to here is in next, and synced */
     uint64_t reserved_bytes;              /* (job) of next's .dat, by fallocate */
     bool keeps_reservation;               /* (job) the request asked for it */

@@ -295,6 +295,7 @@ static void set_mark(struct vacuum *v, struct copy *c, struct needle_index_stat 
 {
     volume_lock_appends(v->volume);
     v->mark = index_file_end(&v->old->idx);
+    v->cuts = index_file_cuts(&v->old->idx);
     c->limit = volume_generation_end(v->old);
     needle_index_stat(v->old->index, ret);
     volume_unlock_appends(v->volume);

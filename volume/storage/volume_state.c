@@ -105,6 +105,15 @@ int volume_mark_read_only(struct volume *volume, bool can_delete, bool persist, 
     return code;
 }
 
+static int forget_marker(struct volume *volume, struct error *err)
+{
+    pthread_mutex_lock(&volume->vacuum_lock);
+    struct volume_vacuum *vacuum = volume->vacuum;
+    int code = vacuum ? vacuum->forget_marker(volume, err) : 0;
+    pthread_mutex_unlock(&volume->vacuum_lock);
+    return code;
+}
+
 /* What a failed write left behind the ends of both files, because it could not be cut off or the sync
  * failed, would come back as records at the next start, newer ones of their keys notwithstanding. And
  * whether the disk takes a sync again is what writability means. */
@@ -135,7 +144,9 @@ int volume_mark_writable(struct volume *volume, struct error *err)
                          read_only & VOLUME_RO_FILE_MODE
                              ? "its .dat is not writable: change its mode, then mount it again"
                              : "it could not be repaired: fetch it from a replica");
-    int code = read_only & VOLUME_RO_IO_ERROR ? settle_files(volume, err) : 0;
+    int code = read_only & VOLUME_RO_IO_ERROR ? forget_marker(volume, err) : 0;
+    if (code == 0 && (read_only & VOLUME_RO_IO_ERROR))
+        code = settle_files(volume, err);
     if (code == 0)
         code = volume_unsort_index(volume, err);
     if (code == 0)

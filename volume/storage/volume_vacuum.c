@@ -92,31 +92,6 @@ static void stop(struct volume *volume)
     pthread_mutex_unlock(&volume->vacuum_lock);
 }
 
-/* NULL, and err says so, when memory is gone. */
-static struct vacuum *attach(struct volume *volume, struct error *err)
-{
-    struct vacuum *v = calloc(1, sizeof(*v));
-    if (!v) {
-        error_set(err, KELP_E_NO_MEMORY, "no memory for a vacuum");
-        return NULL;
-    }
-    v->base.stop = stop;
-    v->volume = volume;
-    pthread_cond_init(&v->moved, NULL);
-    pthread_mutex_init(&v->progress_lock, NULL);
-    v->check_buffer = malloc(VACUUM_CHECK_BYTES);
-    v->damages = calloc(VACUUM_DAMAGE_MAX, sizeof(*v->damages));
-    int code = record_writer_create(&v->writer, err);
-    if (code == 0 && (!v->check_buffer || !v->damages))
-        code = error_set(err, KELP_E_NO_MEMORY, "no memory for a vacuum");
-    if (code != 0) {
-        free_vacuum(v);
-        return NULL;
-    }
-    volume->vacuum = &v->base;
-    return v;
-}
-
 static int refuse_state(const struct volume *volume, struct error *err)
 {
     unsigned reasons = atomic_load(&volume->read_only) &
@@ -154,6 +129,39 @@ static int clear_marker(struct volume *volume, struct error *err)
         code = volume_file_remove(volume->os, volume_files_path(&volume->files, VOLUME_FILE_CPC),
                                   err);
     return code == 0 ? os_sync_directory(volume->os, volume->files.data_dir, err) : code;
+}
+
+/* While a swap is on its way the marker is what makes it happen. */
+static int forget_marker(struct volume *volume, struct error *err)
+{
+    struct vacuum *v = (struct vacuum *)volume->vacuum;
+    return is_working(v) || v->is_swap_pending ? 0 : clear_marker(volume, err);
+}
+
+/* NULL, and err says so, when memory is gone. */
+static struct vacuum *attach(struct volume *volume, struct error *err)
+{
+    struct vacuum *v = calloc(1, sizeof(*v));
+    if (!v) {
+        error_set(err, KELP_E_NO_MEMORY, "no memory for a vacuum");
+        return NULL;
+    }
+    v->base.stop = stop;
+    v->base.forget_marker = forget_marker;
+    v->volume = volume;
+    pthread_cond_init(&v->moved, NULL);
+    pthread_mutex_init(&v->progress_lock, NULL);
+    v->check_buffer = malloc(VACUUM_CHECK_BYTES);
+    v->damages = calloc(VACUUM_DAMAGE_MAX, sizeof(*v->damages));
+    int code = record_writer_create(&v->writer, err);
+    if (code == 0 && (!v->check_buffer || !v->damages))
+        code = error_set(err, KELP_E_NO_MEMORY, "no memory for a vacuum");
+    if (code != 0) {
+        free_vacuum(v);
+        return NULL;
+    }
+    volume->vacuum = &v->base;
+    return v;
 }
 
 static void start_progress(struct vacuum *v)

@@ -121,7 +121,7 @@ static int compare(struct vacuum *v, struct error *err)
 
 /* append_lock held. The marker, not synced. If it fails it is taken back; *ret_is_stuck when it is
  * not sure that it is gone for good: then the files it speaks of must stay, for a start that finds
- * it must find them. */
+ * it must find them; and nothing may be written to the old ones, which such a start gives up. */
 static int write_marker(struct vacuum *v, bool *ret_is_stuck, struct error *err)
 {
     struct os *os = v->volume->os;
@@ -142,8 +142,9 @@ static int decide(struct vacuum *v, bool *ret_is_sync, bool *ret_is_stuck, struc
     struct volume_generation *old = v->old;
     if (v->volume->generation != old)
         return error_set(err, KELP_E_PRECONDITION, "the volume changed since it was compacted");
-    /* A batch whose sync failed is cut off again, which the rounds may have seen. */
-    if (index_file_end(&old->idx) < v->mark)
+    /* A batch whose sync failed is cut off again, which the rounds may have seen; and by now there
+     * may be as many rows as before. */
+    if (index_file_cuts(&old->idx) != v->cuts)
         return error_set(err, KELP_E_PRECONDITION, "rows were taken back that the copy has");
     int code = vacuum_replay(v, index_file_end(&old->idx), err);
     if (code == 0)
@@ -258,6 +259,8 @@ int vacuum_commit(struct vacuum *v, uint64_t *ret_pause_ns, struct error *err)
         if (code == 0) {
             replaced = volume_swap_generation(volume, v->next);
             volume->settle = vacuum_settle;
+        } else if (is_stuck) {
+            volume_quarantine(volume, reason.message);
         }
         end_pause(v, since_ns, ret_pause_ns);
         volume_unlock_appends(volume);
