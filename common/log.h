@@ -5,7 +5,7 @@
  * quote with %s inside "". */
 #pragma once
 
-enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
+#include "common/log_level.h"
 
 void log_set_level(enum log_level least);
 

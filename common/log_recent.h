@@ -3,7 +3,7 @@
  * Bounded: LOG_RECENT_MAX of them. One that says the same as the one before only counts. Any thread. */
 #pragma once
 
-#include "common/log.h"
+#include "common/log_level.h"
 
 #include <stddef.h>
 #include <stdint.h>

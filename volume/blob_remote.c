@@ -164,11 +164,12 @@ static void on_found(struct volume_lookup_request *lookup)
     struct remote_read *read =
         (struct remote_read *)((char *)lookup - offsetof(struct remote_read, lookup));
     struct blob_call *call = read->call;
+    bool is_only_here = lookup->code == 0 && lookup->locations->count > 0;
     if (lookup->code == 0)
         read->peer = choose_peer(call, lookup->locations);
     volume_locations_unref(lookup->locations);
     if (read->peer.len == 0) {
-        if (lookup->code == 0)
+        if (is_only_here)
             blob_metrics_event(call->http->metrics, BLOB_EVENT_PROXY_NOWHERE);
         reply_nowhere(call, read->loading);
     } else if (read->mode == VOLUME_READ_PROXY) {

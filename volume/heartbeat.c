@@ -132,10 +132,12 @@ static void note_connected(struct heartbeat *heartbeat, bool is_connected)
 
 static void complain(struct heartbeat *heartbeat, const char *why)
 {
-    if (heartbeat->has_complained)
-        return;
     char text[ADDRESS_TEXT_SIZE];
     address_format(&heartbeat->peer, text);
+    if (heartbeat->config.on_lost)
+        heartbeat->config.on_lost(heartbeat->config.ctx, text);
+    if (heartbeat->has_complained)
+        return;
     log_warning("heartbeat lost",
                 "master=%s error=\"%s\" next=\"trying again until a master answers\"", text, why);
     heartbeat->has_complained = true;

@@ -24,6 +24,8 @@ struct heartbeat_config {
     uint32_t pulse_ms; /* 0: 5000; the waits between attempts scale with it */
     /* The masters insist that another server has our directories: on the heartbeat's thread. */
     void (*on_refused)(void *ctx, const struct error *err);
+    /* A stream to this master ended, or did not come about; likewise. May be NULL. */
+    void (*on_lost)(void *ctx, const char *master);
     void *ctx;
 };
 

@@ -9,6 +9,7 @@
 #include "common/check.h"
 #include "common/log.h"
 #include "volume/storage/volume_inspect.h"
+#include "volume/volume_metrics.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -246,6 +247,13 @@ static int scrub_list(struct scrub *scrub, const uint32_t *ids, size_t count, bo
     return code;
 }
 
+static const char *mode_name(VolumeServerPb__VolumeScrubMode mode)
+{
+    const ProtobufCEnumValue *value = protobuf_c_enum_descriptor_get_value(
+        &volume_server_pb__volume_scrub_mode__descriptor, (int)mode);
+    return value ? value->name : "UNKNOWN";
+}
+
 void rpc_scrub_volume(struct volume_rpc *rpc, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const VolumeServerPb__ScrubVolumeRequest *request =
@@ -269,6 +277,9 @@ void rpc_scrub_volume(struct volume_rpc *rpc, struct rpc_call *call, const Proto
     if (!code && request->mark_broken_volumes_readonly)
         for (size_t i = 0; i < scrub.response.n_broken_volume_ids; i++)
             mark_read_only(&scrub, scrub.response.broken_volume_ids[i]);
+    if (!code)
+        volume_metrics_scrub(rpc->config.metrics, mode_name(scrub.mode),
+                             scrub.response.n_broken_volume_ids);
     if (code == KELP_E_UNAVAILABLE)
         rpc_call_fail_error(call, &err);
     else if (code)

@@ -159,3 +159,9 @@ struct vacuum_budget *store_location_budget(const struct store *store, size_t in
     CHECK(index < store->disk_count);
     return store->disks[index].budget;
 }
+
+const struct foreground *store_location_foreground(const struct store *store, size_t index)
+{
+    CHECK(index < store->disk_count);
+    return store->disks[index].foreground;
+}

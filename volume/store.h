@@ -103,6 +103,7 @@ void store_stop_loading(struct store *store);
 size_t store_location_count(const struct store *store);
 struct disk_location *store_location(const struct store *store, size_t index);
 struct vacuum_budget *store_location_budget(const struct store *store, size_t index);
+const struct foreground *store_location_foreground(const struct store *store, size_t index);
 size_t store_location_volume_count(struct store *store, const struct disk_location *location);
 /* The most volumes that this location takes, as heartbeats report it (spec heartbeat.md 5.3):
  * the flag's, or the automatic one, or what it holds when it is low on space or still loading. 0

@@ -11,6 +11,7 @@
 #include "volume/blob_path.h"
 #include "volume/blob_read.h"
 #include "volume/blob_write.h"
+#include "volume/volume_page.h"
 
 #include <inttypes.h>
 
@@ -47,6 +48,14 @@ static bool is_static_file(struct slice path)
 {
     return slice_equals(path, SLICE("/favicon.ico")) ||
            slice_starts(path, SLICE("/seaweedfsstatic/"));
+}
+
+/* "/" is ours: with the peer it is a blob's path, and a bad one. */
+static bool is_page(const struct http_request *request)
+{
+    bool is_read = request->method == HTTP_METHOD_GET || request->method == HTTP_METHOD_HEAD;
+    return slice_equals(request->path, SLICE("/ui/index.html")) ||
+           (is_read && slice_equals(request->path, SLICE("/")));
 }
 
 static void answer_options(struct blob_call *call)
@@ -137,6 +146,8 @@ static void on_admin_request(struct http_request *request, void *ctx)
         blob_pages_health(blob_call_begin(http, request, BLOB_CALL_PAGE, false));
     else if (is_static_file(path))
         blob_pages_not_found(request);
+    else if (http->config.has_page && is_page(request))
+        volume_page_serve(blob_call_begin(http, request, BLOB_CALL_PAGE, false));
     else
         route_blob(blob_call_begin(http, request, kind_of(request), false));
 }

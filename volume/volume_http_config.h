@@ -7,6 +7,7 @@
 #include "common/security.h"
 #include "volume/store.h"
 #include "volume/volume_lookup.h"
+#include "volume/volume_page_facts.h"
 
 /* What a read of a volume does that is not here. */
 enum volume_read_mode {
@@ -38,5 +39,8 @@ struct volume_http_config {
     /* What /healthz and /readyz tell: false while stopping or after leaving the cluster. Any
      * loop. NULL: always healthy. */
     bool (*is_healthy)(void *ctx);
+    /* Whether there is a page for people, and what it says of the server: on a thread of the pool. */
+    bool has_page;
+    void (*describe)(void *ctx, struct volume_page_facts *ret);
     void *ctx;
 };

@@ -132,6 +132,12 @@ static void on_refused(void *ctx, const struct error *err)
         server->config.on_failed(server->config.ctx, err);
 }
 
+static void on_lost(void *ctx, const char *master)
+{
+    struct volume_server *server = ctx;
+    volume_metrics_disconnected(server->metrics, master);
+}
+
 static int open_store(struct volume_server *server, struct error *err)
 {
     const struct volume_server_config *config = &server->config;
@@ -169,6 +175,7 @@ static int create_heartbeat(struct volume_server *server, struct error *err)
         .master_count = server->master_count,
         .pulse_ms = server->config.pulse_ms,
         .on_refused = on_refused,
+        .on_lost = on_lost,
         .ctx = server,
     };
     struct heartbeat *heartbeat;
@@ -252,6 +259,8 @@ static bool ask_masters(struct volume_server *server, struct error *err)
         /* Known this early, the first beat tells already what an automatic disk takes. */
         store_set_limits(server->store, (uint64_t)response->volume_size_limit_m_b << 20,
                          response->volume_preallocate);
+        server->gateway = keep(&server->arena, response->metrics_address);
+        server->gateway_interval_seconds = response->metrics_interval_seconds;
         master_pb__get_master_configuration_response__free_unpacked(response, NULL);
         return true;
     }
@@ -327,8 +336,8 @@ static void destroy(struct volume_server *server)
     store_close(server->store);
     heartbeat_destroy(atomic_load(&server->heartbeat));
     server_state_close(server->state);
-    metrics_destroy(server->registry);
     volume_metrics_destroy(server->metrics);
+    metrics_destroy(server->registry);
     security_destroy(server->own_security);
     pthread_cond_destroy(&server->wake);
     pthread_mutex_destroy(&server->wake_lock);
@@ -347,6 +356,7 @@ static struct volume_server *create_bare(const struct volume_server_config *conf
     pthread_mutex_init(&server->wake_lock, NULL);
     arena_init(&server->arena);
     keep_config(server, config);
+    server->started_second = os_now_ns(server->os) / 1000000000;
     return server;
 }
 

@@ -4,6 +4,8 @@
 
 #include "common/arena.h"
 #include "common/http_server.h"
+#include "common/loop_metrics.h"
+#include "common/metrics_push.h"
 #include "common/metrics_server.h"
 #include "common/rpc_client.h"
 #include "volume/heartbeat.h"
@@ -25,6 +27,7 @@ struct volume_server {
     struct address *masters; /* in the arena */
     size_t master_count;
     struct heartbeat_identity identity;
+    const char *own_url; /* "ip:port", in the arena once the port is known */
 
     struct store *store;
     struct server_state *state;
@@ -44,7 +47,14 @@ struct volume_server {
     struct http_server *http_server, *public_server;
     struct rpc_server *rpc_server;
     struct metrics_server *metrics_server;
+    struct loop_metrics *loop_metrics;
+    struct metrics_push *metrics_push; /* NULL: the masters want none */
     atomic_uint port, grpc_port, metrics_port;
+
+    /* What the first master that answered said of a push gateway; in the arena. */
+    const char *gateway;
+    unsigned gateway_interval_seconds;
+    int64_t started_second; /* unix time */
 
     pthread_t start_thread;
     bool has_start_thread;

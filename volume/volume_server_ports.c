@@ -78,6 +78,7 @@ static void settle_identity(struct volume_server *server, uint16_t port)
     struct heartbeat_identity *identity = &server->identity;
     bool has_public = config->public_port != 0 && config->public_port != port;
     char *own = arena_printf(&server->arena, "%s:%u", config->ip, port);
+    server->own_url = own;
     identity->ip = config->ip;
     identity->port = port;
     identity->id = *config->id ? config->id : own;
@@ -97,6 +98,33 @@ static enum volume_read_mode read_mode(const char *text)
     return strcmp(text, "local") == 0 ? VOLUME_READ_LOCAL : VOLUME_READ_REDIRECT;
 }
 
+static void describe(void *ctx, struct volume_page_facts *ret)
+{
+    struct volume_server *server = ctx;
+    struct heartbeat *heartbeat = atomic_load(&server->heartbeat);
+    const struct volume_server_config *config = &server->config;
+    struct address leader;
+    uint32_t state_version;
+    *ret = (struct volume_page_facts){
+        .address = server->own_url,
+        .public_url = server->identity.public_url,
+        .version = config->version,
+        .data_center = config->data_center,
+        .rack = config->rack,
+        .masters = config->masters,
+        .started_second = server->started_second,
+        .index = config->index,
+        .durability = config->durability,
+        .sync_interval_ms = config->sync_interval_ms,
+        .is_connected = heartbeat_is_connected(heartbeat),
+        .is_stopping = atomic_load(&server->is_stopping),
+        .has_left = heartbeat_has_left(heartbeat),
+    };
+    server_state_get(server->state, &ret->is_in_maintenance, &state_version);
+    if (heartbeat_master(heartbeat, &leader))
+        address_format(&leader, ret->leader);
+}
+
 static int open_http_handlers(struct volume_server *server, struct error *err)
 {
     const struct volume_server_config *config = &server->config;
@@ -110,7 +138,7 @@ static int open_http_handlers(struct volume_server *server, struct error *err)
         .loops = server->loops,
         .loop_count = server->loop_count,
         .lookup = server->lookup,
-        .own_url = arena_printf(&server->arena, "%s:%u", config->ip, server->identity.port),
+        .own_url = server->own_url,
         .server_text = arena_printf(&server->arena, "SeaweedFS Volume %.*s", shown, version),
         .version_text = version,
         .read_mode = read_mode(config->read_mode),
@@ -122,6 +150,8 @@ static int open_http_handlers(struct volume_server *server, struct error *err)
         .security = server->security,
         .metrics = server->registry,
         .is_healthy = is_healthy,
+        .has_page = security_shows_pages(server->security),
+        .describe = describe,
         .ctx = server,
     };
     return volume_http_create(&server->http, &http, err);
@@ -194,6 +224,20 @@ static int open_metrics(struct volume_server *server, struct error *err)
     return code;
 }
 
+static int begin_pushing(struct volume_server *server, struct error *err)
+{
+    if (!server->gateway[0] || server->gateway_interval_seconds == 0)
+        return 0;
+    struct metrics_push_config push = {
+        .metrics = server->registry,
+        .address = server->gateway,
+        .job = "volumeServer",
+        .instance = server->own_url,
+        .interval_seconds = server->gateway_interval_seconds,
+    };
+    return metrics_push_create(&server->metrics_push, &push, err);
+}
+
 int volume_server_open_ports(struct volume_server *server, struct error *err)
 {
     uint16_t port;
@@ -204,12 +248,17 @@ int volume_server_open_ports(struct volume_server *server, struct error *err)
     code = open_metrics(server, err);
     if (!code)
         code = open_loops(server, err);
-    if (!code)
+    if (!code) {
+        server->loop_metrics =
+            loop_metrics_create(server->registry, server->loops, server->loop_count);
         code = open_http_handlers(server, err);
+    }
     if (!code)
         code = open_rpc(server, err);
     if (!code)
         code = open_http(server, err);
+    if (!code)
+        code = begin_pushing(server, err);
     return code;
 }
 
@@ -217,7 +266,9 @@ void volume_server_close_ports(struct volume_server *server, unsigned grace_ms)
 {
     http_server_destroy(server->public_server, grace_ms);
     http_server_destroy(server->http_server, grace_ms);
+    metrics_push_destroy(server->metrics_push);
     volume_http_destroy(server->http);
+    loop_metrics_destroy(server->loop_metrics);
     for (unsigned i = 0; i < server->loop_count; i++)
         loop_destroy(server->loops[i]);
     rpc_client_close(server->client); /* handlers that ask a master or a peer wait no longer */

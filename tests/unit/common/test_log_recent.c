@@ -2,6 +2,7 @@
  * has left. */
 #include "tests/unit/cmocka_all.h"
 
+#include "common/log.h"
 #include "common/log_recent.h"
 
 #include <stdio.h>
