@@ -2,8 +2,8 @@
 #include "volume/storage/index_store_internal.h"
 
 #include "common/check.h"
+#include "volume/storage/volume_files.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,37 +127,6 @@ static void close_database(struct index_store *store)
     index_catalogue_free(store);
 }
 
-struct removal {
-    struct os *os;
-    const char *directory;
-};
-
-static int remove_child(void *ctx, const char *name)
-{
-    struct removal *removal = ctx;
-    char *path = NULL;
-    CHECK(asprintf(&path, "%s/%s", removal->directory, name) >= 0);
-    int result = os_unlink(removal->os, path);
-    free(path);
-    return result == -ENOENT ? 0 : result;
-}
-
-/* LevelDB's own way of removing a database knows its own files only, and stumbles over a damaged list of
- * them. Everything in the directory is ours. */
-static int remove_database(struct index_store *store, struct error *err)
-{
-    struct os_stat st;
-    struct removal removal = {store->os, store->path};
-    int result = os_stat(store->os, store->path, &st);
-    if (result == -ENOENT)
-        return 0;
-    if (result >= 0 && st.is_directory)
-        result = os_list(store->os, store->path, remove_child, &removal);
-    else if (result >= 0)
-        result = os_unlink(store->os, store->path);
-    return result < 0 ? error_set_errno(err, -result, "remove what is in %s", store->path) : 0;
-}
-
 static int open_or_make(struct index_store *store, char **ret_note, struct error *err)
 {
     struct os_stat st;
@@ -173,7 +142,9 @@ static int open_or_make(struct index_store *store, char **ret_note, struct error
     if (code != KELP_E_CORRUPT)
         return error_set(err, code, "%s", why.message);
     close_database(store);
-    code = remove_database(store, err);
+    /* LevelDB's own way of removing a database knows its own files only, and stumbles over a damaged list of
+     * them. Everything in the directory is ours. */
+    code = volume_file_remove(store->os, store->path, err);
     if (code == 0)
         code = open_database(store, err);
     if (code != 0)
