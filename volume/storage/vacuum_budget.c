@@ -211,7 +211,7 @@ void vacuum_budget_yield(struct vacuum_budget *budget, int64_t worked_ns,
 uint64_t vacuum_budget_piece(const struct vacuum_budget *budget, uint64_t wanted)
 {
     uint64_t rate = budget ? budget->bytes_per_second : 0;
-    return rate > 0 && wanted > rate / 8 ? rate / 8 : wanted;
+    return rate >= 8 && wanted > rate / 8 ? rate / 8 : wanted;
 }
 
 void vacuum_budget_state(struct vacuum_budget *budget, unsigned *ret_jobs, double *ret_share)

@@ -99,6 +99,22 @@ static int hold_while_paused(struct vacuum_pace *pace, struct error *err)
     return code;
 }
 
+/* In pieces, so that the wait behind a large record is told of, and ends, like the others. */
+static int take_and_tell(struct vacuum_pace *pace, uint64_t moved, struct error *err)
+{
+    struct vacuum_budget *budget = pace->options->budget;
+    struct vacuum *v = pace->v;
+    int code = 0;
+    while (code == 0 && moved > 0) {
+        uint64_t piece = vacuum_budget_piece(budget, moved);
+        vacuum_budget_take(budget, piece, &v->is_cancelled);
+        moved -= piece;
+        if (os_monotonic_ns(v->volume->os) - pace->told_at_ns >= TELL_NS)
+            code = tell(pace, err);
+    }
+    return code;
+}
+
 int vacuum_pace_step(struct vacuum_pace *pace, uint64_t source_offset, uint64_t moved,
                      struct error *err)
 {
@@ -113,8 +129,10 @@ int vacuum_pace_step(struct vacuum_pace *pace, uint64_t source_offset, uint64_t 
     measure(pace, now_ns);
     pthread_mutex_unlock(&v->progress_lock);
     int code = tell(pace, err);
-    vacuum_budget_take(pace->options->budget, moved, &v->is_cancelled);
-    vacuum_budget_yield(pace->options->budget, now_ns - pace->worked_since_ns, &v->is_cancelled);
+    if (code == 0)
+        code = take_and_tell(pace, moved, err);
+    if (code == 0)
+        vacuum_budget_yield(pace->options->budget, now_ns - pace->worked_since_ns, &v->is_cancelled);
     if (code == 0)
         code = hold_while_paused(pace, err);
     if (code == 0)

@@ -169,6 +169,25 @@ static void client_that_leaves_a_paused_copy_ends_it(void **state)
     assert_false(has_copy(s));
 }
 
+/* It takes many seconds at that rate, which is how long the copy waits behind it. */
+static void client_that_leaves_behind_a_large_record_ends_it(void **state)
+{
+    struct scene *s = *state;
+    struct vacuum_budget *unlimited = s->budget;
+    OK(vacuum_budget_create(&s->budget, os_real(), NULL, 1 << 20));
+    for (uint64_t key = 2; key <= KEYS; key += 2)
+        OK(stage_delete(&s->stage, key));
+    OK(stage_put(&s->stage, 100, 8 << 20));
+    start_copy(s);
+    AWAIT(atomic_load(&s->calls) >= 3); /* it tells while it waits */
+    int64_t since_ns = os_monotonic_ns(os_real());
+    atomic_store(&s->is_client_gone, true);
+    end_copy(s, KELP_E_CANCELLED);
+    assert_true(os_monotonic_ns(os_real()) - since_ns < SECOND);
+    stage_close(&s->stage);
+    vacuum_budget_destroy(unlimited);
+}
+
 static void next_copy_is_not_paused_any_more(void **state)
 {
     struct scene *s = *state;
@@ -318,6 +337,7 @@ int main(void)
         CASE(paused_copy_holds_still_and_goes_on),
         CASE(paused_copy_is_cancelled_within_a_second),
         CASE(client_that_leaves_a_paused_copy_ends_it),
+        CASE(client_that_leaves_behind_a_large_record_ends_it),
         CASE(next_copy_is_not_paused_any_more),
         CASE(there_is_nothing_to_pause_without_a_copy),
         CASE(copy_waits_for_a_place_among_the_jobs_of_its_disk),
