@@ -1,14 +1,15 @@
-/* Writing records to the new generation, in batches that are read back.
+/* Writing records to the new generation, in batches that are read back, once the copy is made
+ * (vacuum_writer.c).
  *
- * The copy and the replay hand over records that lie in their own buffers. A batch goes out with
+ * The replay hands over records that lie in its own buffer. A batch goes out with
  * few system calls (record_writer.h); then it is read back, compared byte by byte with where it
  * came from, and each record is looked up in the new index. So a swap can never make a blob
  * unreadable that was readable before. Runs on the worker. */
 #include "volume/storage/vacuum_internal.h"
 
-#define KEEP_ROWS 10000u /* of an index on disk: a crash after the commit reads no more of them again */
-
 #include <stdio.h>
+
+#define KEEP_ROWS 10000u /* of an index on disk: a crash after the commit reads no more of them again */
 
 uint32_t vacuum_record_checksum(const uint8_t *record, int32_t size)
 {
@@ -112,7 +113,7 @@ static int check_written(struct vacuum *v, struct error *err)
             size += more;
         }
         if (last == i)
-    code = check_large(v, &v->written[last++], err);
+            code = check_large(v, &v->written[last++], err);
         else
             code = check_group(v, i, last, (size_t)size, err);
         i = last;
@@ -140,7 +141,7 @@ int vacuum_batch_forget(struct vacuum *v, uint64_t key, bool *ret_was_live, stru
         return code == KELP_E_NOT_FOUND ? 0 : code;
     uint8_t checksum[4];
     code = read_back(v, checksum, sizeof(checksum),
-                         entry.offset + NEEDLE_HEADER_SIZE + (uint32_t)entry.size, err);
+                     entry.offset + NEEDLE_HEADER_SIZE + (uint32_t)entry.size, err);
     if (code != 0)
         return code;
     vacuum_digest_remove(&v->source, key, entry.size, load_be32(checksum));

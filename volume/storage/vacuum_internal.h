@@ -1,6 +1,8 @@
 /* The inside of a vacuum, for its files: volume_vacuum.c (states, entry points), volume_compact.c
  * (the copy), volume_replay.c (what was written meanwhile), volume_vacuum_commit.c (the swap),
- * vacuum_batch.c (writing and reading back), vacuum_job.c, vacuum_budget.c, vacuum_pages.c.
+ * vacuum_writer.c and vacuum_batch.c (how each of the first two writes and reads back), and what
+ * they need: vacuum_job.c, vacuum_space.c, vacuum_pace.c, vacuum_budget.c, vacuum_pages.c,
+ * vacuum_digest.c.
  *
  * One struct per volume, made by its first compaction and kept until the volume closes, so that
  * progress and the list of damaged records outlive the job.

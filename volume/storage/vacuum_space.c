@@ -2,7 +2,7 @@
  *
  * Needed is what is live, the rows for it, and a little for what is written meanwhile; not the size
  * of the old files. Uploads stop before a disk has less than one vacuum of its smallest volume
- * needs (store_space.c), so a full disk can be cleaned, and each vacuum pays for the next. Runs on
+ * needs (store_floor.c), so a full disk can be cleaned, and each vacuum pays for the next. Runs on
  * the worker. */
 #include "volume/storage/vacuum_internal.h"
 

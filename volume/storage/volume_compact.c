@@ -1,12 +1,13 @@
 /* The copy: all live records into a new generation, in .dat order, while the old one is in use.
  *
  * The cursor delivers the live entries by offset. Entries that lie close together make a run, which
- * is read in one go; its records are checked and handed to the batch writer where they lie. What is
+ * is read in one go; its records are checked and handed to the copy's writer where they lie. What is
  * read ahead and dropped behind follows the run. Rows of the new index follow the records, so that
  * the last row is that of the last record: both programs' check of the tail is cheap then.
  *
  * A record that fails its check is carried over as it is and listed. A device that fails aborts.
- * Runs on the worker; takes the append lock once, for the mark. */
+ * Runs on a thread of its own, which lets clients go first, while the worker waits for it; takes the
+ * append lock once, for the mark. */
 #include "common/check.h"
 #include "volume/storage/vacuum_internal.h"
 
