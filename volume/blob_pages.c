@@ -255,10 +255,3 @@ void blob_pages_health(struct blob_call *call)
     bool is_healthy = !config->is_healthy || config->is_healthy(config->ctx);
     blob_call_reply_empty(call, is_healthy ? 200 : 503);
 }
-
-void blob_pages_not_found(struct http_request *request)
-{
-    http_response_header(request, "Content-Type", SLICE("text/plain; charset=utf-8"));
-    http_response_header(request, "X-Content-Type-Options", SLICE("nosniff"));
-    http_respond(request, 404, SLICE("404 page not found\n"), NULL, NULL);
-}

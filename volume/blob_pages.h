@@ -6,5 +6,3 @@
 
 void blob_pages_status(struct blob_call *call);
 void blob_pages_health(struct blob_call *call);
-/* Static files are not part of this server: 404 in the peer's words. */
-void blob_pages_not_found(struct http_request *request);

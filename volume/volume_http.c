@@ -11,6 +11,7 @@
 #include "volume/blob_path.h"
 #include "volume/blob_read.h"
 #include "volume/blob_write.h"
+#include "volume/static_files.h"
 #include "volume/volume_page.h"
 
 #include <inttypes.h>
@@ -47,6 +48,7 @@ static enum blob_call_kind kind_of(const struct http_request *request)
 static bool is_static_file(struct slice path)
 {
     return slice_equals(path, SLICE("/favicon.ico")) ||
+           slice_equals(path, SLICE("/seaweedfsstatic")) ||
            slice_starts(path, SLICE("/seaweedfsstatic/"));
 }
 
@@ -145,7 +147,7 @@ static void on_admin_request(struct http_request *request, void *ctx)
     else if (slice_equals(path, SLICE("/healthz")) || slice_equals(path, SLICE("/readyz")))
         blob_pages_health(blob_call_begin(http, request, BLOB_CALL_PAGE, false));
     else if (is_static_file(path))
-        blob_pages_not_found(request);
+        static_files_serve(request);
     else if (http->config.has_page && is_page(request))
         volume_page_serve(blob_call_begin(http, request, BLOB_CALL_PAGE, false));
     else
@@ -157,7 +159,7 @@ static void on_public_request(struct http_request *request, void *ctx)
     if (answer_asterisk(request) || redirect_unclean(request))
         return;
     if (is_static_file(request->path))
-        blob_pages_not_found(request);
+        static_files_serve(request);
     else
         route_blob(blob_call_begin(ctx, request, kind_of(request), true));
 }

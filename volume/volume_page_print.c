@@ -114,10 +114,11 @@ static void print_facts(const struct volume_page_view *view, struct buffer *out)
     buffer_clear(&text);
     buffer_printf(&text, "%s, ", indexes[facts->index]);
     page_bytes(&text, index_memory);
-    buffer_append_text(&text, " of memory, ");
-    page_bytes(&text, index_files);
-    buffer_append_text(&text, " of .idx");
+    buffer_append_text(&text, facts->index == STORE_INDEX_MEMORY ? "" : " of memory");
     print_fact(out, "Index", buffer_cstr(&text));
+    buffer_clear(&text);
+    page_bytes(&text, index_files);
+    print_fact(out, ".idx files", buffer_cstr(&text));
     buffer_clear(&text);
     if (facts->durability == STORE_DURABILITY_INTERVAL)
         buffer_printf(&text, "synced within %" PRIu32 " ms",
@@ -288,9 +289,12 @@ static void print_job(const struct volume_page_view *view, const struct volume_p
     page_bytes(out, done);
     buffer_append_text(out, " of ");
     page_bytes(out, vacuum->bytes_total);
-    buffer_append_text(out, "</span><span>");
-    page_bytes(out, vacuum->bytes_per_second);
-    buffer_append_text(out, "/s</span><span>copied ");
+    if (vacuum->bytes_per_second > 0) {
+        buffer_append_text(out, "</span><span>");
+        page_bytes(out, vacuum->bytes_per_second);
+        buffer_append_text(out, "/s");
+    }
+    buffer_append_text(out, "</span><span>copied ");
     page_bytes(out, vacuum->bytes_copied);
     buffer_append_text(out, "</span><span>given back ");
     page_bytes(out, vacuum->bytes_reclaimed);

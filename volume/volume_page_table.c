@@ -81,7 +81,7 @@ static void print_state(const struct volume_page_volume *volume, struct buffer *
                       vacuum_state_name(volume->vacuum.state));
     for (unsigned i = 0; i < VOLUME_READ_ONLY_REASONS; i++)
         if (bits & 1u << i)
-            buffer_printf(out, "<span class=\"pill %s\">%s</span> ", is_bad ? "bad" : "warn",
+            buffer_printf(out, "<span class=\"pill %s\">read-only: %s</span> ", is_bad ? "bad" : "warn",
                           volume_read_only_name(i));
     if (volume->stat.damaged_count > 0) {
         buffer_append_text(out, "<span class=\"pill bad\">");

@@ -320,7 +320,7 @@ static void bad_requests_get_the_peers_answers(void **state)
         {"GET", "/3,02637037d6", "", NULL, 404, ""},
         {"GET", "/99,01637037d6", "", NULL, 404, ""},
         {"GET", "/metrics", "", NULL, 400, ""},
-        {"GET", "/favicon.ico", "", NULL, 404, "404 page not found\n"},
+        {"GET", "/seaweedfsstatic/nothing", "", NULL, 404, "404 page not found\n"},
         {"DELETE", "/3", "", NULL, 400, "{\"error\":\"Invalid fid: \"}"},
         {"DELETE", "/x,01637037d6", "", NULL, 404, "{\"size\":0}"},
         {"DELETE", "/99,01637037d6", "", NULL, 404, "{\"size\":0}"},
