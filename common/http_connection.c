@@ -59,7 +59,27 @@ static void send_continue(struct http_connection *c)
         http_closing_now(c); /* half a status line cannot be taken back */
 }
 
-/* The header is complete. `more_follows`: bytes of the body are here already. */
+/* Takes the body in, or refuses it. `more_follows`: bytes of it are here already. */
+static void admit_body(struct http_connection *c, bool more_follows)
+{
+    struct http_exchange *x = c->exchange;
+    x->is_admitted = true;
+    if (!x->request.has_body)
+        return;
+    uint64_t length = c->is_chunked ? 0 : c->parser.content_length;
+    int code = http_body_reserve(x, length);
+    if (code == KELP_E_TOO_LARGE)
+        http_closing_refuse(c, 413, "request body too large");
+    else if (code < 0)
+        http_closing_refuse(c, 503, "too many request bodies in flight, try again later");
+    else if (x->expects_continue) {
+        x->expects_continue = false;
+        if (!more_follows)
+            send_continue(c);
+    }
+}
+
+/* The header is complete. */
 static void on_head(struct http_connection *c, bool more_follows)
 {
     struct http_exchange *x = c->exchange;
@@ -79,18 +99,30 @@ static void on_head(struct http_connection *c, bool more_follows)
             x->response_state != HTTP_RESPONSE_NONE)
             return; /* answered; on_response_begun and on_response_done have set the state */
     }
-    if (!x->request.has_body)
+    if (!c->is_held)
+        admit_body(c, more_follows);
+}
+
+/* In BODY or DISCARD with a response that has begun: is the rest of the body worth reading? */
+static void settle_early_response(struct http_connection *c)
+{
+    struct http_exchange *x = c->exchange;
+    if (c->state != HTTP_CONNECTION_BODY || !x || x->response_state == HTTP_RESPONSE_NONE)
         return;
-    uint64_t length = c->is_chunked ? 0 : c->parser.content_length;
-    int code = http_body_reserve(x, length);
-    if (code == KELP_E_TOO_LARGE)
-        http_closing_refuse(c, 413, "request body too large");
-    else if (code < 0)
-        http_closing_refuse(c, 503, "too many request bodies in flight, try again later");
-    else if (x->expects_continue) {
-        x->expects_continue = false;
-        if (!more_follows)
-            send_continue(c);
+    http_body_free(x); /* part of a body that nobody will look at */
+    if (x->keeps_alive)
+        c->state = HTTP_CONNECTION_DISCARD;
+    else
+        http_closing_stop_parsing(c);
+}
+
+/* More of the body has come, and still more is to come. */
+static void on_body_progress(struct http_connection *c)
+{
+    const struct http_handler *handler = c->lane->shared->handler;
+    if (c->state == HTTP_CONNECTION_BODY && c->has_fed_body && handler->on_body) {
+        handler->on_body(&c->exchange->request, c->exchange->body_length, handler->ctx);
+        settle_early_response(c);
     }
 }
 
@@ -108,23 +140,10 @@ static void on_message(struct http_connection *c)
     handler->on_request(&x->request, handler->ctx);
 }
 
-/* In BODY or DISCARD with a response that has begun: is the rest of the body worth reading? */
-static void settle_early_response(struct http_connection *c)
-{
-    struct http_exchange *x = c->exchange;
-    if (c->state != HTTP_CONNECTION_BODY || !x || x->response_state == HTTP_RESPONSE_NONE)
-        return;
-    http_body_free(x); /* part of a body that nobody will look at */
-    if (x->keeps_alive)
-        c->state = HTTP_CONNECTION_DISCARD;
-    else
-        http_closing_stop_parsing(c);
-}
-
 static bool can_parse(const struct http_connection *c)
 {
-    return c->state == HTTP_CONNECTION_HEAD || c->state == HTTP_CONNECTION_BODY ||
-           c->state == HTTP_CONNECTION_DISCARD;
+    return c->state == HTTP_CONNECTION_HEAD || c->state == HTTP_CONNECTION_DISCARD ||
+           (c->state == HTTP_CONNECTION_BODY && !c->is_held);
 }
 
 static size_t skip_blank_lines(const char *data, size_t size)
@@ -159,6 +178,8 @@ static size_t feed(struct http_connection *c, const char *data, size_t size)
         } else if (event == HTTP_PARSER_ERROR) {
             HTTP_COUNT(c->lane, parse_errors, 1);
             http_closing_refuse(c, c->fail_status, c->fail_text);
+        } else {
+            on_body_progress(c);
         }
     }
     c->is_parsing = false;
@@ -174,6 +195,7 @@ static enum http_wait wait_of(const struct http_connection *c)
     case HTTP_CONNECTION_HEAD:
         return x ? HTTP_WAIT_HEAD : HTTP_WAIT_IDLE;
     case HTTP_CONNECTION_BODY:
+        return c->is_held ? HTTP_WAIT_HANDLER : HTTP_WAIT_CLIENT;
     case HTTP_CONNECTION_DISCARD:
         return HTTP_WAIT_CLIENT;
     case HTTP_CONNECTION_HANDLING:
@@ -195,7 +217,7 @@ static void rewait(struct http_connection *c)
         http_lane_wait(c, wait);
 }
 
-/* Keeps bytes that came while a request is handled. */
+/* Keeps bytes that came while a request is handled, or of a body that has to wait. */
 static void keep_pending(struct http_connection *c, const char *data, size_t size)
 {
     size_t kept = c->pending_end - c->pending_start;
@@ -211,7 +233,7 @@ static void keep_pending(struct http_connection *c, const char *data, size_t siz
     c->pending = pending;
     c->pending_start = 0;
     c->pending_end = (uint32_t)(kept + size);
-    if (c->pending_end >= HTTP_PENDING_LIMIT)
+    if (c->pending_end >= (c->is_held ? HTTP_HELD_LIMIT : HTTP_PENDING_LIMIT))
         stop_reading(c);
 }
 
@@ -243,12 +265,37 @@ static void resume(struct http_connection *c)
     rewait(c);
 }
 
+/* --- bodies that have to wait ------------------------------------------------------------------
+ */
+
+void http_request_pause(struct http_request *request)
+{
+    struct http_connection *c = http_exchange_of(request)->connection;
+    if (c && c->state == HTTP_CONNECTION_BODY)
+        c->is_held = true;
+}
+
+void http_request_resume(struct http_request *request)
+{
+    struct http_exchange *x = http_exchange_of(request);
+    struct http_connection *c = x->connection;
+    if (!c || !c->is_held)
+        return;
+    c->is_held = false;
+    if (c->is_parsing)
+        return; /* from within on_headers or on_body: the loop there goes on */
+    if (!x->is_admitted)
+        admit_body(c, c->pending_end > c->pending_start);
+    resume(c);
+}
+
 /* --- what the lane tells us ---------------------------------------------------------------------
  */
 
 static void on_response_done(struct http_connection *c)
 {
     struct http_exchange *x = c->exchange;
+    c->is_held = false;
     settle_early_response(c); /* when the whole response went out inside the handler's call */
     bool keeps_alive = x->keeps_alive && !c->lane->is_stopping;
     c->exchange = NULL;
@@ -281,10 +328,8 @@ static void read_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
     struct http_connection *c = handle->data;
     settle_early_response(c); /* a response that was given in the middle of a body */
     /* A body of known length is read right to where it belongs. */
-    if (c->state == HTTP_CONNECTION_BODY && !c->is_chunked &&
-        c->exchange->body_length < c->exchange->body_capacity)
-        *ret = http_body_room(c->exchange);
-    else
+    bool is_direct = c->state == HTTP_CONNECTION_BODY && !c->is_chunked && !c->is_held;
+    if (!is_direct || !http_body_room(c->exchange, ret))
         *ret = uv_buf_init(c->lane->read_buffer, HTTP_READ_BUFFER_SIZE);
 }
 
@@ -293,7 +338,9 @@ static void go_on_after_eof(struct http_connection *c)
 {
     switch ((enum http_connection_state)c->state) {
     case HTTP_CONNECTION_BODY:
-        http_closing_refuse(c, 400, "unexpected EOF"); /* the body is shorter than announced */
+        /* One that waits may be here already, all of it. */
+        if (!c->is_held || (c->exchange->request.has_body && c->pending_start == c->pending_end))
+            http_closing_refuse(c, 400, "unexpected EOF"); /* the body is shorter than announced */
         break;
     case HTTP_CONNECTION_HANDLING:
         if (c->pending_start == c->pending_end && c->exchange->response_state == HTTP_RESPONSE_NONE)
@@ -344,7 +391,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
     }
     loop_doing("reading a connection");
     size_t used = can_parse(c) ? feed(c, buf->base, (size_t)size) : 0;
-    if (used < (size_t)size && c->state == HTTP_CONNECTION_HANDLING)
+    if (used < (size_t)size && (c->state == HTTP_CONNECTION_HANDLING || c->is_held))
         keep_pending(c, buf->base + used, (size_t)size - used);
     rewait(c);
     loop_lap();

@@ -57,6 +57,8 @@ struct http_handler {
     /* Optional, after the header and before "100 Continue" and the body: refuse early here by
      * responding, or lower/raise the body limit. */
     void (*on_headers)(struct http_request *request, void *ctx);
+    /* Optional: `length` bytes of the body have come in so far, and more are to come. */
+    void (*on_body)(struct http_request *request, uint64_t length, void *ctx);
     /* Header and body are complete. */
     void (*on_request)(struct http_request *request, void *ctx);
     /* Optional, at most once a request. After on_request: the client went away before the response
@@ -110,6 +112,10 @@ struct slice http_request_query(const struct http_request *request, const char *
 /* In on_headers, before an answer that does not wait for the body: what of it comes nevertheless is read
  * and dropped, up to 1 GiB, so that a client which reads only after it has sent it all sees the answer. */
 void http_request_drop_body(struct http_request *request);
+/* In on_headers or on_body: reads no (more) body until http_request_resume, and asks for none that waits for "100
+ * Continue". Nobody watches the clock meanwhile; responding and on_aborted are as ever. */
+void http_request_pause(struct http_request *request);
+void http_request_resume(struct http_request *request);
 /* In on_headers: the most that this request's body may have (413 beyond). The status and text may
  * be set, because the peer answers 400 with a JSON body for too large a file; status 0 keeps the
  * usual answer. Type and body are copied. */

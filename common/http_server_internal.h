@@ -31,6 +31,7 @@ struct http_connection;
 
 #define HTTP_READ_BUFFER_SIZE (64u << 10)
 #define HTTP_PENDING_LIMIT (64u << 10)      /* pipelined bytes kept while a request is handled */
+#define HTTP_HELD_LIMIT    (4u << 10)       /* likewise of a body that has to wait */
 #define HTTP_DRAIN_LIMIT (256u << 10)       /* of an unread body, so that the answer is read */
 #define HTTP_DRAIN_LARGE_LIMIT (1ull << 30) /* the same for a body over the limit */
 #define HTTP_HEADER_COUNT_LIMIT 1000u
@@ -122,6 +123,7 @@ struct http_connection {
     uint8_t wait;         /* enum http_wait; HTTP_WAIT_COUNT: in no list */
     char last_byte;       /* of the part of a header that was read before */
     bool is_parsing, is_paused, is_reading, has_seen_eof, is_chunked, has_fed_body;
+    bool is_held; /* in BODY, by http_request_pause */
     const char *fail_text;
     union {
         struct sockaddr_in in;
@@ -150,7 +152,8 @@ struct http_exchange {
     uint32_t header_capacity;
 
     char *body;
-    uint64_t body_length, body_capacity; /* the capacity is what is accounted for */
+    uint64_t body_length, body_capacity;
+    uint64_t body_accounted; /* at least the length, and no more than a step ahead of it */
     uint64_t body_limit;
     int body_limit_status;
     struct slice body_limit_type, body_limit_text;
@@ -160,6 +163,7 @@ struct http_exchange {
     uint8_t blank_count;   /* in the request line */
     bool has_method;
     bool has_request_line; /* its last byte has been fed to the parser */
+    bool is_admitted;      /* the body may come */
     bool expects_continue; /* and has not been told to */
     bool is_http10;
     bool is_visible;    /* the handler has seen it in on_headers */

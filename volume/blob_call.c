@@ -77,6 +77,9 @@ void blob_call_close(struct blob_call *call, int status)
     struct volume_http *http = call->http;
     if (call->upload_bytes)
         in_flight_leave(&http->uploads, call->upload_bytes);
+    if (call->leads_uploads)
+        in_flight_end_lead(&http->uploads);
+    call->leads_uploads = false;
     if (call->download_bytes)
         in_flight_leave(&http->downloads, call->download_bytes);
     call->upload_bytes = call->download_bytes = 0;

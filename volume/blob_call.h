@@ -68,6 +68,8 @@ struct blob_call {
     uint64_t started_ns; /* monotonic; 0 without metrics */
     uint64_t upload_bytes, download_bytes; /* counted in flight, to be taken off at the end */
     struct in_flight_waiter *waiter;       /* while it waits for room */
+    bool leads_uploads;   /* goes on whatever the limit says */
+    bool is_sending_body; /* an upload whose body is not complete; nothing else has begun */
     char request_id[28];
 };
 

@@ -87,7 +87,7 @@ void blob_read_start(struct blob_call *call)
     if (send_elsewhere(call))
         return;
     int code = in_flight_wait(&http->downloads, call->request->loop, http->config.download_wait_ms,
-                              on_room, call, &call->waiter);
+                              false, on_room, call, &call->waiter);
     if (code != 0)
         on_room(call, KELP_E_TIMEOUT);
 }

@@ -1,4 +1,4 @@
-/* A write on its way: room, form, volume id, body, needle, peers, local append, peers' append,
+/* A write on its way, after upload_gate.c has let its body in: form, volume id, body, needle, peers, local append, peers' append,
  * reply.
  *
  * Everything that can be wrong with the request is found before the volume is touched. The local
@@ -80,31 +80,8 @@ static void reply(struct blob_write *write)
     blob_call_end_json(call, 201);
 }
 
-/* ---- room ---- */
-
-static void on_room(void *ctx, int code)
-{
-    struct blob_write *write = ctx;
-    struct blob_call *call = write->call;
-    struct in_flight *uploads = &call->http->uploads;
-    call->waiter = NULL;
-    if (code == 0) {
-        parse(write);
-    } else if (code == KELP_E_CANCELLED) {
-        blob_call_reply_error(call, 499, "context canceled");
-    } else {
-        blob_call_reply_error(
-            call, 429,
-            arena_printf(call->request->arena,
-                         "reject because inflight upload data %" PRIu64 " > %" PRIu64
-                         ", and wait timeout",
-                         in_flight_bytes(uploads), uploads->limit_bytes));
-    }
-}
-
 void blob_write_start(struct blob_call *call)
 {
-    struct volume_http *http = call->http;
     struct blob_write *write = arena_alloc(call->request->arena, sizeof(*write));
     write->call = call;
     write->volume = NULL;
@@ -112,15 +89,7 @@ void blob_write_start(struct blob_call *call)
     write->upload.packed = NULL;
     write->peers = NULL;
     write->err = &write->append.request.err;
-    if (!in_flight_is_over(&http->uploads) || blob_call_query_is(call, "type", "replicate")) {
-        parse(write);
-        return;
-    }
-    blob_metrics_event(http->metrics, BLOB_EVENT_UPLOAD_LIMIT);
-    int code = in_flight_wait(&http->uploads, call->request->loop, http->config.upload_wait_ms,
-                              on_room, write, &call->waiter);
-    if (code != 0)
-        on_room(write, KELP_E_TIMEOUT);
+    parse(write);
 }
 
 /* ---- the needle ---- */
@@ -162,10 +131,6 @@ static int parse_all(struct blob_write *write)
 static void parse(struct blob_write *write)
 {
     struct blob_call *call = write->call;
-    if (call->http->uploads.limit_bytes != 0) {
-        call->upload_bytes = call->request->body.len;
-        in_flight_enter(&call->http->uploads, call->upload_bytes);
-    }
     if (parse_all(write) != 0) {
         fail(write, 400, write->err);
         return;

@@ -11,6 +11,7 @@ struct in_flight_waiter {
     struct in_flight *in_flight;
     struct in_flight_waiter *previous, *next; /* with in_flight->lock */
     bool is_listed;                           /* with in_flight->lock */
+    bool may_lead;
     struct loop *loop;
     struct loop_task task;
     uv_timer_t timer; /* what follows: loop thread */
@@ -77,6 +78,18 @@ void in_flight_leave(struct in_flight *in_flight, uint64_t bytes)
         wake_all(in_flight);
 }
 
+bool in_flight_take_lead(struct in_flight *in_flight)
+{
+    return !atomic_exchange(&in_flight->is_led, true);
+}
+
+void in_flight_end_lead(struct in_flight *in_flight)
+{
+    atomic_store(&in_flight->is_led, false);
+    if (atomic_load(&in_flight->waiter_count) > 0)
+        wake_all(in_flight);
+}
+
 static void free_waiter(uv_handle_t *handle) { free(handle->data); }
 
 static void finish(struct in_flight_waiter *waiter, int code)
@@ -84,7 +97,10 @@ static void finish(struct in_flight_waiter *waiter, int code)
     void (*done)(void *, int) = waiter->done;
     void *ctx = waiter->ctx;
     uv_close((uv_handle_t *)&waiter->timer, free_waiter);
-    done(ctx, code);
+    if (done)
+        done(ctx, code);
+    else if (code == IN_FLIGHT_LEADS)
+        in_flight_end_lead(waiter->in_flight);
 }
 
 static void on_woken(struct loop_task *task)
@@ -93,17 +109,22 @@ static void on_woken(struct loop_task *task)
         (struct in_flight_waiter *)((char *)task - offsetof(struct in_flight_waiter, task));
     struct in_flight *in_flight = waiter->in_flight;
     bool is_waiting = false;
-    if (!waiter->code) {
+    int code = waiter->code;
+    if (!code) {
         /* Lining up and looking again under the lock: whoever leaves afterwards sees the waiter. */
         pthread_mutex_lock(&in_flight->lock);
         link_waiter(in_flight, waiter);
         is_waiting = in_flight_is_over(in_flight);
+        if (is_waiting && waiter->may_lead && in_flight_take_lead(in_flight)) {
+            is_waiting = false;
+            code = IN_FLIGHT_LEADS;
+        }
         if (!is_waiting)
             unlink_waiter(in_flight, waiter);
         pthread_mutex_unlock(&in_flight->lock);
     }
     if (!is_waiting)
-        finish(waiter, waiter->code);
+        finish(waiter, code);
 }
 
 /* Ends the waiting, unless the waiter is on its way through the loop's queue: then on_woken does
@@ -126,14 +147,20 @@ static void on_timeout(uv_timer_t *timer) { give_up(timer->data, KELP_E_TIMEOUT)
 
 void in_flight_cancel(struct in_flight_waiter *waiter) { give_up(waiter, KELP_E_CANCELLED); }
 
-int in_flight_wait(struct in_flight *in_flight, struct loop *loop, unsigned timeout_ms,
+void in_flight_abandon(struct in_flight_waiter *waiter)
+{
+    waiter->done = NULL;
+    give_up(waiter, KELP_E_CANCELLED);
+}
+
+int in_flight_wait(struct in_flight *in_flight, struct loop *loop, unsigned timeout_ms, bool may_lead,
                    void (*done)(void *ctx, int code), void *ctx, struct in_flight_waiter **ret)
 {
     if (atomic_load(&in_flight->waiter_count) >= IN_FLIGHT_WAITERS_MAX)
         return KELP_E_LIMIT;
     struct in_flight_waiter *waiter = must(calloc(1, sizeof(*waiter)));
     *waiter = (struct in_flight_waiter){
-        .in_flight = in_flight, .loop = loop, .done = done, .ctx = ctx};
+        .in_flight = in_flight, .loop = loop, .may_lead = may_lead, .done = done, .ctx = ctx};
     waiter->task.run = on_woken;
     CHECK(uv_timer_init(loop_uv(loop), &waiter->timer) == 0);
     waiter->timer.data = waiter;

@@ -11,6 +11,7 @@
 #include "volume/blob_path.h"
 #include "volume/blob_read.h"
 #include "volume/blob_write.h"
+#include "volume/upload_gate.h"
 #include "volume/static_files.h"
 #include "volume/volume_page.h"
 
@@ -135,10 +136,23 @@ static void route_blob(struct blob_call *call)
         blob_write_start(call);
 }
 
+static bool is_page_path(const struct volume_http *http, const struct http_request *request)
+{
+    struct slice path = request->path;
+    return slice_equals(path, SLICE("/status")) || slice_equals(path, SLICE("/healthz")) ||
+           slice_equals(path, SLICE("/readyz")) || is_static_file(path) ||
+           (http->config.has_page && is_page(request));
+}
+
 static void on_admin_request(struct http_request *request, void *ctx)
 {
     struct volume_http *http = ctx;
     struct slice path = request->path;
+    if (request->user) { /* a write, whose body is here now */
+        upload_gate_pass(request->user);
+        route_blob(request->user);
+        return;
+    }
     if (answer_asterisk(request) || redirect_unclean(request))
         return;
     /* Blobs' paths have a comma or a second slash: no need to compare them all. */
@@ -225,16 +239,31 @@ static void on_admin_headers(struct http_request *request, void *ctx)
         return;
     if (is_write && refuse_write(http, request, kind))
         return;
-    if (is_write && request->has_body)
+    if (!is_write)
+        return;
+    if (request->has_body)
         http_request_limit_body(request, http->body_limit_bytes, 400,
                                 SLICE("application/json"), http->too_large);
+    struct slice path;
+    if (request->raw_path.len > 1 && !is_page_path(http, request) &&
+        !(may_be_unclean(request->raw_path) &&
+          url_clean_path(request->arena, request->raw_path, &path)))
+        upload_gate_enter(blob_call_begin(http, request, kind, false));
+}
+
+static void on_admin_body(struct http_request *request, uint64_t length, void *ctx)
+{
+    if (request->user)
+        upload_gate_progress(request->user, length);
 }
 
 /* Whoever waits for room is told; everything else goes on as if the client were there. */
 static void on_aborted(struct http_request *request, void *ctx)
 {
     struct blob_call *call = request->user;
-    if (call && call->waiter)
+    if (call && call->is_sending_body)
+        upload_gate_abandon(call);
+    else if (call && call->waiter)
         in_flight_cancel(call->waiter);
 }
 
@@ -265,6 +294,7 @@ static void fill_in_defaults(struct volume_http *http)
              config->file_size_limit_bytes);
     http->too_large = slice_cstr(http->too_large_text);
     http->admin = (struct http_handler){.on_headers = on_admin_headers,
+                                        .on_body = on_admin_body,
                                         .on_request = on_admin_request,
                                         .on_aborted = on_aborted,
                                         .ctx = http};

@@ -35,6 +35,12 @@ static void on_headers(struct http_request *request, void *ctx)
         http_respond(request, 401, SLICE("no"), NULL, NULL);
     else if (slice_equals(request->path, SLICE("/limit")))
         http_request_limit_body(request, 10, 400, SLICE("text/plain"), SLICE("over 10"));
+    else if (slice_equals(request->path, SLICE("/pause"))) {
+        struct fixture *f = ctx;
+        f->paused_request = request;
+        http_request_pause(request);
+        count(f, &f->paused);
+    }
 }
 
 static void on_aborted(struct http_request *request, void *ctx)
@@ -102,6 +108,15 @@ static void hold(struct http_request *request, struct fixture *f)
     pthread_mutex_unlock(&f->lock);
 }
 
+static void on_body(struct http_request *request, uint64_t length, void *ctx)
+{
+    struct fixture *f = ctx;
+    pthread_mutex_lock(&f->lock);
+    f->body_bytes = (unsigned)length;
+    pthread_cond_broadcast(&f->changed);
+    pthread_mutex_unlock(&f->lock);
+}
+
 static void on_request(struct http_request *request, void *ctx)
 {
     struct fixture *f = ctx;
@@ -109,7 +124,7 @@ static void on_request(struct http_request *request, void *ctx)
     struct slice path = request->path;
     if (slice_equals(path, SLICE("/hello")))
         http_respond(request, 200, SLICE("hello"), NULL, NULL);
-    else if (slice_equals(path, SLICE("/echo")))
+    else if (slice_equals(path, SLICE("/echo")) || slice_equals(path, SLICE("/pause")))
         http_respond(request, 200, request->body, on_released, f);
     else if (slice_equals(path, SLICE("/big")))
         http_respond(request, 200, slice_of(f->big, FIXTURE_BIG_BYTES), on_released, f);
@@ -145,6 +160,7 @@ void fixture_init(struct fixture *f, unsigned loop_count)
     pthread_cond_init(&f->changed, &attr);
     pthread_condattr_destroy(&attr);
     f->handler = (struct http_handler){.on_headers = on_headers,
+                                       .on_body = on_body,
                                        .on_request = on_request,
                                        .on_aborted = on_aborted,
                                        .ctx = f};
@@ -200,6 +216,18 @@ static void run_answer(struct loop_task *task)
 {
     struct fixture *f = (struct fixture *)((char *)task - offsetof(struct fixture, answer));
     http_respond(f->held_request, 200, SLICE("held"), on_released, f);
+}
+
+static void run_resume(struct loop_task *task)
+{
+    struct fixture *f = (struct fixture *)((char *)task - offsetof(struct fixture, resume));
+    http_request_resume(f->paused_request);
+}
+
+void fixture_resume(struct fixture *f)
+{
+    f->resume.run = run_resume;
+    loop_post(f->paused_request->loop, &f->resume);
 }
 
 void fixture_answer_held(struct fixture *f)

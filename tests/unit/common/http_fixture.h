@@ -7,6 +7,7 @@
  *   /big            64 MiB, one buffer
  *   /stream         16 MiB in pieces of 64 KiB; /stream/chunked: the same, chunked
  *   /hold           nothing until fixture_answer_held
+ *   /pause          waits for fixture_resume before it takes the body; then as /echo
  *   /early          401 before the body is read
  *   /limit          bodies up to 10 bytes, 400 and a text of its own beyond
  *   /abort, /short  a body that breaks off, or ends too early */
@@ -33,9 +34,11 @@ struct fixture {
 
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t changed;
-    unsigned requests, aborted, released, held, pieces;
+    unsigned paused, requests, aborted, released, held, pieces;
+    unsigned body_bytes; /* of the body that came last, while it comes */
+    struct http_request *paused_request;
     struct http_request *held_request;
-    struct loop_task answer;
+    struct loop_task answer, resume;
 };
 
 /* Defaults may be changed between init and start. */
@@ -45,6 +48,8 @@ void fixture_stop(struct fixture *f);
 /* Waits until the counter, one of the fixture's, is at least `value`. */
 void fixture_wait(struct fixture *f, const unsigned *counter, unsigned value);
 unsigned fixture_read(struct fixture *f, const unsigned *counter);
+/* Lets the body of a paused request come. */
+void fixture_resume(struct fixture *f);
 /* Answers the held request with "held". */
 void fixture_answer_held(struct fixture *f);
 

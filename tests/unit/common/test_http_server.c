@@ -141,6 +141,74 @@ static void stops_reading_when_a_client_pipelines_without_end(void **state)
     client_close(&c);
 }
 
+#define PAUSE_HEAD "PUT /pause HTTP/1.1\r\nHost: a\r\n"
+
+/* All that is sent while a body has to wait comes out in its order. */
+static void lets_a_body_wait(void **state)
+{
+    static const char *const framings[] = {
+        "Content-Length: 3\r\n\r\nabc",
+        "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    };
+    for (int is_late = 0; is_late < 2; is_late++) {
+        for (int i = 0; i < 2; i++) {
+            struct client c;
+            unsigned paused = fixture_read(&f, &f.paused), requests = fixture_read(&f, &f.requests);
+            client_open(&c, &f);
+            client_say(&c, PAUSE_HEAD);
+            size_t head = is_late ? (size_t)(strstr(framings[i], "\r\n\r\n") + 4 - framings[i]) : strlen(framings[i]);
+            client_send(&c, framings[i], head);
+            fixture_wait(&f, &f.paused, paused + 1);
+            client_say(&c, framings[i] + head);
+            client_say(&c, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+            assert_int_equal(fixture_read(&f, &f.requests), requests);
+            fixture_resume(&f);
+            client_expect(&c, 200, "abc");
+            client_expect(&c, 200, "hello");
+            client_close(&c);
+        }
+    }
+}
+
+static void asks_for_a_body_that_waited(void **state)
+{
+    struct client c;
+    unsigned paused = fixture_read(&f, &f.paused);
+    client_open(&c, &f);
+    client_say(&c, PAUSE_HEAD "Content-Length: 3\r\nExpect: 100-continue\r\n\r\n");
+    fixture_wait(&f, &f.paused, paused + 1);
+    fixture_resume(&f);
+    client_expect(&c, 100, NULL);
+    client_say(&c, "abc");
+    client_expect(&c, 200, "abc");
+    client_close(&c);
+}
+
+static void answers_a_client_that_half_closes_while_its_body_waits(void **state)
+{
+    struct client c;
+    unsigned paused = fixture_read(&f, &f.paused);
+    client_open(&c, &f);
+    client_say(&c, PAUSE_HEAD "Content-Length: 3\r\n\r\nabc");
+    shutdown(c.fd, SHUT_WR);
+    fixture_wait(&f, &f.paused, paused + 1);
+    fixture_resume(&f);
+    client_expect(&c, 200, "abc");
+    client_expect_end(&c);
+    client_close(&c);
+}
+
+static void tells_when_a_client_goes_while_its_body_waits(void **state)
+{
+    struct client c;
+    unsigned paused = fixture_read(&f, &f.paused), aborted = fixture_read(&f, &f.aborted);
+    client_open(&c, &f);
+    client_say(&c, PAUSE_HEAD "Content-Length: 3\r\n\r\n");
+    fixture_wait(&f, &f.paused, paused + 1);
+    client_close(&c);
+    fixture_wait(&f, &f.aborted, aborted + 1);
+}
+
 static void takes_any_token_for_a_method(void **state)
 {
     struct client c;
@@ -382,6 +450,10 @@ int main(void)
         cmocka_unit_test(answers_pipelined_requests_in_order),
         cmocka_unit_test(keeps_pipelined_requests_while_one_is_held),
         cmocka_unit_test(stops_reading_when_a_client_pipelines_without_end),
+        cmocka_unit_test(lets_a_body_wait),
+        cmocka_unit_test(asks_for_a_body_that_waited),
+        cmocka_unit_test(answers_a_client_that_half_closes_while_its_body_waits),
+        cmocka_unit_test(tells_when_a_client_goes_while_its_body_waits),
         cmocka_unit_test(takes_any_token_for_a_method),
         cmocka_unit_test(echoes_bodies_of_all_framings),
         cmocka_unit_test(tells_a_client_that_expects_to_continue),

@@ -14,6 +14,7 @@ struct waiting {
     struct loop_task task;
     struct in_flight_waiter *waiter;
     unsigned timeout_ms;
+    bool may_lead;
     int start_code, code;
     uv_sem_t has_started, is_done;
 };
@@ -28,7 +29,7 @@ static void on_done(void *ctx, int code)
 static void begin(struct loop_task *task)
 {
     struct waiting *waiting = (struct waiting *)task;
-    waiting->start_code = in_flight_wait(&in_flight, loop, waiting->timeout_ms, on_done, waiting,
+    waiting->start_code = in_flight_wait(&in_flight, loop, waiting->timeout_ms, waiting->may_lead, on_done, waiting,
                                          &waiting->waiter);
     uv_sem_post(&waiting->has_started);
 }
@@ -38,9 +39,17 @@ static void cancel(struct loop_task *task)
     in_flight_cancel(((struct waiting *)task)->waiter);
 }
 
+static void abandon(struct loop_task *task)
+{
+    struct waiting *waiting = (struct waiting *)task;
+    in_flight_abandon(waiting->waiter);
+    uv_sem_post(&waiting->has_started);
+}
+
 static void start_waiting(struct waiting *waiting, unsigned timeout_ms)
 {
-    *waiting = (struct waiting){.task = {.run = begin}, .timeout_ms = timeout_ms, .code = 1};
+    bool may_lead = waiting->may_lead;
+    *waiting = (struct waiting){.task = {.run = begin}, .timeout_ms = timeout_ms, .may_lead = may_lead, .code = 100};
     uv_sem_init(&waiting->has_started, 0);
     uv_sem_init(&waiting->is_done, 0);
     loop_post(loop, &waiting->task);
@@ -89,7 +98,7 @@ static void without_a_limit_nothing_is_over(void **state)
 
 static void waiting_with_room_ends_at_once(void **state)
 {
-    struct waiting waiting;
+    struct waiting waiting = {0};
     start_waiting(&waiting, 60000);
     assert_int_equal(waiting.start_code, 0);
     assert_int_equal(finish_waiting(&waiting), 0);
@@ -97,7 +106,7 @@ static void waiting_with_room_ends_at_once(void **state)
 
 static void waiters_go_on_when_others_leave(void **state)
 {
-    struct waiting some[3];
+    struct waiting some[3] = {0};
     in_flight_enter(&in_flight, 500);
     for (int i = 0; i < 3; i++)
         start_waiting(&some[i], 60000);
@@ -110,7 +119,7 @@ static void waiters_go_on_when_others_leave(void **state)
 
 static void a_wait_that_is_too_long_times_out(void **state)
 {
-    struct waiting waiting;
+    struct waiting waiting = {0};
     in_flight_enter(&in_flight, 500);
     start_waiting(&waiting, 5);
     assert_int_equal(finish_waiting(&waiting), KELP_E_TIMEOUT);
@@ -119,13 +128,45 @@ static void a_wait_that_is_too_long_times_out(void **state)
 
 static void a_cancelled_wait_ends(void **state)
 {
-    struct waiting waiting;
+    struct waiting waiting = {0};
     in_flight_enter(&in_flight, 500);
     start_waiting(&waiting, 60000);
     waiting.task.run = cancel;
     loop_post(loop, &waiting.task);
     assert_int_equal(finish_waiting(&waiting), KELP_E_CANCELLED);
     in_flight_leave(&in_flight, 500);
+}
+
+static void one_of_those_that_may_goes_on_over_the_limit(void **state)
+{
+    struct waiting first = {.may_lead = true}, second = {.may_lead = true}, third = {0};
+    in_flight_enter(&in_flight, 500);
+    start_waiting(&third, 60000);
+    start_waiting(&first, 60000);
+    assert_int_equal(finish_waiting(&first), IN_FLIGHT_LEADS);
+    start_waiting(&second, 60000);
+    in_flight_end_lead(&in_flight);
+    assert_int_equal(finish_waiting(&second), IN_FLIGHT_LEADS);
+    assert_false(in_flight_take_lead(&in_flight));
+    in_flight_end_lead(&in_flight);
+    in_flight_leave(&in_flight, 500);
+    assert_int_equal(finish_waiting(&third), 0);
+}
+
+static void an_abandoned_wait_ends_unheard_and_leaves_no_lead(void **state)
+{
+    struct waiting waiting = {.may_lead = true};
+    in_flight_enter(&in_flight, 500);
+    assert_true(in_flight_take_lead(&in_flight));
+    start_waiting(&waiting, 60000);
+    waiting.task.run = abandon;
+    loop_post(loop, &waiting.task);
+    uv_sem_wait(&waiting.has_started);
+    in_flight_end_lead(&in_flight);
+    assert_true(in_flight_take_lead(&in_flight));
+    in_flight_end_lead(&in_flight);
+    in_flight_leave(&in_flight, 500);
+    assert_int_equal(waiting.code, 100);
 }
 
 int main(void)
@@ -138,6 +179,8 @@ int main(void)
         CASE(waiters_go_on_when_others_leave),
         CASE(a_wait_that_is_too_long_times_out),
         CASE(a_cancelled_wait_ends),
+        CASE(one_of_those_that_may_goes_on_over_the_limit),
+        CASE(an_abandoned_wait_ends_unheard_and_leaves_no_lead),
     };
     return cmocka_run_group_tests_name("in_flight", tests, NULL, NULL);
 }
