@@ -140,7 +140,7 @@ static void measure_keys(const struct needle_entry *entries, size_t count, struc
     if (span <= INT64_MAX) {
         int64_t low = 0, high = 0;
         for (size_t i = 0; i < count; i++) {
-            int64_t above = (int64_t)(entries[i].key - first) - (int64_t)(parts->steep * i);
+            int64_t above = (int64_t)(entries[i].key - first - parts->steep * i);
             low = above < low ? above : low;
             high = above > high ? above : high;
         }

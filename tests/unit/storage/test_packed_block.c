@@ -135,6 +135,19 @@ static void random_blocks(void **unused)
     }
 }
 
+static void offsets_that_no_volume_has_stay_within_the_longest(void **unused)
+{
+    struct needle_entry entries[PACKED_BLOCK_ENTRIES];
+    uint8_t block[2 * PACKED_BLOCK_MAX];
+    for (size_t i = 0; i < PACKED_BLOCK_ENTRIES; i++)
+        entries[i] = (struct needle_entry){i << 57 | (i % 2 ? UINT64_MAX >> 7 : 0),
+                                           i % 2 ? MAX_OFFSET * 3 : 0, i % 3 ? INT32_MIN : 0};
+    assert_true(packed_block_encode(block, entries, PACKED_BLOCK_ENTRIES, 3) + 8 <= PACKED_BLOCK_MAX);
+    for (size_t i = 0; i < PACKED_BLOCK_ENTRIES; i++) /* far from any line */
+        entries[i].key = i < PACKED_BLOCK_ENTRIES / 2 ? i : UINT64_MAX - PACKED_BLOCK_ENTRIES + i;
+    assert_true(packed_block_encode(block, entries, PACKED_BLOCK_ENTRIES, 3) + 8 <= PACKED_BLOCK_MAX);
+}
+
 /* A block that says it is as long as it is can be read, whatever its bytes are: here ASan watches. */
 static void bytes_that_are_no_block(void **unused)
 {
@@ -162,6 +175,8 @@ static void bytes_that_are_no_block(void **unused)
         packed_block_find(block, first, count, 3, entries[any() % count].key, &found);
         packed_block_find(block, first, count, 3, any(), &found);
         free(block);
+        /* A merge encodes again what it decoded, in whatever order that is. */
+        assert_true(packed_block_encode(bytes, entries, count, 3) + 8 <= PACKED_BLOCK_MAX);
     }
     assert_true(taken > 1000);
 }
@@ -172,6 +187,7 @@ int main(void)
         cmocka_unit_test(needles_in_order_cost_their_head),
         cmocka_unit_test(outermost_values),
         cmocka_unit_test(random_blocks),
+        cmocka_unit_test(offsets_that_no_volume_has_stay_within_the_longest),
         cmocka_unit_test(bytes_that_are_no_block),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
