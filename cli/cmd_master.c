@@ -53,7 +53,8 @@ static int run(int argc, char **argv)
     if (process_security_open(&security, master_flags.white_list, &err) != 0)
         return command_fail(&config, &err);
     master_config.security = security.security;
-    if (master_start(&master, &master_config, &err) != 0) {
+    if (process_security_open_https(&security, "master", &master_config.tls, &err) != 0 ||
+        master_start(&master, &master_config, &err) != 0) {
         process_security_close(&security);
         return command_fail(&config, &err);
     }

@@ -111,7 +111,11 @@ static int run(int argc, char **argv)
     if (process_security_open(&security, volume_flags.white_list, &err) != 0)
         return command_fail(&config, &err);
     master_config.security = volume_config.security = security.security;
-    int code = serve(&master_config, &volume_config, &security, &err);
+    int code = process_security_open_https(&security, "master", &master_config.tls, &err);
+    if (code == 0)
+        code = process_security_open_https(&security, "volume", &volume_config.tls, &err);
+    if (code == 0)
+        code = serve(&master_config, &volume_config, &security, &err);
     process_security_close(&security);
     return code == 0 ? process_exit_status() : command_fail(&config, &err);
 }

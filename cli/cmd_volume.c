@@ -56,7 +56,9 @@ static int run(int argc, char **argv)
     if (process_security_open(&security, volume_flags.white_list, &err) != 0)
         return command_fail(&config, &err);
     server_config.security = security.security;
-    int code = volume_process_start(&server, &server_config, &err);
+    int code = process_security_open_https(&security, "volume", &server_config.tls, &err);
+    if (code == 0)
+        code = volume_process_start(&server, &server_config, &err);
     if (code == 0)
         volume_process_run(server, &security, STOP_GRACE_MS);
     process_security_close(&security);

@@ -7,6 +7,7 @@
 
 #include "common/http_lane.h"
 #include "common/http_response.h"
+#include "common/http_tls.h"
 
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -17,6 +18,7 @@ static void on_closed(uv_handle_t *handle)
     struct http_lane *lane = c->lane;
     atomic_fetch_sub_explicit(&lane->shared->connections, 1, memory_order_relaxed);
     free(c->pending);
+    http_tls_fini(c);
     free(c);
     http_lane_drop(lane);
 }
@@ -66,6 +68,7 @@ void http_closing_now(struct http_connection *c)
 void http_closing_linger(struct http_connection *c)
 {
     int fd;
+    http_tls_end(c);
     if (c->has_seen_eof || c->drain_left == 0 || uv_fileno((uv_handle_t *)&c->tcp, &fd) != 0 ||
         shutdown(fd, SHUT_WR) != 0) { /* libuv has nothing queued: the response is out */
         http_closing_now(c);

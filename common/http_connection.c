@@ -23,10 +23,12 @@
 #include "common/http_closing.h"
 #include "common/http_lane.h"
 #include "common/http_parser.h"
+#include "common/http_tls.h"
 
 #include <stdlib.h>
 
 #define DRAIN_PROGRESS 1024u
+#define SEALED_RECORD_MAX (16u << 10) /* of plain text in one record of TLS */
 
 static void read_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret);
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf);
@@ -54,6 +56,11 @@ static void send_continue(struct http_connection *c)
      * read; it may then as well wait until it gives up and sends the body. */
     static char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
     uv_buf_t buf = uv_buf_init(text, sizeof(text) - 1);
+    if (c->tls) {
+        if (!http_tls_send(c, slice_of(text, buf.len)))
+            http_closing_now(c);
+        return;
+    }
     int sent = uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
     if (sent > 0 && sent < (int)buf.len)
         http_closing_now(c); /* half a status line cannot be taken back */
@@ -86,6 +93,7 @@ static void on_head(struct http_connection *c, bool more_follows)
     const struct http_handler *handler = c->lane->shared->handler;
     struct error detail;
     HTTP_COUNT(c->lane, requests, 1);
+    c->is_greeting = false;
     if (http_parser_finish_head(c, &detail) != 0) {
         HTTP_COUNT(c->lane, parse_errors, 1);
         http_closing_refuse(c, c->fail_status, c->fail_text);
@@ -193,7 +201,7 @@ static enum http_wait wait_of(const struct http_connection *c)
         return x->is_write_queued ? HTTP_WAIT_CLIENT : HTTP_WAIT_HANDLER;
     switch ((enum http_connection_state)c->state) {
     case HTTP_CONNECTION_HEAD:
-        return x ? HTTP_WAIT_HEAD : HTTP_WAIT_IDLE;
+        return x || c->is_greeting ? HTTP_WAIT_HEAD : HTTP_WAIT_IDLE;
     case HTTP_CONNECTION_BODY:
         return c->is_held ? HTTP_WAIT_HANDLER : HTTP_WAIT_CLIENT;
     case HTTP_CONNECTION_DISCARD:
@@ -304,10 +312,12 @@ static void on_response_done(struct http_connection *c)
         c->state = HTTP_CONNECTION_HEAD;
     if (!keeps_alive) {
         bool is_read = c->state == HTTP_CONNECTION_HEAD && c->pending_start == c->pending_end;
-        if (is_read && !c->is_parsing)
+        if (is_read && !c->is_parsing) {
+            http_tls_end(c);
             http_closing_now(c);
-        else
+        } else {
             http_closing_linger(c);
+        }
         start_reading(c); /* when the client's end is still to come */
     } else if (!c->is_parsing) {
         resume(c);
@@ -323,14 +333,23 @@ void http_connection_attach(struct http_lane *lane)
 /* --- reading ------------------------------------------------------------------------------------
  */
 
-static void read_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
+/* Where the next bytes of a request go. */
+static uv_buf_t find_room(struct http_connection *c, char *buffer, size_t size)
 {
-    struct http_connection *c = handle->data;
     settle_early_response(c); /* a response that was given in the middle of a body */
     /* A body of known length is read right to where it belongs. */
     bool is_direct = c->state == HTTP_CONNECTION_BODY && !c->is_chunked && !c->is_held;
-    if (!is_direct || !http_body_room(c->exchange, ret))
+    uv_buf_t room;
+    return is_direct && http_body_room(c->exchange, &room) ? room : uv_buf_init(buffer, (unsigned)size);
+}
+
+static void read_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
+{
+    struct http_connection *c = handle->data;
+    if (c->tls)
         *ret = uv_buf_init(c->lane->read_buffer, HTTP_READ_BUFFER_SIZE);
+    else
+        *ret = find_room(c, c->lane->read_buffer, HTTP_READ_BUFFER_SIZE);
 }
 
 /* The client has shut down its sending side; it may still read. */
@@ -369,15 +388,55 @@ static void drop_bytes(struct http_connection *c, size_t size)
     }
 }
 
+static void take_end(struct http_connection *c)
+{
+    c->has_seen_eof = true;
+    stop_reading(c);
+    go_on_after_eof(c);
+}
+
+static void take_bytes(struct http_connection *c, const char *data, size_t size)
+{
+    size_t used = can_parse(c) ? feed(c, data, size) : 0;
+    if (used < size && (c->state == HTTP_CONNECTION_HANDLING || c->is_held))
+        keep_pending(c, data + used, size - used);
+    rewait(c);
+}
+
+/* Opens what came in, record by record. */
+static void take_sealed(struct http_connection *c, struct slice sealed)
+{
+    char record[SEALED_RECORD_MAX];
+    http_tls_feed(c, sealed);
+    while (c->state != HTTP_CONNECTION_LINGER && c->state != HTTP_CONNECTION_CLOSED) {
+        uv_buf_t room = find_room(c, record, sizeof(record));
+        size_t size;
+        switch (http_tls_next(c, room, &size)) {
+        case HTTP_TLS_DATA:
+            take_bytes(c, room.base, size);
+            break;
+        case HTTP_TLS_MORE:
+            return;
+        case HTTP_TLS_END:
+            take_end(c);
+            return;
+        case HTTP_TLS_PLAIN:
+            http_closing_linger(c);
+            return;
+        case HTTP_TLS_BROKEN:
+            http_closing_now(c);
+            return;
+        }
+    }
+}
+
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
 {
     struct http_connection *c = stream->data;
     if (size == 0 || c->state == HTTP_CONNECTION_CLOSED)
         return;
     if (size == UV_EOF) {
-        c->has_seen_eof = true;
-        stop_reading(c);
-        go_on_after_eof(c);
+        take_end(c);
         return;
     }
     if (size < 0) {
@@ -390,10 +449,10 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
         return;
     }
     loop_doing("reading a connection");
-    size_t used = can_parse(c) ? feed(c, buf->base, (size_t)size) : 0;
-    if (used < (size_t)size && (c->state == HTTP_CONNECTION_HANDLING || c->is_held))
-        keep_pending(c, buf->base + used, (size_t)size - used);
-    rewait(c);
+    if (c->tls)
+        take_sealed(c, slice_of(buf->base, (size_t)size));
+    else
+        take_bytes(c, buf->base, (size_t)size);
     loop_lap();
 }
 
@@ -419,7 +478,8 @@ void http_connection_accept(struct http_lane *lane)
     unsigned limit = lane->shared->connection_limit;
     if (limit && before >= limit) {
         HTTP_COUNT(lane, connections_refused, 1);
-        if (before >= limit + limit / 4 + 64) { /* a flood: not even an answer */
+        /* A flood, or one that an answer would cost a handshake: not even that. */
+        if (lane->shared->tls || before >= limit + limit / 4 + 64) {
             http_closing_now(c);
             return;
         }
@@ -427,6 +487,8 @@ void http_connection_accept(struct http_lane *lane)
         http_closing_refuse(c, 503, "too many connections, try again later");
         return;
     }
+    http_tls_accept(c);
+    c->is_greeting = c->tls != NULL;
     start_reading(c);
-    http_lane_wait(c, HTTP_WAIT_IDLE);
+    http_lane_wait(c, c->tls ? HTTP_WAIT_HEAD : HTTP_WAIT_IDLE);
 }

@@ -24,6 +24,7 @@ void http_lane_init(struct http_lane *lane, struct http_shared *shared, struct l
 
 void http_lane_fini(struct http_lane *lane)
 {
+    buffer_fini(&lane->sealed);
     while (lane->free_exchanges) {
         struct http_exchange *exchange = lane->free_exchanges;
         lane->free_exchanges = exchange->next_free;

@@ -11,6 +11,7 @@
 #include "common/check.h"
 #include "common/http_lane.h"
 #include "common/http_status.h"
+#include "common/http_tls.h"
 #include "common/json_writer.h"
 
 #include <stdlib.h>
@@ -205,6 +206,66 @@ static void on_uv_written(uv_write_t *write, int status)
     loop_lap();
 }
 
+static void output_sealed(struct http_exchange *x);
+
+static void on_sealed_written(uv_write_t *write, int status)
+{
+    struct http_exchange *x = write->data;
+    x->is_write_queued = false;
+    free(x->sealed);
+    x->sealed = NULL;
+    loop_doing("going on after a write");
+    if (status < 0) {
+        break_connection(x);
+        output_done(x);
+    } else {
+        output_sealed(x);
+    }
+    loop_lap();
+}
+
+/* Sends `size` bytes of the lane's sealed buffer from `skip` on; the next piece follows then. */
+static bool queue_sealed(struct http_exchange *x, size_t skip)
+{
+    struct buffer *sealed = &x->lane->sealed;
+    uv_buf_t buf = uv_buf_init(sealed->data + skip, (unsigned)(sealed->length - skip));
+    x->sealed = sealed->data; /* the lane gets another one */
+    *sealed = (struct buffer)BUFFER_INIT;
+    x->write.data = x;
+    x->is_write_queued = true;
+    if (uv_write(&x->write, (uv_stream_t *)&x->connection->tcp, &buf, 1, on_sealed_written) == 0) {
+        http_lane_wait(x->connection, HTTP_WAIT_CLIENT);
+        return true;
+    }
+    x->is_write_queued = false;
+    free(x->sealed);
+    x->sealed = NULL;
+    return false;
+}
+
+/* The same with TLS: sealed and sent piece by piece. Only the last one may go out at once, so that a long
+ * body leaves others their turn. */
+static void output_sealed(struct http_exchange *x)
+{
+    struct buffer *sealed = &x->lane->sealed;
+    bool has_more = false, is_well = x->connection && http_tls_seal(x, &has_more);
+    if (is_well && sealed->length > 0) {
+        uv_buf_t buf = uv_buf_init(sealed->data, (unsigned)sealed->length);
+        int sent = has_more ? UV_EAGAIN
+                            : uv_try_write((uv_stream_t *)&x->connection->tcp, &buf, 1);
+        bool is_out = sent >= 0 && (size_t)sent == sealed->length;
+        is_well = sent >= 0 || sent == UV_EAGAIN;
+        if (is_well && !is_out) {
+            is_well = queue_sealed(x, sent > 0 ? (size_t)sent : 0);
+            if (is_well)
+                return;
+        }
+    }
+    if (!is_well)
+        break_connection(x);
+    output_done(x);
+}
+
 /* Sends x->buffers; output_done follows now or later, exactly once. */
 static void output(struct http_exchange *x)
 {
@@ -217,6 +278,10 @@ static void output(struct http_exchange *x)
     for (unsigned i = 0; i < x->buffer_count; i++)
         total += x->buffers[i].len;
     HTTP_COUNT(x->lane, bytes_out, total);
+    if (connection->tls) {
+        output_sealed(x);
+        return;
+    }
     uv_stream_t *stream = (uv_stream_t *)&connection->tcp;
     int sent = uv_try_write(stream, x->buffers, x->buffer_count);
     if (sent >= 0 && (uint64_t)sent == total) {

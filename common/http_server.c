@@ -146,6 +146,7 @@ static void run_on_lanes(struct http_server *server, void (*step)(struct lane_sl
 static void init_shared(struct http_shared *shared, const struct http_server_config *config)
 {
     shared->handler = config->handler;
+    shared->tls = config->tls;
     shared->header_limit_bytes =
         config->header_limit_bytes ? config->header_limit_bytes : DEFAULT_HEADER_LIMIT;
     shared->body_limit_bytes = config->body_limit_bytes;

@@ -30,6 +30,8 @@ enum http_method {
     HTTP_METHOD_OTHER,
 };
 
+struct tls_server;
+
 struct http_header {
     struct slice name, value; /* as sent; the value is trimmed and terminated */
 };
@@ -76,6 +78,8 @@ struct http_server_config {
     struct loop **loops;      /* borrowed; one listener on each */
     unsigned loop_count;
     const struct http_handler *handler; /* borrowed */
+    struct tls_server *tls;             /* borrowed; NULL: plain HTTP. The handshake has header_timeout_ms,
+                                         * together with the first header */
     size_t header_limit_bytes;          /* 0: 64 KiB; more is 431 */
     uint64_t body_limit_bytes;          /* 413 beyond; see http_request_limit_body */
     uint64_t buffered_limit_bytes;      /* of all bodies in flight; 503 beyond; 0: no limit */

@@ -10,6 +10,7 @@
  *   http_request_line.c  methods, and what of a request line llhttp lets through
  *   http_body.c        the bytes of a body and the account of them
  *   http_response.c    requests' answers to bytes
+ *   http_tls.c         sealing and opening what passes the socket, where there is TLS
  *   http_lane.c        free exchanges, the lists of who waits for what, the date
  *
  * Calls run down this list only; what a lower part has to tell a higher one goes through the two
@@ -21,6 +22,7 @@
  */
 #pragma once
 
+#include "common/buffer.h"
 #include "common/http_server.h"
 
 #include <llhttp.h>
@@ -28,6 +30,8 @@
 
 struct http_exchange;
 struct http_connection;
+struct tls_server;
+struct tls_session;
 
 #define HTTP_READ_BUFFER_SIZE (64u << 10)
 #define HTTP_PENDING_LIMIT (64u << 10)      /* pipelined bytes kept while a request is handled */
@@ -40,6 +44,7 @@ struct http_connection;
 /* One per server; the atomics are for all threads, the rest does not change. */
 struct http_shared {
     const struct http_handler *handler;
+    struct tls_server *tls; /* NULL: none */
     size_t header_limit_bytes;
     uint64_t body_limit_bytes;
     uint64_t buffered_limit_bytes;
@@ -94,6 +99,7 @@ struct http_lane {
     /* live_count has come down while stopping; at 0 this is the last thing that the lane does. */
     void (*on_drop)(struct http_lane *lane, bool is_empty);
     void *owner;
+    struct buffer sealed; /* what is about to be sent, with TLS */
     char read_buffer[HTTP_READ_BUFFER_SIZE];
 };
 
@@ -111,6 +117,7 @@ struct http_connection {
     llhttp_t parser;
     struct http_lane *lane;
     struct http_exchange *exchange; /* NULL between requests */
+    struct tls_session *tls;        /* NULL: none */
     struct http_connection *wait_prev, *wait_next;
     uint64_t wait_since_ms;
     uint64_t drain_left;
@@ -124,6 +131,8 @@ struct http_connection {
     char last_byte;       /* of the part of a header that was read before */
     bool is_parsing, is_paused, is_reading, has_seen_eof, is_chunked, has_fed_body;
     bool is_held; /* in BODY, by http_request_pause */
+    bool is_greeting;   /* with TLS, until the end of the first header */
+    bool is_plain_http; /* and spoke HTTP all the same */
     const char *fail_text;
     union {
         struct sockaddr_in in;
@@ -183,6 +192,7 @@ struct http_exchange {
     uv_buf_t buffers[4];
     unsigned buffer_count;
     uv_write_t write;
+    char *sealed; /* while `write` is at work on it, with TLS */
     void (*release)(void *ctx);
     void *release_ctx;
     void (*on_written)(struct http_request *request, int status, void *ctx);

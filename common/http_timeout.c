@@ -4,6 +4,7 @@
 
 #include "common/http_closing.h"
 #include "common/http_lane.h"
+#include "common/http_tls.h"
 
 #include <stdio.h>
 
@@ -46,7 +47,9 @@ static void on_timeout(struct http_connection *c)
         }
     }
     HTTP_COUNT(lane, timeouts, 1);
-    if (c->wait == HTTP_WAIT_HEAD)
+    if (c->tls && !http_tls_is_established(c))
+        http_closing_now(c); /* there is no way to say anything */
+    else if (c->wait == HTTP_WAIT_HEAD)
         http_closing_refuse(c, 400, "timed out while reading the request header");
     else if (c->wait == HTTP_WAIT_CLIENT && c->state == HTTP_CONNECTION_BODY)
         refuse_stalled_body(c);

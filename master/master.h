@@ -15,6 +15,7 @@
 struct master;
 struct metrics;
 struct security;
+struct tls_server;
 
 /* What the flags say. Strings are copied by master_start; NULL counts as "". */
 struct master_config {
@@ -27,6 +28,7 @@ struct master_config {
     uint16_t metrics_port;    /* -metricsPort: 0 = /metrics is not served */
     const char *white_list;   /* -whiteList, comma separated IPs and CIDRs; "" = all are welcome */
     struct security *security; /* borrowed, white list included; NULL: white_list is all there is */
+    struct tls_server *tls;   /* borrowed; HTTPS, but not for localhost beside another address; NULL: none */
     bool disable_http;        /* -disableHttp: only health, cluster and UI routes stay */
 
     /* State. The folder of one master is <metadata_dir>/m<port>; it is locked while it runs. */

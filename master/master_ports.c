@@ -22,8 +22,8 @@ static bool wants_localhost(const char *bind)
 }
 
 static int open_http(struct master *m, const char *bind, uint16_t port,
-                     const struct http_handler *handler, struct http_server **ret,
-                     struct error *err)
+                     const struct http_handler *handler, struct tls_server *tls,
+                     struct http_server **ret, struct error *err)
 {
     struct http_server_config config = {
         .bind_address = bind,
@@ -31,6 +31,7 @@ static int open_http(struct master *m, const char *bind, uint16_t port,
         .loops = m->loops,
         .loop_count = m->loop_count,
         .handler = handler,
+        .tls = tls,
         .body_limit_bytes = (uint64_t)m->config.file_size_limit_mb << 20,
         .buffered_limit_bytes = BUFFERED_BODIES,
     };
@@ -101,12 +102,12 @@ static int open_ports(struct master *m, struct error *err)
     master_http_handler(&m->services, &m->http_handler);
     master_http_metrics_handler(&m->services, &m->metrics_handler);
     master_rpc_service(&m->services, &m->rpc_service);
-    int code = open_http(m, c->bind_address, c->port, &m->http_handler, &m->http, err);
+    int code = open_http(m, c->bind_address, c->port, &m->http_handler, c->tls, &m->http, err);
     if (!code && wants_localhost(c->bind_address))
-        open_http(m, "127.0.0.1", c->port, &m->http_handler, &m->http_localhost, NULL);
+        open_http(m, "127.0.0.1", c->port, &m->http_handler, NULL, &m->http_localhost, NULL);
     if (!code && c->metrics_port > 0)
-        code = open_http(m, c->metrics_ip, c->metrics_port, &m->metrics_handler, &m->http_metrics,
-                         err);
+        code = open_http(m, c->metrics_ip, c->metrics_port, &m->metrics_handler, NULL,
+                         &m->http_metrics, err);
     if (!code)
         code = open_grpc(m, c->grpc_port, err);
     return code;

@@ -20,6 +20,7 @@
 struct volume_server;
 struct metrics;
 struct security;
+struct tls_server;
 
 /* What the flags say. Strings and lists are copied by volume_server_start; NULL counts as "". */
 struct volume_server_config {
@@ -56,6 +57,7 @@ struct volume_server_config {
     const char *read_mode;           /* -readMode: local, proxy, else redirect; "": proxy */
     const char *white_list;          /* -whiteList, comma separated IPs and CIDRs; "" = all */
     struct security *security;       /* borrowed, white list included; NULL: white_list is all there is */
+    struct tls_server *tls;          /* borrowed; the admin port speaks HTTPS; NULL: plain HTTP */
     uint32_t file_size_limit_mb;     /* -fileSizeLimitMB */
     uint32_t upload_limit_mb;        /* -concurrentUploadLimitMB: 0 = no limit */
     uint32_t download_limit_mb;      /* -concurrentDownloadLimitMB: 0 = no limit */

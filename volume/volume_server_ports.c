@@ -168,6 +168,7 @@ static int open_http(struct volume_server *server, struct error *err)
         .loops = server->loops,
         .loop_count = server->loop_count,
         .handler = volume_http_handler(server->http),
+        .tls = config->tls,
         .body_limit_bytes = body_limit,
         .buffered_limit_bytes = bodies,
         .connection_limit = CONNECTIONS_MAX,
@@ -180,6 +181,7 @@ static int open_http(struct volume_server *server, struct error *err)
     atomic_store(&server->port, http_server_port(server->http_server));
     if (config->public_port == 0 || config->public_port == server->identity.port)
         return 0;
+    http.tls = NULL; /* the public port never has it */
     http.port = config->public_port;
     http.handler = volume_http_public_handler(server->http);
     code = http_server_create(&server->public_server, &http, err);

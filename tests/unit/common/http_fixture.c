@@ -254,6 +254,7 @@ void client_open(struct client *c, struct fixture *f)
 
 void client_close(struct client *c)
 {
+    SSL_free(c->ssl);
     close(c->fd);
     free(c->bytes);
 }
@@ -261,7 +262,8 @@ void client_close(struct client *c)
 void client_send(struct client *c, const char *bytes, size_t size)
 {
     while (size > 0) {
-        ssize_t n = send(c->fd, bytes, size, MSG_NOSIGNAL);
+        ssize_t n = c->ssl ? SSL_write(c->ssl, bytes, (int)size)
+                           : send(c->fd, bytes, size, MSG_NOSIGNAL);
         if (n <= 0)
             return; /* the server may have had enough: what it answers is what counts */
         bytes += n;
@@ -280,8 +282,10 @@ static bool receive(struct client *c)
         c->capacity = c->capacity * 2 + PIECE_BYTES;
         c->bytes = must(realloc(c->bytes, c->capacity));
     }
-    ssize_t n = recv(c->fd, c->bytes + c->size, c->capacity - c->size, 0);
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+    char *room = c->bytes + c->size;
+    ssize_t n = c->ssl ? SSL_read(c->ssl, room, (int)(c->capacity - c->size))
+                       : recv(c->fd, room, c->capacity - c->size, 0);
+    if (!c->ssl && n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         fail_msg("no answer in time");
     if (n <= 0)
         c->is_ended = true;

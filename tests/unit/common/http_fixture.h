@@ -18,6 +18,7 @@
 #include "common/check.h"
 #include "common/http_server.h"
 
+#include <openssl/ssl.h>
 #include <pthread.h>
 
 #define FIXTURE_BIG_BYTES (64u << 20)
@@ -55,6 +56,7 @@ void fixture_answer_held(struct fixture *f);
 
 struct client {
     int fd;
+    SSL *ssl;    /* NULL: plain; set up by the test after client_open, freed by client_close */
     char *bytes; /* received and not yet taken */
     size_t size, capacity;
     bool is_ended;
