@@ -141,7 +141,7 @@ static bool consider(const struct vacuum_snapshot *s, const struct vacuum_candid
     else if (!is_explicit && c->failures && limits->now_ns < retry_at)
         reason = c->failures < VACUUM_ATTENTION_FAILURES ? VACUUM_LEFT_OUT_BACK_OFF
                                                          : VACUUM_LEFT_OUT_NEEDS_ATTENTION;
-    else if (!is_explicit && missing) /* an explicit one is refused by its server, with exact figures */
+    else if (missing && !limits->is_by_hand && !is_explicit) /* else its server refuses, with figures */
         reason = VACUUM_LEFT_OUT_NO_SPACE;
     else
         return true;

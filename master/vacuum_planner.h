@@ -61,6 +61,7 @@ struct vacuum_limits {
     uint32_t per_layout;     /* 100 */
     int64_t now_ns;
     uint32_t only_volume_id; /* 0: all; else read-only and back-off do not keep it away */
+    bool is_by_hand;         /* whether a copy fits is left to its server: heartbeats are seconds old */
     double low_space_ratio;  /* a disk with a smaller free part is short of space; 0.1 */
 };
 

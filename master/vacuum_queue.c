@@ -120,6 +120,7 @@ void vacuum_queue_add(struct vacuum_runner *r, struct sweep *sweep, bool is_expl
     /* Heartbeats are some seconds old. By hand every volume is asked for its garbage; the timer
      * asks those that reported enough. */
     limits.threshold = is_explicit ? 0 : request->threshold;
+    limits.is_by_hand = is_explicit;
     cluster_lock(cluster);
     vacuum_snapshot_take(cluster->topology, request->collection, request->volume_id,
                          is_explicit ? annotate_nothing : vacuum_queue_annotate, r, &snapshot,

@@ -3,7 +3,7 @@ import pathlib
 
 from google.protobuf.descriptor import FieldDescriptor as F
 
-from conftest import all_messages
+from conftest import OUR_MESSAGES, OUR_RPCS, all_messages
 
 TABLE = pathlib.Path(__file__).with_name("wire_table.txt")
 OURS = 1000  # our own additions have numbers from here on
@@ -60,6 +60,8 @@ def read_descriptors(stubs):
     rows = {}
     for package, module in stubs.items():
         for message in all_messages(module):
+            if message.name in OUR_MESSAGES:
+                continue
             rows[package, "message", message.full_name.split(".", 1)[1]] = {
                 (f.number, f.name, label_of(f), type_name(f),
                  f.containing_oneof.name if f.containing_oneof else "-")
@@ -68,6 +70,8 @@ def read_descriptors(stubs):
             rows[package, "enum", name] = {(v.name, v.number) for v in enum.values}
         for service in module.DESCRIPTOR.services_by_name.values():
             for m in service.methods:
+                if m.name in OUR_RPCS:
+                    continue
                 kind = {(False, False): "unary", (False, True): "server_stream",
                         (True, False): "client_stream", (True, True): "bidi_stream"}[
                             method_streams(service, m)]
