@@ -27,7 +27,8 @@ struct volume_vacuum {
     /* Cancels, waits until the worker has left, removes the temporary files, frees itself and sets
      * volume->vacuum to NULL. Called by volume_close without any lock held. */
     void (*stop)(struct volume *volume);
-    /* vacuum_lock held. Removes a commit marker that speaks of no swap: a start would believe it. */
+    /* vacuum_lock held, which it may drop to wait for a commit. Removes a marker that speaks of no swap: a
+     * start would believe it. */
     int (*forget_marker)(struct volume *volume, struct error *err);
 };
 

@@ -131,11 +131,14 @@ static int clear_marker(struct volume *volume, struct error *err)
     return code == 0 ? os_sync_directory(volume->os, volume->files.data_dir, err) : code;
 }
 
-/* While a swap is on its way the marker is what makes it happen. */
+/* While a swap is on its way the marker is what makes it happen; a commit that fails leaves one last of
+ * all. A copy has begun without. */
 static int forget_marker(struct volume *volume, struct error *err)
 {
     struct vacuum *v = (struct vacuum *)volume->vacuum;
-    return is_working(v) || v->is_swap_pending ? 0 : clear_marker(volume, err);
+    while (v->state == VACUUM_COMMITTING)
+        pthread_cond_wait(&v->moved, &volume->vacuum_lock);
+    return v->state == VACUUM_COPYING || v->is_swap_pending ? 0 : clear_marker(volume, err);
 }
 
 /* NULL, and err says so, when memory is gone. */
