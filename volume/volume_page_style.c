@@ -80,7 +80,7 @@ const char volume_page_script[] =
     "document.querySelectorAll('[data-live]').forEach(function(old){"
     "var now=fresh.getElementById(old.id);"
     "if(now&&now.outerHTML!==old.outerHTML)old.replaceWith(now)});"
-    "note.textContent='refreshes itself'}"
+    "note.textContent='refreshed at '+new Date().toLocaleTimeString()}"
     "function look(){"
     "if(document.hidden){later();return}"
     "fetch(location.href,{cache:'no-store'}).then(function(answer){"
