@@ -48,6 +48,7 @@ static int run(int argc, char **argv)
     if (!*master_flags.ip)
         master_flags.ip = process_default_ip();
     process_block_signals();
+    process_raise_limits();
     if (master_flags_apply(&master_config, &err) != 0)
         return command_fail(&config, &err) + 1;
     if (process_security_open(&security, master_flags.white_list, &err) != 0)

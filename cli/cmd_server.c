@@ -106,6 +106,7 @@ static int run(int argc, char **argv)
     if (!command_parse(&config, argc, argv, &rest, &status))
         return status;
     process_block_signals();
+    process_raise_limits();
     if (join_flags(&master_config, &volume_config, &err) != 0)
         return command_fail(&config, &err) + 1;
     if (process_security_open(&security, volume_flags.white_list, &err) != 0)

@@ -51,6 +51,7 @@ static int run(int argc, char **argv)
     if (!*volume_flags.ip)
         volume_flags.ip = process_default_ip();
     process_block_signals();
+    process_raise_limits();
     if (volume_flags_apply(&server_config, &err) != 0)
         return command_fail(&config, &err) + 1;
     if (process_security_open(&security, volume_flags.white_list, &err) != 0)

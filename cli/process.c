@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static atomic_bool has_failed;
@@ -69,6 +70,15 @@ void process_block_signals(void)
 {
     sigset_t set = our_signals();
     pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+void process_raise_limits(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }
 
 enum process_event process_wait(void)

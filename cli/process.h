@@ -12,6 +12,9 @@ const char *process_expand_path(const char *path);
 /* Before any thread is started: the signals below then wait for process_wait. */
 void process_block_signals(void);
 
+/* A connection is a descriptor, and the limit that a shell hands down is meant for tools: takes all that is allowed. */
+void process_raise_limits(void);
+
 enum process_event { PROCESS_STOP, PROCESS_RELOAD };
 /* Waits for SIGTERM or SIGINT (stop), SIGHUP (reload), or process_fail. */
 enum process_event process_wait(void);

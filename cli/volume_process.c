@@ -3,8 +3,13 @@
 
 #include "cli/process.h"
 #include "common/log.h"
+#include "common/memory_trim.h"
 
-static void on_serving(void *ctx) { log_info("volume server serves", "ip=%s", (const char *)ctx); }
+static void on_serving(void *ctx)
+{
+    log_info("volume server serves", "ip=%s", (const char *)ctx);
+    memory_trim();
+}
 
 static void on_failed(void *ctx, const struct error *err)
 {
