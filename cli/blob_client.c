@@ -35,7 +35,8 @@ int blob_client_init(struct blob_client *client, struct rpc_client *rpc, const c
         return error_prefix(err, "-master");
     address_format_grpc(&address, client->master);
     address_format_http(&address, client->master_http);
-    return http_client_create(&client->http, NULL, err);
+    code = process_security_open(&client->security, "", err);
+    return code == 0 ? http_client_create(&client->http, NULL, err) : code;
 }
 
 void blob_client_fini(struct blob_client *client)
@@ -47,6 +48,7 @@ void blob_client_fini(struct blob_client *client)
         free(known);
     }
     http_client_destroy(client->http);
+    process_security_close(&client->security);
     *client = (struct blob_client){0};
 }
 
@@ -181,9 +183,11 @@ static bool ask_for_token(struct blob_client *client, const char *fid, bool is_r
 {
     char url[ADDRESS_TEXT_SIZE + 128];
     struct http_client_response response;
-    struct http_client_request request = {.method = "GET", .url = url};
-    snprintf(url, sizeof(url), "http://%s/dir/lookup?fileId=%.*s%s", client->master_http,
-             (int)strcspn(fid, "_"), fid, is_read ? "&read=yes" : "");
+    const struct security *security = client->security.security;
+    struct http_client_request request = {
+        .method = "GET", .url = url, .tls = security_client_tls(security)};
+    snprintf(url, sizeof(url), "%s%s/dir/lookup?fileId=%.*s%s", security_client_scheme(security),
+             client->master_http, (int)strcspn(fid, "_"), fid, is_read ? "&read=yes" : "");
     if (http_client_fetch(client->http, &request, &response, NULL) != 0)
         return false;
     const char *value = http_client_response_header(&response, "Authorization");
@@ -224,7 +228,9 @@ static int exchange(struct blob_client *client, const char *url, const char *fid
                     struct http_client_response *ret, struct error *err)
 {
     char whole[ADDRESS_TEXT_SIZE + 256];
-    snprintf(whole, sizeof(whole), "http://%s/%s%s", url, fid, query);
+    snprintf(whole, sizeof(whole), "%s%s/%s%s", security_client_scheme(client->security.security), url,
+             fid, query);
+    request->tls = security_client_tls(client->security.security);
     request->url = whole;
     request->response_limit_bytes = FETCH_LIMIT;
     int code = ask_server(client, fid, token, request, ret, err);

@@ -5,6 +5,7 @@
  * is none, from the master: a server that answers 401 is asked again, once, with a fresh one. */
 #pragma once
 
+#include "cli/process_security.h"
 #include "common/address.h"
 #include "common/file_token.h"
 #include "common/http_client.h"
@@ -14,6 +15,7 @@ struct blob_client {
     struct rpc_client *rpc;   /* borrowed; threads may share it */
     struct http_client *http; /* its own */
     char master[ADDRESS_TEXT_SIZE], master_http[ADDRESS_TEXT_SIZE];
+    struct process_security security;
     bool wants_read_tokens;         /* a server has said so */
     struct blob_known *known;       /* volumes looked up by blob_client_lookup_cached */
 };

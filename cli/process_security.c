@@ -17,7 +17,7 @@ int process_security_open(struct process_security *ret, const char *white_list, 
         return code;
     }
     if (*settings_path(process.settings))
-        log_info("configuration read", "file=%s", settings_path(process.settings));
+        log_debug("configuration read", "file=%s", settings_path(process.settings));
     *ret = process;
     return 0;
 }

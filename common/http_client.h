@@ -16,9 +16,17 @@ struct http_client_header {
     const char *name, *value;
 };
 
+/* How to speak to an https server. Paths; "" where there is none. */
+struct http_client_tls {
+    const char *ca;         /* whom to trust; "": whom this host trusts */
+    const char *cert, *key; /* to show to servers that ask */
+    bool is_unverified;     /* takes any server for the right one */
+};
+
 struct http_client_request {
     const char *method; /* "GET", "POST", ... */
     const char *url;
+    const struct http_client_tls *tls; /* of https URLs; NULL: whom this host trusts */
     const struct http_client_header *headers;
     size_t header_count;
     struct slice body;            /* borrowed until the call is done; NULL ptr: none */

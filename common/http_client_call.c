@@ -131,6 +131,20 @@ static void set_method(struct http_call *call, const struct http_client_request 
     }
 }
 
+static void set_tls(CURL *easy, const struct http_client_tls *tls)
+{
+    if (!tls)
+        return;
+    if (*tls->ca)
+        curl_easy_setopt(easy, CURLOPT_CAINFO, tls->ca);
+    if (*tls->cert && *tls->key) {
+        curl_easy_setopt(easy, CURLOPT_SSLCERT, tls->cert);
+        curl_easy_setopt(easy, CURLOPT_SSLKEY, tls->key);
+    }
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, tls->is_unverified ? 0L : 1L);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, tls->is_unverified ? 0L : 2L);
+}
+
 struct http_call *http_call_create(const struct http_client_request *request)
 {
     struct http_call *call = must(calloc(1, sizeof(*call)));
@@ -164,6 +178,7 @@ struct http_call *http_call_create(const struct http_client_request *request)
         add_header_line(call, request->headers[i].name, request->headers[i].value);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->header_lines);
     set_method(call, request);
+    set_tls(call->easy, request->tls);
     return call;
 }
 

@@ -27,6 +27,8 @@ struct security {
     struct os *os;
     char *flag_white_list;
     bool shows_pages;
+    bool has_client_tls;
+    struct http_client_tls client_tls; /* texts owned */
     pthread_rwlock_t lock; /* guards state */
     struct state state;
     atomic_bool wants_token[SECURITY_KEYS];
@@ -89,6 +91,28 @@ static void publish(struct security *security, struct state *state)
     fini_state(&old);
 }
 
+static const char *keep(const struct security *security, const char *key)
+{
+    return must(strdup(settings_text(security->settings, key)));
+}
+
+static int read_client_tls(struct security *security, struct error *err)
+{
+    struct http_client_tls *tls = &security->client_tls;
+    tls->ca = keep(security, "https.client.ca");
+    tls->cert = keep(security, "https.client.cert");
+    tls->key = keep(security, "https.client.key");
+    int code = settings_bool(security->settings, "https.client.enabled", false,
+                             &security->has_client_tls, err);
+    if (code == 0)
+        code = settings_bool(security->settings, "https.client.insecure_skip_verify", false,
+                             &tls->is_unverified, err);
+    if (code == 0 && (*tls->cert == '\0') != (*tls->key == '\0'))
+        code = error_set(err, KELP_E_INVALID, "%s: https.client needs cert and key, or neither",
+                         settings_path(security->settings));
+    return code;
+}
+
 int security_create(struct security **ret, struct settings *settings, const char *white_list,
                     struct os *os, struct error *err)
 {
@@ -100,6 +124,8 @@ int security_create(struct security **ret, struct settings *settings, const char
     security->flag_white_list = must(strdup(white_list ? white_list : ""));
     pthread_rwlock_init(&security->lock, NULL);
     int code = settings_bool(settings, "access.ui", false, &is_open, err);
+    if (code == 0)
+        code = read_client_tls(security, err);
     if (code == 0)
         code = read_state(security, &state, err);
     if (code != 0) {
@@ -130,6 +156,9 @@ void security_destroy(struct security *security)
     fini_state(&security->state);
     pthread_rwlock_destroy(&security->lock);
     free(security->flag_white_list);
+    free((char *)(uintptr_t)security->client_tls.ca);
+    free((char *)(uintptr_t)security->client_tls.cert);
+    free((char *)(uintptr_t)security->client_tls.key);
     free(security);
 }
 
@@ -211,6 +240,16 @@ const char *security_make_token(struct security *security, enum security_key key
     if (code != 0)
         log_warning("a token was not made", "error=\"%s\"", err.message);
     return ret;
+}
+
+const struct http_client_tls *security_client_tls(const struct security *security)
+{
+    return security && security->has_client_tls ? &security->client_tls : NULL;
+}
+
+const char *security_client_scheme(const struct security *security)
+{
+    return security_client_tls(security) ? "https://" : "http://";
 }
 
 bool security_shows_pages(const struct security *security) { return security->shows_pages; }

@@ -9,6 +9,7 @@
 #include "common/bytes.h"
 #include "common/error.h"
 #include "common/file_token.h"
+#include "common/http_client.h"
 #include "common/settings.h"
 
 struct os;
@@ -40,6 +41,12 @@ bool security_check_token(struct security *security, enum security_key key, stru
 /* A token for "3,01637037d6"; "" when there is no key. Returns ret. */
 const char *security_make_token(struct security *security, enum security_key key, struct slice fid,
                                 char ret[FILE_TOKEN_MAX]);
+
+/* How requests to other servers travel, by https.client: NULL is plain HTTP. Decided at start; `security`
+ * may be NULL. */
+const struct http_client_tls *security_client_tls(const struct security *security);
+/* "http://" or "https://", accordingly. */
+const char *security_client_scheme(const struct security *security);
 
 /* Whether /ui/index.html is there: hidden by a key for writing unless access.ui says otherwise.
  * Decided at start. */

@@ -225,7 +225,7 @@ static bool choose_location(struct services *s, uint32_t id, const char *collect
         struct data_node_info info;
         data_node_info(found[os_random(s->cluster->os) % count].node, &info);
         const char *scheme_end = strstr(info.public_url, "://");
-        buffer_append_text(ret, "http://");
+        buffer_append_text(ret, security_client_scheme(s->security));
         buffer_append_text(ret, scheme_end ? scheme_end + 3 : info.public_url);
     }
     cluster_unlock(s->cluster);

@@ -129,26 +129,27 @@ static bool is_given_up(void *ctx) { return services_is_out_of_time(ctx); }
 
 static void pass_on(struct submit_work *work, struct http_client *client)
 {
+    struct security *security = work->base.services->security;
     char boundary[40], type[80], url[400], token[FILE_TOKEN_MAX + 8] = "Bearer ";
     snprintf(boundary, sizeof(boundary), "kelp%016llx%016llx",
              (unsigned long long)os_random(work->base.services->cluster->os),
              (unsigned long long)os_random(work->base.services->cluster->os));
     snprintf(type, sizeof(type), "multipart/form-data; boundary=%s", boundary);
-    snprintf(url, sizeof(url), *work->ts ? "http://%s/%s?ts=%s" : "http://%s/%s", work->url,
-             work->fid, work->ts);
+    snprintf(url, sizeof(url), *work->ts ? "%s%s/%s?ts=%s" : "%s%s/%s",
+             security_client_scheme(security), work->url, work->fid, work->ts);
     struct buffer body = BUFFER_INIT;
     http_multipart_begin(&body, boundary, &work->part);
     buffer_append_slice(&body, work->part.data);
     http_multipart_end(&body, boundary);
     work->headers[work->header_count] =
         (struct http_client_header){.name = "Content-Type", .value = type};
-    bool has_token = *security_make_token(work->base.services->security, SECURITY_WRITE,
-                                          slice_cstr(work->fid), token + 7);
+    bool has_token = *security_make_token(security, SECURITY_WRITE, slice_cstr(work->fid), token + 7);
     work->headers[work->header_count + 1] =
         (struct http_client_header){.name = "Authorization", .value = token};
     const struct http_client_request request = {
         .method = "POST",
         .url = url,
+        .tls = security_client_tls(security),
         .headers = work->headers,
         .header_count = work->header_count + (has_token ? 2 : 1),
         .body = buffer_slice(&body),

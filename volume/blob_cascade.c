@@ -50,6 +50,7 @@ static void delete_at(struct blob_cascade *cascade, const struct volume_location
         .path = buffer_slice(path),
         .authorization = blob_access_own_token(call, SECURITY_WRITE, fid),
         .request_id = slice_cstr(call->request_id),
+        .tls = security_client_tls(call->http->config.security),
     };
     replicator_delete(replicator, &target, on_deleted, cascade);
 }

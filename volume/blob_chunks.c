@@ -126,7 +126,8 @@ static void fetch(struct chunks *chunks, const char *host)
     const struct blob_chunk *chunk = &chunks->manifest->chunks[chunks->chunk];
     struct buffer *path = blob_call_scratch(call);
     url_encode_path(path, chunk->fid);
-    chunks->url = arena_printf(arena, "http://%s/%s", host, buffer_cstr(path));
+    chunks->url = arena_printf(arena, "%s%s/%s", security_client_scheme(call->http->config.security), host,
+                               buffer_cstr(path));
     struct slice token = blob_access_own_token(call, SECURITY_READ, chunk->fid);
     struct http_client_header headers[] = {
         {"Range", arena_printf(arena, "bytes=%" PRIu64 "-%" PRIu64, chunks->within,
@@ -136,6 +137,7 @@ static void fetch(struct chunks *chunks, const char *host)
     struct http_client_request request = {
         .method = "GET",
         .url = arena_printf(arena, "%s?cm=false", chunks->url),
+        .tls = security_client_tls(call->http->config.security),
         .headers = headers,
         .header_count = token.len > 0 ? 2 : 1,
         .response_limit_bytes = call->http->body_limit_bytes,

@@ -95,5 +95,6 @@ void blob_peers_target(struct blob_peers *peers, struct replicator_target *ret)
         .path = call->request->raw_path,
         .authorization = token_for_replicas(call),
         .request_id = slice_cstr(call->request_id),
+        .tls = security_client_tls(call->http->config.security),
     };
 }

@@ -25,7 +25,8 @@ static void redirect(struct remote_read *read)
 {
     struct http_request *request = read->call->request;
     struct buffer *location = blob_call_scratch(read->call);
-    buffer_printf(location, "http://%.*s/", (int)read->peer.len, read->peer.ptr);
+    buffer_printf(location, "%s%.*s/", security_client_scheme(read->call->http->config.security),
+                  (int)read->peer.len, read->peer.ptr);
     url_encode_path(location, read->path.vid);
     buffer_append_char(location, ',');
     url_encode_path(location, read->path.fid);
@@ -97,8 +98,9 @@ static void on_fetched(void *ctx, int code, const struct http_client_response *r
 static const char *proxy_url(struct remote_read *read)
 {
     struct http_request *request = read->call->request;
-    return arena_printf(request->arena, "http://%.*s%.*s?%.*s%sproxied=true", (int)read->peer.len,
-                        read->peer.ptr, (int)request->raw_path.len, request->raw_path.ptr,
+    return arena_printf(request->arena, "%s%.*s%.*s?%.*s%sproxied=true",
+                        security_client_scheme(read->call->http->config.security),
+                        (int)read->peer.len, read->peer.ptr, (int)request->raw_path.len, request->raw_path.ptr,
                         (int)request->query.len, request->query.ptr, request->query.len ? "&" : "");
 }
 
@@ -127,6 +129,7 @@ static void proxy(struct remote_read *read)
     struct http_client_request fetch = {
         .method = "GET",
         .url = proxy_url(read),
+        .tls = security_client_tls(call->http->config.security),
         .headers = headers,
         .header_count = count,
         .response_limit_bytes = call->http->body_limit_bytes,

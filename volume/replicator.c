@@ -35,6 +35,7 @@ struct fanout_peer {
 
 struct fanout {
     bool is_put;
+    const struct http_client_tls *tls;
     struct buffer body;
     struct arena arena; /* headers, hosts, urls */
     struct http_client_header *headers;
@@ -179,6 +180,7 @@ static struct fanout *make_fanout(const struct replicator_target *target, bool i
     struct fanout *fanout = must(calloc(1, sizeof(*fanout) + count * sizeof(fanout->peers[0])));
     arena_init(&fanout->arena);
     fanout->is_put = is_put;
+    fanout->tls = target->tls;
     fanout->count = fanout->pending = count;
     fanout->path = arena_slice(&fanout->arena, slice_from(target->path, 1));
     fanout->done = done;
@@ -190,7 +192,7 @@ static struct fanout *make_fanout(const struct replicator_target *target, bool i
             continue;
         peer->fanout = fanout;
         peer->host = arena_printf(&fanout->arena, "%s", location->url);
-        peer->url = arena_printf(&fanout->arena, "http://%s%.*s?%s", location->url,
+        peer->url = arena_printf(&fanout->arena, "%s://%s%.*s?%s", target->tls ? "https" : "http", location->url,
                                  (int)target->path.len, target->path.ptr, query);
         peer++;
     }
@@ -254,6 +256,7 @@ static void send_all(struct replicator *replicator, struct fanout *fanout, const
         struct http_client_request request = {
             .method = method,
             .url = fanout->peers[i].url,
+            .tls = fanout->tls,
             .headers = fanout->headers,
             .header_count = fanout->header_count,
             .body = buffer_slice(&fanout->body),
@@ -323,7 +326,7 @@ void replicator_delete(struct replicator *replicator, const struct replicator_ta
         target, false, target->is_chunk ? "cm=false&type=replicate" : "type=replicate", done, ctx);
     /* The released peer does not let a client's token that allows deletes travel in the clear. (For
      * chunks it is one of our own, good for that chunk and a few seconds.) */
-    if (target->authorization.len > 0 && !target->is_chunk && fanout->count > 0) {
+    if (target->authorization.len > 0 && !target->is_chunk && !target->tls && fanout->count > 0) {
         for (size_t i = 0; i < fanout->count; i++) {
             struct fanout_peer *peer = &fanout->peers[i];
             peer->code = error_set(&peer->err, KELP_E_DENIED,

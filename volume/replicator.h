@@ -7,6 +7,7 @@
  * Source: spec/volume-http.md 14.8 and 15. */
 #pragma once
 
+#include "common/http_client.h"
 #include "common/loop.h"
 #include "volume/storage/needle.h"
 #include "volume/volume_lookup.h"
@@ -25,6 +26,7 @@ struct replicator_target {
     struct slice path;    /* of the request as sent, percent-encoded: "/3,01637037d6" */
     struct slice authorization; /* the client's token, without "Bearer "; may be empty */
     struct slice request_id;    /* sent on as x-amz-request-id */
+    const struct http_client_tls *tls; /* borrowed until done; NULL: plain HTTP */
 };
 
 /* How many peers the target has. */

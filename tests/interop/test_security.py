@@ -6,10 +6,14 @@ import json
 import os
 import re
 import signal
+import socket
+import ssl
 import time
+from http import client
 
 import pytest
-from lib.cluster import Cluster, http, kelp_binary, run, wait_until, weed_binary
+from lib.cluster import (Cluster, Reply, Server, free_port, http, kelp_binary, run, wait_until,
+                         weed_binary)
 from lib.tokens import READ_KEY, WRITE_KEY, bearer, claims_of, token
 
 BOTH_KEYS = f'''[jwt.signing]
@@ -159,25 +163,25 @@ def test_a_bad_id_is_told_before_a_bad_token(keyed):
     assert http('GET', f'{url}/status').status == 200
 
 
-@pytest.mark.parametrize('client', KINDS)
-def test_clients_bring_their_tokens(tmp_path_factory, client):
+@pytest.mark.parametrize('name', KINDS)
+def test_clients_bring_their_tokens(tmp_path_factory, name):
     """Uploads, in one piece and in several; the peer's clients do not read where there is a key for it."""
     folder = tmp_path_factory.mktemp('clients')
-    other = 'weed' if client == 'kelp' else 'kelp'
-    binary = kelp_binary() if client == 'kelp' else weed_binary()
-    key_for_writing = BOTH_KEYS if client == 'kelp' else BOTH_KEYS.split('[jwt.signing.read]')[0]
+    other = 'weed' if name == 'kelp' else 'kelp'
+    binary = kelp_binary() if name == 'kelp' else weed_binary()
+    key_for_writing = BOTH_KEYS if name == 'kelp' else BOTH_KEYS.split('[jwt.signing.read]')[0]
     with start(folder, other, other, security=key_for_writing) as cluster:
         blobs = {'small.txt': b'words, ' * 100, 'chunked.bin': os.urandom(5 << 20)}
         bare = folder / 'bare'  # a client that knows no keys
         (bare / 'out').mkdir(parents=True)
-        for name, data in blobs.items():
-            (bare / name).write_bytes(data)
-            row, = json.loads(run([binary, 'upload', f'-master={cluster.master}', '-maxMB=2', name],
+        for file, data in blobs.items():
+            (bare / file).write_bytes(data)
+            row, = json.loads(run([binary, 'upload', f'-master={cluster.master}', '-maxMB=2', file],
                                   cwd=bare).stdout)
-            if name == 'chunked.bin' and client == 'kelp':
+            if file == 'chunked.bin' and name == 'kelp':
                 continue  # the peer's volume servers do not sign what they ask each other for
             run([binary, 'download', f'-master={cluster.master}', '-dir=out', row['fid']], cwd=bare)
-            assert hashlib.sha256((bare / 'out' / name).read_bytes()).digest() == hashlib.sha256(data).digest()
+            assert hashlib.sha256((bare / 'out' / file).read_bytes()).digest() == hashlib.sha256(data).digest()
         done = run([binary, 'benchmark', '-n=400', '-c=4', '-deletePercent=10', f'-master={cluster.master}',
                     '-list=list.txt'], cwd=bare)
         assert re.findall(r'^Failed requests:\s+(\d+)', done.stdout, re.M) == ['0', '0'], done.stdout
@@ -287,3 +291,131 @@ def test_the_list_of_the_file_guards_http_and_grpc(tmp_path):
         reload('192.0.2.1,127.0.0.0/8')
         wait_until(lambda: http('GET', f'{cluster.master}/vol/status').status == 200, 'the master admits')
         wait_until(lambda: put(put_line, b'1').status == 500, 'the volume server admits')
+
+
+# ---- TLS ----
+
+def make_certificates(folder):
+    """A CA and certificates of it for 127.0.0.1: one that everybody shows, one of another CA."""
+    def openssl(*words):
+        run(['openssl', *words], cwd=folder)
+    (folder / 'san').write_text('subjectAltName=IP:127.0.0.1,DNS:localhost\n')
+    for authority in ('ca', 'other-ca'):
+        openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2',
+                '-subj', f'/CN={authority}', '-keyout', f'{authority}.key', '-out', f'{authority}.pem')
+    for name, authority in (('node', 'ca'), ('renewed', 'ca'), ('stranger', 'other-ca')):
+        openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', f'/CN={name}',
+                '-keyout', f'{name}.key', '-out', f'{name}.csr')
+        openssl('x509', '-req', '-in', f'{name}.csr', '-CA', f'{authority}.pem', '-CAkey', f'{authority}.key',
+                '-CAcreateserial', '-days', '2', '-extfile', 'san', '-out', f'{name}.pem')
+
+
+def https_section(folder, *components, ca=True):
+    lines = []
+    for component in components:
+        lines += [f'[https.{component}]', f'cert = "{folder}/node.pem"', f'key = "{folder}/node.key"']
+        lines += [f'ca = "{folder}/ca.pem"'] if ca or component == 'client' else []
+        lines += ['enabled = true'] if component == 'client' else []
+    return '\n'.join(lines) + '\n'
+
+
+def https(folder, method, url, body=None, headers=None, name='node'):
+    """As http, with a certificate; None when the server does not take it."""
+    context = ssl.create_default_context(cafile=folder / 'ca.pem')
+    if name:
+        context.load_cert_chain(folder / f'{name}.pem', folder / f'{name}.key')
+    host, path = url.split('/', 1)
+    connection = client.HTTPSConnection(host, context=context, timeout=20)
+    try:
+        connection.request(method, '/' + path, body, headers or {})
+        answer = connection.getresponse()
+        return Reply(answer.status, answer.headers, answer.read())
+    except (ssl.SSLError, ConnectionError):
+        return None
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope='module', params=KINDS, ids=lambda kind: f'{kind}_master')
+def sealed(request, tmp_path_factory):
+    """A kelp and a weed volume server that speak HTTPS to each other, with keys for writing."""
+    folder = tmp_path_factory.mktemp('sealed')
+    make_certificates(folder)
+    keys = BOTH_KEYS.split('[jwt.signing.read]')[0]
+    with start(folder, request.param, 'kelp', 'weed', flags=['-defaultReplication=001'],
+               security=keys + https_section(folder, 'volume', 'client')) as cluster:
+        yield cluster
+
+
+@pytest.mark.parametrize('writer', [0, 1], ids=['through_kelp', 'through_weed'])
+def test_writes_and_deletes_travel_sealed(sealed, writer):
+    folder, addresses = sealed.folder, [server.address for server in sealed.volumes]
+    fid, _, text = assign(sealed, replication='001')
+    for data in (b'words', os.urandom(3 << 20)):
+        reply = https(folder, 'PUT', f'{addresses[writer]}/{fid}', data,
+                      {'Content-Type': 'application/octet-stream', **bearer(text)})
+        assert reply.status == 201, reply.body
+        for address in addresses:
+            assert short(https(folder, 'GET', f'{address}/{fid}')) == (200, data)
+    assert https(folder, 'DELETE', f'{addresses[writer]}/{fid}', headers=bearer(text)).status == 202
+    for address in addresses:
+        assert https(folder, 'GET', f'{address}/{fid}').status == 404
+
+
+def test_only_those_with_a_certificate_are_let_in(sealed):
+    for server in sealed.volumes:
+        assert https(sealed.folder, 'GET', f'{server.address}/status').status == 200
+        assert https(sealed.folder, 'GET', f'{server.address}/status', name=None) is None
+        assert https(sealed.folder, 'GET', f'{server.address}/status', name='stranger') is None
+        plain = socket.create_connection(('127.0.0.1', server.port), timeout=20)
+        plain.sendall(b'GET /status HTTP/1.1\r\nHost: x\r\n\r\n')
+        with plain, plain.makefile('rb') as answer:
+            assert answer.read() == (b'HTTP/1.0 400 Bad Request\r\n\r\n'
+                                     b'Client sent an HTTP request to an HTTPS server.\n')
+
+
+@pytest.mark.parametrize('name', KINDS)
+def test_clients_speak_https(sealed, tmp_path, name):
+    binary = kelp_binary() if name == 'kelp' else weed_binary()
+    (tmp_path / 'security.toml').write_text(https_section(sealed.folder, 'client'))
+    (tmp_path / 'one.bin').write_bytes(os.urandom(100000))
+    row, = json.loads(run([binary, 'upload', f'-master={sealed.master}', 'one.bin'], cwd=tmp_path).stdout)
+    (tmp_path / 'out').mkdir()
+    run([binary, 'download', f'-master={sealed.master}', '-dir=out', row['fid']], cwd=tmp_path)
+    assert (tmp_path / 'out/one.bin').read_bytes() == (tmp_path / 'one.bin').read_bytes()
+
+
+def test_a_renewed_certificate_is_served(tmp_path):
+    make_certificates(tmp_path)
+    with Cluster(tmp_path) as cluster:
+        cluster.kelp_master()
+        (tmp_path / 'security.toml').write_text(https_section(tmp_path, 'volume', ca=False))
+        server = cluster.kelp_volume()
+        context = ssl.create_default_context(cafile=tmp_path / 'ca.pem')
+
+        def name_shown():
+            with context.wrap_socket(socket.create_connection(('127.0.0.1', server.port), timeout=20),
+                                     server_hostname='127.0.0.1') as secure:
+                return dict(pair[0] for pair in secure.getpeercert()['subject'])['commonName']
+        assert name_shown() == 'node'
+        (tmp_path / 'renewed.key').rename(tmp_path / 'node.key')
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: 'certificate not reloaded' in server.log(), 'half a renewal is told of')
+        assert name_shown() == 'node'
+        (tmp_path / 'renewed.pem').rename(tmp_path / 'node.pem')
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: name_shown() == 'renewed', 'the new certificate is shown')
+
+
+def test_a_master_speaks_https(tmp_path):
+    make_certificates(tmp_path)
+    (tmp_path / 'security.toml').write_text(https_section(tmp_path, 'master', ca=False))
+    port = free_port()
+    server = Server('master', [kelp_binary(), 'master', f'-port={port}', '-ip=127.0.0.1', f'-mdir={tmp_path}'], tmp_path)
+    try:
+        server.start()
+        reply = wait_until(lambda: https(tmp_path, 'GET', f'127.0.0.1:{port}/cluster/status', name=None),
+                           'the master answers')
+        assert reply.json['IsLeader']
+    finally:
+        server.kill()
