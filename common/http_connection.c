@@ -71,6 +71,7 @@ static void admit_body(struct http_connection *c, bool more_follows)
 {
     struct http_exchange *x = c->exchange;
     x->is_admitted = true;
+    x->body_since_ms = loop_now_ms(c->lane->loop);
     if (!x->request.has_body)
         return;
     uint64_t length = c->is_chunked ? 0 : c->parser.content_length;
@@ -395,11 +396,26 @@ static void take_end(struct http_connection *c)
     go_on_after_eof(c);
 }
 
+/* Each byte starts the idle clock anew; with a byte now and then a body would hold its place for ever. */
+static bool is_too_slow(const struct http_connection *c)
+{
+    const struct http_exchange *x = c->exchange;
+    if (c->state != HTTP_CONNECTION_BODY || c->is_held || x->response_state != HTTP_RESPONSE_NONE)
+        return false;
+    uint64_t age_ms = loop_now_ms(c->lane->loop) - x->body_since_ms;
+    uint64_t grace_ms = (uint64_t)c->lane->shared->idle_timeout_ms * HTTP_SLOW_BODY_TIMEOUTS;
+    return age_ms > grace_ms && x->body_length < age_ms * HTTP_SLOW_BODY_RATE / 1000;
+}
+
 static void take_bytes(struct http_connection *c, const char *data, size_t size)
 {
     size_t used = can_parse(c) ? feed(c, data, size) : 0;
     if (used < size && (c->state == HTTP_CONNECTION_HANDLING || c->is_held))
         keep_pending(c, data + used, size - used);
+    if (is_too_slow(c)) {
+        HTTP_COUNT(c->lane, timeouts, 1);
+        http_closing_refuse(c, 408, "the request body comes too slowly");
+    }
     rewait(c);
 }
 

@@ -40,6 +40,9 @@ struct tls_session;
 #define HTTP_DRAIN_LARGE_LIMIT (1ull << 30) /* the same for a body over the limit */
 #define HTTP_HEADER_COUNT_LIMIT 1000u
 #define HTTP_METHOD_LIMIT 31u
+/* A body that has been coming for so many idle time-outs must have brought so much a second. */
+#define HTTP_SLOW_BODY_TIMEOUTS 4u
+#define HTTP_SLOW_BODY_RATE     100u
 
 /* One per server; the atomics are for all threads, the rest does not change. */
 struct http_shared {
@@ -162,6 +165,7 @@ struct http_exchange {
 
     char *body;
     uint64_t body_length, body_capacity;
+    uint64_t body_since_ms;  /* when it was let in */
     uint64_t body_accounted; /* at least the length, and no more than a step ahead of it */
     uint64_t body_limit;
     int body_limit_status;

@@ -33,6 +33,7 @@ static void on_room(void *ctx, int code)
     } else {
         struct http_request *request = call->request;
         struct in_flight *downloads = &call->http->downloads;
+        http_response_header(request, "Retry-After", SLICE("1"));
         blob_call_reply_error(
             call, 429,
             arena_printf(request->arena,

@@ -2,6 +2,7 @@
 #include "tests/unit/common/http_fixture.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -258,6 +259,26 @@ static void gives_up_on_slow_clients(void **state)
     client_close(&body);
 }
 
+/* A byte is sent whenever the server has had the time to think about the one before. */
+static void gives_up_on_a_body_that_trickles(void **state)
+{
+    struct client c;
+    setup(state);
+    f.config.idle_timeout_ms = 400;
+    fixture_start(&f);
+    client_open(&c, &f);
+    client_say(&c, "PUT /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    struct pollfd answer = {.fd = c.fd, .events = POLLIN};
+    int sent = 0;
+    while (sent < 1000 && poll(&answer, 1, 40) == 0) {
+        client_send(&c, "x", 1);
+        sent++;
+    }
+    assert_true(sent < 1000);
+    client_expect(&c, 408, "{\"error\":\"the request body comes too slowly\"}");
+    client_close(&c);
+}
+
 static void lets_a_handler_take_its_time(void **state)
 {
     struct client c, idle;
@@ -449,6 +470,7 @@ int main(void)
         WITH_LIMITS(refuses_bodies_beyond_the_account),
         WITH_LIMITS(answers_a_body_that_is_shorter_than_announced),
         WITH_LIMITS(gives_up_on_slow_clients),
+        OWN_SETUP(gives_up_on_a_body_that_trickles),
         WITH_LIMITS(lets_a_handler_take_its_time),
         WITH_LIMITS(holds_one_piece_for_a_slow_reader),
         WITH_LIMITS(releases_what_an_aborted_response_held),
