@@ -138,6 +138,7 @@ void blob_metrics_watch(struct blob_metrics *metrics, struct in_flight *uploads,
                         struct in_flight *downloads);
 /* For the lanes: how many writes a commit answered. NULL without metrics. */
 struct metric_series *blob_metrics_group_sizes(struct blob_metrics *metrics);
+struct metric_family *blob_metrics_upload_errors(struct blob_metrics *metrics);
 void blob_metrics_begin(struct blob_metrics *metrics, enum blob_call_kind kind);
 void blob_metrics_end(struct blob_metrics *metrics, enum blob_call_kind kind, int status,
                       uint64_t started_ns, uint64_t now_ns);
@@ -148,4 +149,6 @@ void blob_metrics_read_failed(struct blob_metrics *metrics, bool is_unknown);
 void blob_metrics_outcome(struct blob_metrics *metrics, int code);
 void blob_metrics_phase_begin(struct blob_metrics *metrics, enum blob_phase phase);
 void blob_metrics_phase_end(struct blob_metrics *metrics, enum blob_phase phase, int64_t took_ns);
-void blob_metrics_replicated(struct blob_metrics *metrics, bool is_write, size_t peers, bool is_ok);
+/* A write or delete and its replicas, of which there may be none. */
+void blob_metrics_replicated(struct blob_metrics *metrics, bool is_write, size_t peers, int code,
+                             int64_t took_ns);

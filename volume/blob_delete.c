@@ -36,6 +36,7 @@ struct blob_delete {
     struct blob_peers *peers; /* NULL when the volume has one copy, which is here */
     struct blob_append append;
     uint64_t size; /* that the reply tells */
+    int64_t fanned_out_at_ns; /* monotonic */
     int code;
     struct error err;
 };
@@ -77,11 +78,16 @@ static void fail(struct blob_delete *delete, const struct error *err)
 
 /* ---- the tombstones ---- */
 
+static int64_t monotonic_ns(const struct blob_delete *delete)
+{
+    return os_monotonic_ns(delete->call->http->config.os);
+}
+
 static void on_replicated(void *ctx, int code, const struct error *err)
 {
     struct blob_delete *delete = ctx;
     blob_metrics_replicated(delete->call->http->metrics, false, delete->peers->locations->count - 1,
-                            code == 0);
+                            code, monotonic_ns(delete) - delete->fanned_out_at_ns);
     if (code != 0)
         fail(delete, err);
     else
@@ -98,6 +104,7 @@ static void replicate(struct blob_delete *delete)
     }
     struct replicator_target target;
     blob_peers_target(delete->peers, &target);
+    delete->fanned_out_at_ns = monotonic_ns(delete);
     replicator_delete(replicator, &target, on_replicated, delete);
 }
 
@@ -115,8 +122,7 @@ static void on_appended(struct blob_append *append)
         replicate(delete);
         return;
     }
-    if (!blob_call_query_is(delete->call, "type", "replicate"))
-        blob_metrics_replicated(delete->call->http->metrics, false, 0, true);
+    blob_metrics_replicated(delete->call->http->metrics, false, 0, 0, 0);
     reply_size(delete, 202, delete->size);
 }
 

@@ -95,8 +95,11 @@ void blob_lane_remember_checked(struct blob_lane *lane, const struct volume_read
 
 struct replicator *blob_lane_replicator(struct blob_lane *lane, struct error *err)
 {
-    if (!lane->replicator && replicator_create(&lane->replicator, lane->loop, err) != 0)
+    if (lane->replicator)
+        return lane->replicator;
+    if (replicator_create(&lane->replicator, lane->loop, err) != 0)
         return NULL;
+    replicator_count_errors(lane->replicator, lane->upload_errors);
     return lane->replicator;
 }
 

@@ -39,6 +39,7 @@ struct blob_lane {
     struct loop_task turn_end;
 
     /* Completions on their way from the writer threads to the loop. */
+    struct metric_family *upload_errors; /* of the replicator; may be NULL */
     struct metric_series *group_sizes; /* of completions that come together; NULL: nobody counts */
     pthread_mutex_t lock;
     struct append_request *completed_first, *completed_last;

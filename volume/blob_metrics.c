@@ -40,7 +40,8 @@ struct blob_metrics {
     struct metrics_collector collector;
     struct metrics *registry;
     struct in_flight *uploads, *downloads;
-    struct metric_family *requests, *seconds, *running, *events, *replications, *targets;
+    struct metric_family *requests, *seconds, *running, *events, *replications;
+    struct metric_family *replication_seconds, *replication_failures, *upload_errors;
     struct metric_series *running_series[BLOB_CALL_KINDS], *seconds_series[BLOB_CALL_KINDS];
     /* Filled on first use; two loops that race write the same pointer. */
     struct metric_series *_Atomic request_series[BLOB_CALL_KINDS][STATUS_LIMIT];
@@ -66,6 +67,31 @@ static void add_failures(struct blob_metrics *m, struct metrics *registry)
                                "Writes and deletes that failed.");
     m->io_errors = single(registry, METRIC_COUNTER, NAME("storage_io_error_total"),
                           "Requests that failed because a disk did.");
+}
+
+static void add_replications(struct blob_metrics *m, struct metrics *registry,
+                             const double *seconds_bounds)
+{
+    static const char *const by_result[] = {"operation", "result", NULL};
+    static const char *const by_operation[] = {"operation", NULL};
+    static const char *const by_reason[] = {"operation", "reason", NULL};
+    static const char *const by_code[] = {"code", NULL};
+    static const double target_bounds[] = {1, 2, 3, 4, 5};
+    m->replications = metrics_add(registry, METRIC_COUNTER, NAME("replication_operations_total"),
+                                  "Fan-outs to replicas.", by_result, NULL, 0);
+    m->replication_seconds =
+        metrics_add(registry, METRIC_HISTOGRAM, NAME("replication_seconds"),
+                    "Time that fan-outs took.", by_operation, seconds_bounds, SECONDS_BUCKETS);
+    m->replication_failures =
+        metrics_add(registry, METRIC_COUNTER, NAME("replication_failures_total"),
+                    "Fan-outs that failed.", by_reason, NULL, 0);
+    m->upload_errors = metrics_add(registry, METRIC_COUNTER, "SeaweedFS_upload_error_total",
+                                   "Uploads to replicas that failed, by status; 0: no answer.",
+                                   by_code, NULL, 0);
+    m->target_series =
+        metric_series(metrics_add(registry, METRIC_HISTOGRAM, NAME("replication_targets"),
+                                  "Replicas of a write or delete.", NULL, target_bounds, 5),
+                      NULL);
 }
 
 /* ---- what is known only by looking ---- */
@@ -101,8 +127,6 @@ struct blob_metrics *blob_metrics_create(struct metrics *registry)
 {
     static const char *const by_type_code[] = {"type", "code", NULL};
     static const char *const by_type[] = {"type", NULL};
-    static const char *const by_operation[] = {"operation", "result", NULL};
-    static const double target_bounds[] = {1, 2, 3, 4, 5};
     static const double group_bounds[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
     double seconds_bounds[SECONDS_BUCKETS];
     for (int i = 0; i < SECONDS_BUCKETS; i++)
@@ -119,15 +143,11 @@ struct blob_metrics *blob_metrics_create(struct metrics *registry)
                              "Requests being handled.", by_type, NULL, 0);
     m->events = metrics_add(registry, METRIC_COUNTER, NAME("handler_total"),
                             "Events on the way of a request.", by_type, NULL, 0);
-    m->replications = metrics_add(registry, METRIC_COUNTER, NAME("replication_operations_total"),
-                                  "Fan-outs to replicas.", by_operation, NULL, 0);
-    m->targets = metrics_add(registry, METRIC_HISTOGRAM, NAME("replication_targets"),
-                             "Replicas of a write or delete.", NULL, target_bounds, 5);
     for (int kind = 0; kind < BLOB_CALL_PAGE; kind++) {
         m->running_series[kind] = metric_series(m->running, &kind_names[kind]);
         m->seconds_series[kind] = metric_series(m->seconds, &kind_names[kind]);
     }
-    m->target_series = metric_series(m->targets, NULL);
+    add_replications(m, registry, seconds_bounds);
     m->group_sizes = metric_series(
         metrics_add(registry, METRIC_HISTOGRAM, "kelp_commit_group_size",
                     "Writes and deletes of one loop that a commit has answered together.", NULL,
@@ -148,6 +168,11 @@ void blob_metrics_destroy(struct blob_metrics *metrics)
 struct metric_series *blob_metrics_group_sizes(struct blob_metrics *metrics)
 {
     return metrics ? metrics->group_sizes : NULL;
+}
+
+struct metric_family *blob_metrics_upload_errors(struct blob_metrics *metrics)
+{
+    return metrics ? metrics->upload_errors : NULL;
 }
 
 /* ---- what happens ---- */
@@ -234,12 +259,33 @@ void blob_metrics_event(struct blob_metrics *metrics, enum blob_event event)
         metric_add(metric_series(metrics->events, &event_names[event]), 1);
 }
 
-void blob_metrics_replicated(struct blob_metrics *metrics, bool is_write, size_t peers, bool is_ok)
+static const char *failure_reason(int code)
+{
+    switch (code) {
+    case KELP_E_TIMEOUT:
+        return "timeout";
+    case KELP_E_UNAVAILABLE:
+        return "connection_refused";
+    case KELP_E_CANCELLED:
+        return "context_cancelled";
+    default:
+        return "server_error";
+    }
+}
+
+void blob_metrics_replicated(struct blob_metrics *metrics, bool is_write, size_t peers, int code,
+                             int64_t took_ns)
 {
     if (!metrics)
         return;
     metric_observe(metrics->target_series, (double)peers);
-    const char *const values[] = {is_write ? "write" : "delete", is_ok ? "success" : "failure"};
-    if (peers > 0)
-        metric_add(metric_series(metrics->replications, values), 1);
+    if (peers == 0)
+        return;
+    const char *const values[] = {is_write ? "write" : "delete", code == 0 ? "success" : "failure"};
+    metric_add(metric_series(metrics->replications, values), 1);
+    metric_observe(metric_series(metrics->replication_seconds, values), (double)took_ns / 1e9);
+    if (code != 0) {
+        const char *const why[] = {values[0], failure_reason(code)};
+        metric_add(metric_series(metrics->replication_failures, why), 1);
+    }
 }

@@ -159,10 +159,10 @@ static void on_replicated(void *ctx, int code, const struct error *err)
 {
     struct blob_write *write = ctx;
     struct volume_http *http = write->call->http;
-    blob_metrics_phase_end(http->metrics, BLOB_PHASE_REPLICAS,
-                           monotonic_ns(write) - write->phase_began_ns);
+    int64_t took_ns = monotonic_ns(write) - write->phase_began_ns;
+    blob_metrics_phase_end(http->metrics, BLOB_PHASE_REPLICAS, took_ns);
     blob_metrics_replicated(http->metrics, true, write->peers->locations->count - write->is_local,
-                            code == 0);
+                            code, took_ns);
     if (code == 0) {
         reply(write);
         return;
@@ -176,8 +176,7 @@ static void on_replicated(void *ctx, int code, const struct error *err)
 static void replicate(struct blob_write *write)
 {
     if (!write->peers || !write->peers->locations) {
-        if (!write->upload.is_replicate)
-            blob_metrics_replicated(write->call->http->metrics, true, 0, true);
+        blob_metrics_replicated(write->call->http->metrics, true, 0, 0, 0);
         reply(write);
         return;
     }

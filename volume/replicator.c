@@ -21,6 +21,7 @@
 
 struct replicator {
     struct http_client *client;
+    struct metric_family *errors; /* NULL: they are not counted */
 };
 
 struct fanout;
@@ -35,6 +36,7 @@ struct fanout_peer {
 
 struct fanout {
     bool is_put;
+    struct metric_family *errors; /* the replicator's */
     const struct http_client_tls *tls;
     struct buffer body;
     struct arena arena; /* headers, hosts, urls */
@@ -76,6 +78,11 @@ static bool is_peer(const struct replicator_target *target, const struct volume_
 {
     return strcmp(location->url, target->own_url) != 0 &&
            !(target->skip_read_only && location->is_read_only);
+}
+
+void replicator_count_errors(struct replicator *replicator, struct metric_family *by_code)
+{
+    replicator->errors = by_code;
 }
 
 size_t replicator_peer_count(const struct replicator_target *target)
@@ -153,6 +160,16 @@ static int judge_delete(struct fanout_peer *peer, const struct http_client_respo
                      (int)(response->body_size < 400 ? response->body_size : 400), response->body);
 }
 
+static void count_error(const struct fanout *fanout, int status)
+{
+    char code[12];
+    const char *value = code;
+    if (!fanout->is_put || !fanout->errors)
+        return;
+    snprintf(code, sizeof(code), "%d", status);
+    metric_add(metric_series(fanout->errors, &value), 1);
+}
+
 static void on_answer(void *ctx, int code, const struct http_client_response *response,
                       const struct error *err)
 {
@@ -166,8 +183,10 @@ static void on_answer(void *ctx, int code, const struct http_client_response *re
                                err->message);
     else
         peer->code = error_set(&peer->err, code, "%s", err->message);
-    if (peer->code != 0)
+    if (peer->code != 0) {
         error_prefix(&peer->err, "[%s]", peer->host);
+        count_error(fanout, response ? response->status : 0);
+    }
     finish_peer(peer);
 }
 
@@ -304,6 +323,7 @@ void replicator_put(struct replicator *replicator, const struct replicator_targe
     snprintf(boundary, sizeof(boundary), "%016" PRIx64 "%016" PRIx64, os_random(os_real()),
              os_random(os_real()));
     struct fanout *fanout = make_fanout(target, true, query, done, ctx);
+    fanout->errors = replicator->errors;
     fanout->size = needle->data.len;
     add_headers(fanout, target, needle->pairs, boundary);
     if (fanout->count > 0 && build_body(fanout, needle, content_md5, boundary) != 0) {

@@ -9,12 +9,15 @@
 
 #include "common/http_client.h"
 #include "common/loop.h"
+#include "common/metrics.h"
 #include "volume/storage/needle.h"
 #include "volume/volume_lookup.h"
 
 struct replicator;
 
 int replicator_create(struct replicator **ret, struct loop *loop, struct error *err);
+/* Counts uploads that failed, by the status that the peer answered, "0" for none; NULL: does not. */
+void replicator_count_errors(struct replicator *replicator, struct metric_family *by_code);
 /* Running fan-outs end with KELP_E_CANCELLED. NULL is fine. */
 void replicator_destroy(struct replicator *replicator);
 

@@ -353,6 +353,7 @@ int volume_http_create(struct volume_http **ret, const struct volume_http_config
         blob_lane_init(&http->lanes[i], config->loops[i], http->pool, http->disk_pools,
                        os_random(http->config.os));
         http->lanes[i].group_sizes = blob_metrics_group_sizes(http->metrics);
+        http->lanes[i].upload_errors = blob_metrics_upload_errors(http->metrics);
     }
     *ret = http;
     return 0;
