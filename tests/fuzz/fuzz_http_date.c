@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t input_size)
         return 0;
     CHECK(input.len == HTTP_DATE_SIZE - 1);
     http_date_format(seconds, text);
-    CHECK(memcmp(text + 3, input.ptr + 3, input.len - 3) == 0);
+    CHECK(strncasecmp(text + 3, input.ptr + 3, input.len - 3) == 0); /* "JAN" is a month, too */
     CHECK(http_date_parse(slice_cstr(text), &again) && again == seconds);
     return 0;
 }
