@@ -31,8 +31,8 @@
 #define BOUND_NUM    5           /* clients may wait 5/4 of what they did */
 #define BOUND_DEN    4
 #define BOUND_MIN_NS 300000ll    /* shorter waits are not worth a slower copy */
-#define SHARE_MIN    (1.0 / 64)
-#define LONGEST_NAP  (500 * MS)
+#define SHARE_MIN    (1.0 / 16)
+#define LONGEST_NAP  (150 * MS)  /* behind each MiB or so: 30 GiB get through within a night */
 
 struct vacuum_budget {
     struct os *os;

@@ -30,6 +30,7 @@
 #define ROWS_IN_A_ROUND 64u /* fewer are not worth another sync */
 #define ROWS_UNDER_LOCK 8u
 #define ROUNDS_MAX      16u /* against writers that outrun the rounds */
+#define ROWS_AT_MOST    1024u /* so many hold writers up for a few milliseconds */
 
 static uint64_t rows_left(const struct vacuum *v)
 {
@@ -89,6 +90,11 @@ static int replay_rounds(struct vacuum *v, bool *ret_is_sync, struct error *err)
         code = settle_size_and_age(v, err);
     for (unsigned round = 0; round < ROUNDS_MAX && code == 0 && rows_left(v) > ROWS_UNDER_LOCK; round++)
         code = vacuum_replay(v, index_file_end(&v->old->idx), err);
+    if (code == 0 && rows_left(v) > ROWS_AT_MOST)
+        return error_set(err, KELP_E_LIMIT,
+                         "writers are faster than the copy of what they write, %llu records behind: "
+                         "nothing was changed, vacuum again when they are fewer",
+                         (unsigned long long)rows_left(v));
     return code;
 }
 

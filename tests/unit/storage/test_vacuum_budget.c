@@ -135,7 +135,7 @@ static void share_falls_while_clients_wait_longer_than_usual_and_comes_back(void
     double share = share_after(&c, 400, 3 * MS);
     assert_true(share < 0.3);
     share = share_after(&c, 5000, 3 * MS);
-    assert_true(share > 0 && share < 0.02); /* it always gets on */
+    assert_true(share > 0.05 && share < 0.07); /* it always gets on */
     assert_true(share_after(&c, 3000, MS) == 1);
     vacuum_budget_leave(c.budget);
     end_clients(&c);

@@ -3,6 +3,7 @@
 #include "tests/fixtures/disk_os.h"
 #include "tests/fixtures/fault_os.h"
 #include "tests/fixtures/volume_stage.h"
+#include "volume/storage/vacuum_internal.h"
 #include "volume/storage/volume_files.h"
 #include "volume/storage/volume_internal.h"
 
@@ -815,6 +816,35 @@ static void rows_that_were_replaced_amid_the_commit_refuse_it(void **state)
     check(&s->stage);
 }
 
+/* Whatever is replayed, more has come by then. */
+static void write_faster(void *ctx, enum fault_os_call kind, const char *path)
+{
+    struct scene *s = ctx;
+    const struct vacuum *v = (const struct vacuum *)(void *)s->stage.volume->vacuum;
+    size_t n = strlen(path);
+    if (kind != FAULT_WRITE || n < 4 || strcmp(path + n - 4, ".cpx") != 0)
+        return;
+    while (index_file_end(&v->old->idx) - v->mark < 2200 * index_row_size(v->old->offset_bytes))
+        s->broken |= stage_put_batch(&s->stage, 41, 40, 0) != 0;
+}
+
+static void writers_that_outrun_the_commit_are_not_held_up(void **state)
+{
+    struct scene *s = *state;
+    begin(s, NULL);
+    s->stage.is_durable = true; /* the stage remembers a few plain writes only */
+    OK(stage_compact(&s->stage));
+    for (unsigned i = 0; i < 30; i++)
+        OK(stage_put_batch(&s->stage, 41, 40, 0));
+    fault_os_watch(s->fault, write_faster, s);
+    assert_int_equal(stage_commit(&s->stage), KELP_E_LIMIT);
+    fault_os_watch(s->fault, NULL, NULL);
+    assert_false(s->broken);
+    check(&s->stage);
+    OK(stage_vacuum(&s->stage));
+    check(&s->stage);
+}
+
 static void promise_made_while_the_swap_settles_is_kept(void **state)
 {
     struct watcher watcher = {*state, FAULT_FSYNC, ".cpc", put_durably, NULL, 0};
@@ -1011,6 +1041,7 @@ int main(void)
         CASE(marker_that_cannot_be_synced_decides_and_nothing_is_promised),
         CASE(marker_that_cannot_be_taken_back_stops_writes),
         CASE(rows_that_were_replaced_amid_the_commit_refuse_it),
+        CASE(writers_that_outrun_the_commit_are_not_held_up),
         CASE(promise_after_the_last_synced_round_is_safe_once_the_marker_is),
         CASE(promise_made_while_the_swap_settles_is_kept),
         CASE(promise_made_after_the_marker_is_synced_is_kept),
