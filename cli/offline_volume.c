@@ -3,7 +3,7 @@
 
 #include "common/check.h"
 #include "volume/storage/index_load.h"
-#include "volume/storage/index_width.h"
+#include "volume/storage/format/index_width.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -2,9 +2,9 @@
  * their folder, opening them for reading. Main thread but where it says otherwise; blocks. */
 #pragma once
 
-#include "volume/storage/volume_files.h"
+#include "volume/storage/format/volume_files.h"
 #include "volume/storage/volume_generation.h"
-#include "volume/storage/volume_info_file.h"
+#include "volume/storage/format/volume_info_file.h"
 
 /* Which volumes of a folder are meant. */
 struct offline_selection {

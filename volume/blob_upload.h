@@ -3,7 +3,7 @@
 #pragma once
 
 #include "volume/blob_call.h"
-#include "volume/storage/needle.h"
+#include "volume/storage/format/needle.h"
 
 struct blob_upload {
     struct needle needle; /* all but key and cookie; slices of the request, arena or `packed` */

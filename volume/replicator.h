@@ -10,7 +10,7 @@
 #include "common/http_client.h"
 #include "common/loop.h"
 #include "common/metrics.h"
-#include "volume/storage/needle.h"
+#include "volume/storage/format/needle.h"
 #include "volume/volume_lookup.h"
 
 struct replicator;

@@ -5,7 +5,7 @@
 
 #include "common/check.h"
 #include "common/log.h"
-#include "volume/storage/volume_files.h"
+#include "volume/storage/format/volume_files.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -4,7 +4,7 @@
 
 #include "common/check.h"
 #include "common/log.h"
-#include "volume/storage/index_store.h"
+#include "volume/storage/index/index_store.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -7,7 +7,7 @@
 #include "common/check.h"
 #include "common/crc32c.h"
 #include "volume/storage/append_queue.h"
-#include "volume/storage/needle_index.h"
+#include "volume/storage/index/needle_index.h"
 
 #include <pthread.h>
 #include <stdio.h>

@@ -5,7 +5,7 @@
 #include "common/check.h"
 #include "tests/fixtures/volume_fixture.h"
 #include "volume/storage/index_checkpoint.h"
-#include "volume/storage/volume_files.h"
+#include "volume/storage/format/volume_files.h"
 
 #include <stdio.h>
 #include <stdlib.h>

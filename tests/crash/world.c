@@ -3,7 +3,7 @@
 
 #include "common/check.h"
 #include "tests/fixtures/volume_fixture.h"
-#include "volume/storage/volume_files.h"
+#include "volume/storage/format/volume_files.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -3,8 +3,8 @@
 
 #include "tests/fixtures/disk_os.h"
 #include "tests/fixtures/volume_fixture.h"
-#include "volume/storage/index_file.h"
-#include "volume/storage/index_width.h"
+#include "volume/storage/format/index_file.h"
+#include "volume/storage/format/index_width.h"
 
 struct walk {
     uint8_t offset_bytes;

@@ -3,7 +3,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "common/crc32c.h"
-#include "volume/storage/needle.h"
+#include "volume/storage/format/needle.h"
 
 static void fix_checksum(uint8_t *record, size_t size, uint8_t version, int32_t body_size)
 {

@@ -8,7 +8,7 @@
 #include "volume/storage/index_convert.h"
 #include "volume/storage/index_load.h"
 #include "volume/storage/index_rebuild.h"
-#include "volume/storage/index_width.h"
+#include "volume/storage/format/index_width.h"
 #include "volume/storage/volume_verify.h"
 
 static struct os *os;

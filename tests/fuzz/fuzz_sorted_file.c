@@ -5,8 +5,8 @@
 
 #include "tests/fixtures/disk_os.h"
 #include "tests/fixtures/volume_fixture.h"
-#include "volume/storage/index_file.h"
-#include "volume/storage/needle_index_sorted.h"
+#include "volume/storage/format/index_file.h"
+#include "volume/storage/index/needle_index_sorted.h"
 
 #define KEYS 16u
 

@@ -1,7 +1,7 @@
 /* The first bytes of a .dat. */
 #include "tests/fuzz/fuzz.h"
 
-#include "volume/storage/super_block.h"
+#include "volume/storage/format/super_block.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t input_size)
 {

@@ -3,7 +3,7 @@
 
 #include "tests/fixtures/disk_os.h"
 #include "tests/fixtures/volume_fixture.h"
-#include "volume/storage/volume_info_file.h"
+#include "volume/storage/format/volume_info_file.h"
 
 static void check_round_trip(struct os *os, const struct volume_info *info)
 {

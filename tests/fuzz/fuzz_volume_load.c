@@ -6,7 +6,7 @@
 
 #include "tests/fixtures/disk_os.h"
 #include "tests/fixtures/volume_fixture.h"
-#include "volume/storage/volume_files.h"
+#include "volume/storage/format/volume_files.h"
 
 #define STARTS_MAX 6u
 

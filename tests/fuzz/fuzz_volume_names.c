@@ -4,7 +4,7 @@
 #include "tests/fixtures/disk_os.h"
 #include "tests/fixtures/volume_fixture.h"
 #include "volume/storage/vacuum_recover.h"
-#include "volume/storage/volume_files.h"
+#include "volume/storage/format/volume_files.h"
 
 #define NAMES_MAX 32u
 

@@ -1,4 +1,4 @@
-"""Writes volume files byte for byte (format: volume/storage/needle.h, index_file.h), for tests that need what no
+"""Writes volume files byte for byte (format: volume/storage/format/needle.h, index_file.h), for tests that need what no
 server writes: odd names, times, rows that are missing."""
 import struct
 

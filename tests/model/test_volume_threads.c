@@ -11,7 +11,7 @@
 #include "tests/fixtures/tally.h"
 #include "tests/fixtures/volume_fixture.h"
 #include "volume/storage/append_queue.h"
-#include "volume/storage/index_store.h"
+#include "volume/storage/index/index_store.h"
 #include "volume/storage/volume_vacuum.h"
 
 #include <pthread.h>

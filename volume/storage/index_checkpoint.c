@@ -2,7 +2,7 @@
 #include "volume/storage/index_checkpoint.h"
 
 #include "common/check.h"
-#include "volume/storage/needle_index_memory.h"
+#include "volume/storage/index/needle_index_memory.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -2,9 +2,9 @@
 #include "volume/storage/index_convert.h"
 
 #include "common/check.h"
-#include "volume/storage/index_file.h"
+#include "volume/storage/format/index_file.h"
 #include "volume/storage/index_swap.h"
-#include "volume/storage/super_block.h"
+#include "volume/storage/format/super_block.h"
 #include "volume/storage/volume_generation.h"
 
 #include <errno.h>

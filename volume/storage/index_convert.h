@@ -13,8 +13,8 @@
  * (*) or none. One thread; blocks. */
 #pragma once
 
-#include "volume/storage/volume_files.h"
-#include "volume/storage/volume_info_file.h"
+#include "volume/storage/format/volume_files.h"
+#include "volume/storage/format/volume_info_file.h"
 
 struct index_convert_result {
     uint64_t rows;

@@ -1,7 +1,7 @@
 /* The rows of an .idx that is about to be made anew, to be asked by place and by key. One thread. */
 #pragma once
 
-#include "volume/storage/index_file.h"
+#include "volume/storage/format/index_file.h"
 
 struct index_old_rows {
     struct needle_entry *entries; /* rows that name a record, sorted by offset */

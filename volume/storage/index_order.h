@@ -7,7 +7,7 @@
  * whatever their number. One thread; blocks. */
 #pragma once
 
-#include "volume/storage/index_file.h"
+#include "volume/storage/format/index_file.h"
 
 struct index_order;
 

@@ -4,7 +4,7 @@
  * Blocks. */
 #pragma once
 
-#include "volume/storage/volume_files.h"
+#include "volume/storage/format/volume_files.h"
 
 /* `made` is on the .idx's file system and synced. A copy of the old .idx is kept first as
  * <idx>.bak, unless there is none. What was derived from the old rows (.sdx, .ldb, .kix) is

@@ -2,7 +2,7 @@
  * spec/storage-format.md 16.5. Knows names only, no volume. May block. */
 #pragma once
 
-#include "volume/storage/volume_files.h"
+#include "volume/storage/format/volume_files.h"
 
 /* For one volume that is not open: with a .cpc the swap is completed, else the temporary files are
  * removed. Changes nothing, and syncs nothing, when none of them is there. Idempotent. */

@@ -4,7 +4,7 @@
 
 #include "common/check.h"
 #include "volume/storage/index_checkpoint.h"
-#include "volume/storage/index_store.h"
+#include "volume/storage/index/index_store.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -13,7 +13,7 @@
 #include "common/os.h"
 #include "common/replica_placement.h"
 #include "common/ttl.h"
-#include "volume/storage/needle.h"
+#include "volume/storage/format/needle.h"
 
 struct volume;
 struct foreground;

@@ -2,7 +2,7 @@
 #include "volume/storage/volume_generation.h"
 
 #include "common/check.h"
-#include "volume/storage/needle_index_leveldb.h"
+#include "volume/storage/index/needle_index_leveldb.h"
 
 #include <errno.h>
 #include <stdlib.h>

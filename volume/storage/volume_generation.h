@@ -9,10 +9,10 @@
 #pragma once
 
 #include "common/os.h"
-#include "volume/storage/index_file.h"
-#include "volume/storage/index_mark.h"
-#include "volume/storage/needle_index.h"
-#include "volume/storage/super_block.h"
+#include "volume/storage/format/index_file.h"
+#include "volume/storage/index/index_mark.h"
+#include "volume/storage/index/needle_index.h"
+#include "volume/storage/format/super_block.h"
 
 #include <stdatomic.h>
 

@@ -14,9 +14,9 @@
 #pragma once
 
 #include "volume/storage/volume.h"
-#include "volume/storage/volume_files.h"
+#include "volume/storage/format/volume_files.h"
 #include "volume/storage/volume_generation.h"
-#include "volume/storage/volume_info_file.h"
+#include "volume/storage/format/volume_info_file.h"
 
 #include <pthread.h>
 

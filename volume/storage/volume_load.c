@@ -19,8 +19,8 @@
 #include "common/check.h"
 #include "volume/storage/index_load.h"
 #include "volume/storage/index_repair.h"
-#include "volume/storage/index_width.h"
-#include "volume/storage/repair_log.h"
+#include "volume/storage/format/index_width.h"
+#include "volume/storage/format/repair_log.h"
 #include "volume/storage/vacuum_recover.h"
 #include "volume/storage/volume_sorted.h"
 

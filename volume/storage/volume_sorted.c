@@ -2,7 +2,7 @@
 #include "volume/storage/volume_sorted.h"
 
 #include "volume/storage/index_load.h"
-#include "volume/storage/needle_index_sorted.h"
+#include "volume/storage/index/needle_index_sorted.h"
 
 int volume_sort_index(struct volume *volume, struct volume_generation *generation, struct error *err)
 {

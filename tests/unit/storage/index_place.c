@@ -2,7 +2,7 @@
 #include "tests/unit/storage/index_place.h"
 
 #include "volume/storage/index_load.h"
-#include "volume/storage/volume_files.h"
+#include "volume/storage/format/volume_files.h"
 #include "volume/storage/volume_generation.h"
 
 #include <setjmp.h>

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "tests/fixtures/volume_fixture.h"
-#include "volume/storage/index_store.h"
+#include "volume/storage/index/index_store.h"
 
 #define OK(expression) assert_int_equal((expression), 0)
 

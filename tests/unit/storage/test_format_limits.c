@@ -1,7 +1,7 @@
 /* Volumes at and beyond the places that a row can name, in sparse files on the real file system: 4 GiB, 32 GiB
  * (4-byte offsets), 40 GiB and 8 TiB (5-byte offsets). Source: spec/storage-format.md 0, 8, 12. */
 #include "tests/fixtures/volume_fixture.h"
-#include "volume/storage/index_file.h"
+#include "volume/storage/format/index_file.h"
 #include "volume/storage/volume_internal.h"
 #include "volume/storage/volume_vacuum.h"
 

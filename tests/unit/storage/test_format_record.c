@@ -3,8 +3,8 @@
 #include "common/check.h"
 #include "common/crc32c.h"
 #include "common/replica_placement.h"
-#include "volume/storage/needle.h"
-#include "volume/storage/super_block.h"
+#include "volume/storage/format/needle.h"
+#include "volume/storage/format/super_block.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -5,9 +5,9 @@
 #include "common/crc32c.h"
 #include "tests/fixtures/disk_os.h"
 #include "tests/fixtures/volume_fixture.h"
-#include "volume/storage/index_file.h"
-#include "volume/storage/super_block.h"
-#include "volume/storage/volume_info_file.h"
+#include "volume/storage/format/index_file.h"
+#include "volume/storage/format/super_block.h"
+#include "volume/storage/format/volume_info_file.h"
 #include "volume/storage/volume_vacuum.h"
 
 #include <setjmp.h>

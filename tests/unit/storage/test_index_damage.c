@@ -3,7 +3,7 @@
 
 #include "volume/storage/index_load.h"
 #include "volume/storage/record_writer.h"
-#include "volume/storage/volume_files.h"
+#include "volume/storage/format/volume_files.h"
 
 #include <setjmp.h>
 #include <signal.h>

@@ -2,8 +2,8 @@
 #include "tests/fixtures/disk_os.h"
 #include "tests/fixtures/fault_os.h"
 #include "tests/fixtures/volume_fixture.h"
-#include "volume/storage/index_file.h"
-#include "volume/storage/index_width.h"
+#include "volume/storage/format/index_file.h"
+#include "volume/storage/format/index_width.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

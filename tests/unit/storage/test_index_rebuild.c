@@ -4,7 +4,7 @@
 #include "volume/storage/index_load.h"
 #include "volume/storage/index_rebuild.h"
 #include "volume/storage/index_swap.h"
-#include "volume/storage/volume_files.h"
+#include "volume/storage/format/volume_files.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

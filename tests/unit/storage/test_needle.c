@@ -1,6 +1,6 @@
 /* Records byte for byte, lengths, and what a damaged record says. */
 #include "common/check.h"
-#include "volume/storage/needle.h"
+#include "volume/storage/format/needle.h"
 
 #include "common/crc32c.h"
 

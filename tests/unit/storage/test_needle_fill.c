@@ -1,7 +1,7 @@
 /* Filling an index in one go comes to what one row after another comes to; sorting; and walks that need
  * more than one window. */
-#include "volume/storage/needle_index.h"
-#include "volume/storage/needle_sort.h"
+#include "volume/storage/index/needle_index.h"
+#include "volume/storage/index/needle_sort.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

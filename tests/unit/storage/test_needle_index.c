@@ -1,9 +1,9 @@
 /* The needle index, each kind of it: counters, order, exactness, threads. */
-#include "volume/storage/needle_index.h"
+#include "volume/storage/index/needle_index.h"
 
-#include "volume/storage/index_store.h"
-#include "volume/storage/needle_index_leveldb.h"
-#include "volume/storage/volume_files.h"
+#include "volume/storage/index/index_store.h"
+#include "volume/storage/index/needle_index_leveldb.h"
+#include "volume/storage/format/volume_files.h"
 
 #include <pthread.h>
 #include <setjmp.h>

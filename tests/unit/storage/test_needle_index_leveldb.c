@@ -2,7 +2,7 @@
  * them beside each other. */
 #include "tests/unit/storage/index_place.h"
 
-#include "volume/storage/needle_index_leveldb.h"
+#include "volume/storage/index/needle_index_leveldb.h"
 
 #include <setjmp.h>
 #include <signal.h>

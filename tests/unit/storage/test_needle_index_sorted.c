@@ -1,10 +1,10 @@
 /* The sorted file: what it says, when it is made anew, deletes in place; and volumes that have one. */
-#include "volume/storage/needle_index_sorted.h"
+#include "volume/storage/index/needle_index_sorted.h"
 
 #include "tests/fixtures/fault_os.h"
 #include "tests/fixtures/volume_fixture.h"
-#include "volume/storage/index_file.h"
-#include "volume/storage/index_store.h"
+#include "volume/storage/format/index_file.h"
+#include "volume/storage/index/index_store.h"
 #include "volume/storage/volume_internal.h"
 
 #include <setjmp.h>

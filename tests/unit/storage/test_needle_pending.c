@@ -1,7 +1,7 @@
 /* Rows that wait, against a plain table; and the filter of keys. */
-#include "volume/storage/needle_pending.h"
+#include "volume/storage/index/needle_pending.h"
 
-#include "volume/storage/key_filter.h"
+#include "volume/storage/index/key_filter.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

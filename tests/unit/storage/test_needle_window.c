@@ -1,5 +1,5 @@
 /* Ordered walks over a source by key: every order of offsets, few entries and millions. */
-#include "volume/storage/needle_window.h"
+#include "volume/storage/index/needle_window.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* The code of packed blocks: every shape of keys, sizes and offsets comes back as it was. */
-#include "volume/storage/packed_block.h"
+#include "volume/storage/index/packed_block.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* The packed tree against a plain table: one by one and in bulk, chosen keys, no memory, readers beside the
  * writer. Longer: KELP_PACKED_ROUNDS=n. */
-#include "volume/storage/needle_sort.h"
-#include "volume/storage/packed_tree.h"
+#include "volume/storage/index/needle_sort.h"
+#include "volume/storage/index/packed_tree.h"
 
 #include <pthread.h>
 #include <setjmp.h>

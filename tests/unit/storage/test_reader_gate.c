@@ -1,5 +1,5 @@
 /* The reader gate: what is retired stays while somebody may know it, and no longer. */
-#include "volume/storage/reader_gate.h"
+#include "volume/storage/index/reader_gate.h"
 
 #include <pthread.h>
 #include <setjmp.h>

@@ -3,7 +3,7 @@
 #include "tests/fixtures/disk_os.h"
 #include "tests/fixtures/fault_os.h"
 #include "tests/fixtures/volume_fixture.h"
-#include "volume/storage/repair_log.h"
+#include "volume/storage/format/repair_log.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

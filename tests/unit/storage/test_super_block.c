@@ -1,5 +1,5 @@
 /* The first eight bytes of a .dat. */
-#include "volume/storage/super_block.h"
+#include "volume/storage/format/super_block.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

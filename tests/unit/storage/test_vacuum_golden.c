@@ -3,7 +3,7 @@
 #include "tests/fixtures/disk_os.h"
 #include "tests/fixtures/volume_fixture.h"
 #include "common/file_id.h"
-#include "volume/storage/volume_files.h"
+#include "volume/storage/format/volume_files.h"
 #include "volume/storage/volume_vacuum.h"
 
 #include <json-c/json.h>

@@ -1,7 +1,7 @@
 /* Vacuum of volumes whose records lie beyond 4 and 32 GiB, in sparse files on the real file
  * system. */
 #include "tests/fixtures/volume_stage.h"
-#include "volume/storage/index_file.h"
+#include "volume/storage/format/index_file.h"
 #include "volume/storage/volume_internal.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* How a copy waits, holds still, goes on, ends, and tells of it; on the real file system, in real time. */
 #include "tests/fixtures/volume_stage.h"
-#include "volume/storage/volume_files.h"
+#include "volume/storage/format/volume_files.h"
 #include "volume/storage/volume_internal.h"
 
 #include <pthread.h>

@@ -4,7 +4,7 @@
 #include "tests/fixtures/fault_os.h"
 #include "tests/fixtures/volume_stage.h"
 #include "volume/storage/vacuum_internal.h"
-#include "volume/storage/volume_files.h"
+#include "volume/storage/format/volume_files.h"
 #include "volume/storage/volume_internal.h"
 
 #include <setjmp.h>
