@@ -32,6 +32,8 @@ static int apply_growth(struct master_config *config, struct error *err)
     for (size_t i = 0; code == 0 && i < sizeof(rows) / sizeof(rows[0]); i++) {
         int64_t value;
         code = settings_int(settings, rows[i].key, *rows[i].target, &value, err);
+        if (code == 0 && value < 0 && rows[i].target == &config->maintenance_sleep_minutes)
+            value = 0; /* the default, as with the peer */
         if (code == 0 && (value < 0 || value > UINT32_MAX))
             code = error_set(err, KELP_E_INVALID, "%s = %lld must be 0 or more", rows[i].key,
                              (long long)value);

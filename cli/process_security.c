@@ -38,11 +38,11 @@ static int refresh_interval(unsigned *ret_s, struct error *err)
     return 0;
 }
 
-static const char *text_of(const struct process_security *process, const char *component,
-                           const char *name)
+static const char *text_of(const struct process_security *process, const char *section,
+                           const char *component, const char *name)
 {
     char key[64];
-    snprintf(key, sizeof(key), "https.%s.%s", component, name);
+    snprintf(key, sizeof(key), "%s.%s.%s", section, component, name);
     return settings_text(process->settings, key);
 }
 
@@ -51,14 +51,20 @@ int process_security_open_https(struct process_security *process, const char *co
 {
     const struct settings *settings = process->settings;
     struct tls_server_config config = {
-        .cert = text_of(process, component, "cert"),
-        .key = text_of(process, component, "key"),
-        .ca = text_of(process, component, "ca"),
+        .cert = text_of(process, "https", component, "cert"),
+        .key = text_of(process, "https", component, "key"),
+        .ca = text_of(process, "https", component, "ca"),
         .min_version = settings_text(settings, "tls.min_version"),
         .max_version = settings_text(settings, "tls.max_version"),
         .cipher_suites = settings_text(settings, "tls.cipher_suites"),
     };
     *ret = NULL;
+    /* A server must not start without the protection that its owner wrote down. */
+    if (*text_of(process, "grpc", component, "cert"))
+        return error_set(err, KELP_E_UNIMPLEMENTED,
+                         "%s: grpc.%s.cert: gRPC is spoken without TLS here; leave it empty, and keep the "
+                         "gRPC ports on a network that is trusted",
+                         settings_path(settings), component);
     if (!*config.cert && !*config.key)
         return 0;
     if (!*config.cert || !*config.key)

@@ -266,6 +266,8 @@ def test_keys_from_the_environment_beat_the_file(tmp_path):
     ('[jwt.signing]\nkey = "a"\nkey = "b"\n', 'security.toml: line 3'),
     ('[guard]\nwhite_list = "everybody"\n', 'everybody'),
     ('[jwt.signing]\nexpires_after_seconds = "soon"\n', 'jwt.signing.expires_after_seconds'),
+    ('[https.master]\ncert = "x"\n[https.volume]\ncert = "x"\n', 'needs cert and key'),
+    ('[grpc.master]\ncert = "x"\n[grpc.volume]\ncert = "x"\n', 'gRPC is spoken without TLS'),
 ])
 def test_a_bad_file_ends_the_start_with_its_place(tmp_path, command, text, told):
     (tmp_path / 'security.toml').write_text(text)
