@@ -2,9 +2,11 @@
 #include "common/metrics_server.h"
 
 #include "common/check.h"
+#include "common/gzip.h"
 #include "common/http_server.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define CONNECTIONS_MAX 64u
 #define GRACE_MS        1000u
@@ -23,6 +25,24 @@ static void free_page(void *ctx)
     free(page);
 }
 
+static bool takes_gzip(const struct http_request *request)
+{
+    struct slice accepted = http_request_header(request, "Accept-Encoding");
+    return accepted.len >= 4 && memmem(accepted.ptr, accepted.len, "gzip", 4) != NULL;
+}
+
+/* Scrapers ask for it; a page of many volumes shrinks to a tenth. */
+static bool compress(struct buffer *page)
+{
+    char *packed;
+    size_t size;
+    if (gzip_compress(buffer_slice(page), &packed, &size, NULL) != 0)
+        return false;
+    buffer_fini(page);
+    *page = (struct buffer){.data = packed, .length = size, .capacity = size};
+    return true;
+}
+
 static void on_request(struct http_request *request, void *ctx)
 {
     struct metrics_server *server = ctx;
@@ -37,6 +57,8 @@ static void on_request(struct http_request *request, void *ctx)
     }
     struct buffer *page = must(calloc(1, sizeof(*page)));
     metrics_print(server->metrics, page);
+    if (takes_gzip(request) && compress(page))
+        http_response_header(request, "Content-Encoding", SLICE("gzip"));
     http_response_header(request, "Content-Type",
                          SLICE("text/plain; version=0.0.4; charset=utf-8"));
     http_respond(request, 200, buffer_slice(page), free_page, page);

@@ -1,6 +1,7 @@
 """The metrics of a volume server beside the peer's: the same names, types and labels, moved by the same requests; each of
 ours moves or is set; and pages are pushed to the gateway that the master names."""
 import contextlib
+import gzip
 import http.server
 import os
 import re
@@ -150,6 +151,15 @@ def test_every_family_of_the_peer_is_there_with_its_type_and_labels(tmp_path):
     for family in sorted(wanted):
         assert types['kelp'].get(family) == types['weed'][family], family
         assert labels['kelp'].get(family) == labels['weed'].get(family), family
+
+
+def test_a_scraper_that_takes_gzip_gets_it(cluster):
+    cluster.kelp_master()
+    server = volume(cluster, 'kelp')
+    reply = ask('GET', f'{server.metrics}/metrics', headers={'Accept-Encoding': 'gzip'})
+    assert reply.headers['Content-Encoding'] == 'gzip'
+    assert gzip.decompress(reply.body).startswith(b'# HELP SeaweedFS_')
+    assert ask('GET', f'{server.metrics}/').status == 404
 
 
 # ---- ours ----

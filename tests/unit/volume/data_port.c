@@ -64,6 +64,8 @@ static ssize_t read_when_released(struct os *os, int fd, void *buf, size_t n, ui
     return os_pread(os_real(), fd, buf, n, offset);
 }
 
+static ssize_t fail_read(struct os *os, int fd, void *buf, size_t n, uint64_t offset) { return -EIO; }
+
 void data_port_wait_for_read(struct data_port *port) { uv_sem_wait(&port->read_begun); }
 
 void data_port_release(struct data_port *port)
@@ -93,6 +95,8 @@ static void open_store(struct data_port *port, const struct data_port_options *o
         port->os_ops.pread_nowait = read_nothing;
     if (options->is_stuck)
         port->os_ops.pread = read_when_released;
+    if (options->is_failing)
+        port->os_ops.pread = port->os_ops.pread_nowait = fail_read;
     struct store_config config = {.os = &port->os,
                                   .locations = locations,
                                   .location_count = options->has_second_disk ? 2 : 1,

@@ -22,6 +22,7 @@ struct data_port_options {
     bool is_unhealthy;
     bool has_public_port;
     bool is_cold;  /* nothing is ever in the page cache */
+    bool is_failing; /* no read succeeds */
     bool is_stuck; /* and reads wait for data_port_release */
     bool has_second_disk; /* with volume 4; then only its reads are stuck */
     unsigned reader_queue;

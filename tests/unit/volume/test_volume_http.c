@@ -428,6 +428,24 @@ static void requests_are_counted(void **state)
     buffer_fini(&page);
 }
 
+static void a_disk_that_fails_is_counted(void **state)
+{
+    data_port_stop(&port);
+    data_port_start(&port, &(struct data_port_options){.is_failing = true});
+    put_hello();
+    ask("GET", FID, "", NULL);
+    expect(500, "");
+    struct buffer page = BUFFER_INIT;
+    metrics_print(port.metrics, &page);
+    const char *text = buffer_cstr(&page);
+    assert_non_null(strstr(text, "storage_io_error_total 1\n"));
+    assert_non_null(strstr(text, "file_read_failures 1\n"));
+    assert_non_null(strstr(text, "file_read_invalid_needles 0\n"));
+    assert_non_null(strstr(text, "handler_total{type=\"errorGetInternal\"} 1\n"));
+    assert_non_null(strstr(text, "kelp_commit_group_size_bucket{le=\"1\"} 1\n"));
+    buffer_fini(&page);
+}
+
 /* ---- big ---- */
 
 #define BIG (3u * 1024 * 1024 + 123)
@@ -1145,6 +1163,7 @@ int main(void)
         CASE(options_and_origin_get_cors_headers),
         CASE(status_lists_disks_and_volumes),
         CASE(requests_are_counted),
+        CASE(a_disk_that_fails_is_counted),
         CASE(a_big_blob_is_streamed_whole_and_in_ranges),
         CASE(a_damaged_blob_is_500),
         CASE(a_damaged_big_blob_is_cut_short),
