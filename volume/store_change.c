@@ -108,7 +108,7 @@ int store_allocate_volume(struct store *store, const struct store_allocate *requ
         return code;
     struct store_change change;
     store_begin_change(store, &change, wanted.id);
-    store_pending_settle(store, wanted.id);
+    store_settle(store, wanted.id);
     struct store_entry *existing = store_table_use(store, wanted.id, NULL);
     if (existing) {
         store_entry_release(store, existing);
@@ -175,7 +175,7 @@ int store_mount_volume(struct store *store, uint32_t id, const char *collection,
 {
     struct store_change change;
     store_begin_change(store, &change, id);
-    store_pending_settle(store, id);
+    store_settle(store, id);
     int code = KELP_E_NOT_FOUND;
     struct store_entry *mounted = store_table_use(store, id, NULL);
     if (mounted) {
@@ -210,7 +210,7 @@ int store_unmount_volume(struct store *store, uint32_t id, struct error *err)
 {
     struct store_change change;
     store_begin_change(store, &change, id);
-    store_pending_settle(store, id);
+    store_settle(store, id);
     for (struct store_entry *entry; (entry = store_table_use(store, id, NULL)) != NULL;)
         volume_close(take_out(store, entry));
     store_end_change(store, &change);
@@ -224,7 +224,7 @@ int store_configure_volume(struct store *store, uint32_t id, const char *replica
 {
     struct store_change change;
     store_begin_change(store, &change, id);
-    store_pending_settle(store, id);
+    store_settle(store, id);
     int code = 0;
     bool is_found = false;
     for (size_t i = 0; i < store->disk_count && !code; i++) {
@@ -288,7 +288,7 @@ int store_delete_volume(struct store *store, uint32_t id, unsigned rule, struct 
 {
     struct store_change change;
     store_begin_change(store, &change, id);
-    store_pending_settle(store, id);
+    store_settle(store, id);
     int code = 0;
     bool is_found = false;
     struct error all = {.code = 0};
@@ -323,7 +323,7 @@ int store_delete_volume(struct store *store, uint32_t id, unsigned rule, struct 
 int store_delete_collection(struct store *store, const char *collection, struct error *err)
 {
     size_t count;
-    store_pending_settle_collection(store, collection);
+    store_settle_collection(store, collection);
     struct store_entry **list = store_table_snapshot(store, &count);
     int code = 0;
     char text[ERROR_MESSAGE_MAX] = "";

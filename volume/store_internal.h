@@ -1,6 +1,7 @@
 /* The inside of the store, for the files that make it up: store.c (opening, closing, disks),
- * store_table.c (who is here), store_pending.c (who will be), store_change.c (allocate, mount, unmount,
- * delete), store_load.c (the parallel load), store_space.c (free space, maxima), store_sync.c (syncs in the background).
+ * store_table.c (who is here), store_pending.c (who will be), store_settle.c (loading them in turn or at
+ * once), store_volume.c (opening one), store_load.c (the parallel load), store_change.c (allocate, mount,
+ * unmount, delete), store_space.c (free space, maxima), store_sync.c (syncs in the background).
  *
  * Locks, in the order in which they may be taken:
  *   change_lock  which ids are being changed now, and slots promised to volumes that are being
@@ -133,6 +134,9 @@ int store_start_loading(struct store *store, unsigned threads, bool in_backgroun
                         struct error *err);
 /* Waits for the load to end; it begins no further volume. */
 void store_end_loading(struct store *store);
+
+/* ---- store_volume.c ---- */
+
 /* Opens one and adds it to the table; its repairs are logged. */
 int store_load_volume(struct store *store, struct store_disk *disk, const char *collection,
                       uint32_t id, bool announce, struct error *err);
@@ -147,12 +151,20 @@ void store_pending_add(struct store *store, struct store_pending *pending);
 bool store_pending_want(struct store *store, uint32_t id);
 /* NULL: on all disks. */
 size_t store_pending_count(struct store *store, const struct store_disk *disk);
+void store_pending_remove(struct store *store, struct store_pending *pending);
+/* One of this id; NULL: none. It stays while the caller changes the id. */
+struct store_pending *store_pending_find(struct store *store, uint32_t id);
+/* The id of one of this collection; false: none. */
+bool store_pending_find_collection(struct store *store, const char *collection, uint32_t *ret_id);
+
+/* ---- store_settle.c ---- */
+
 /* Loads it unless that was done. The caller changes the id. */
-int store_pending_load(struct store *store, struct store_pending *pending, bool announce);
+int store_settle_one(struct store *store, struct store_pending *pending, bool announce);
 /* Loads what is pending of this id, which the caller changes. */
-void store_pending_settle(struct store *store, uint32_t id);
+void store_settle(struct store *store, uint32_t id);
 /* Loads what is pending of the collection. The caller changes nothing. */
-void store_pending_settle_collection(struct store *store, const char *collection);
+void store_settle_collection(struct store *store, const char *collection);
 
 /* ---- store_index.c ---- */
 

@@ -28,47 +28,6 @@ struct load_plan {
     atomic_size_t failed;
 };
 
-int store_sweep_volume(struct store *store, struct store_disk *disk, const char *collection,
-                       uint32_t id, struct error *err)
-{
-    struct volume_files files = {0};
-    int code = volume_files_init(&files, store->os, disk_location_directory(disk->location),
-                                 disk_location_index_directory(disk->location), collection, id,
-                                 err);
-    if (!code)
-        code = volume_files_remove(&files, store->os, err);
-    volume_files_fini(&files);
-    return code;
-}
-
-int store_load_volume(struct store *store, struct store_disk *disk, const char *collection,
-                      uint32_t id, bool announce, struct error *err)
-{
-    struct volume_place place = {
-        .os = store->os,
-        .data_dir = disk_location_directory(disk->location),
-        .index_dir = disk_location_index_directory(disk->location),
-        .collection = collection,
-        .id = id,
-        .index_store = disk->index_store,
-        .foreground = disk->foreground,
-    };
-    struct volume *volume;
-    char *note = NULL;
-    int code = volume_open(&volume, &place, &note, err);
-    if (code)
-        return code;
-    if (note)
-        log_warning("volume repaired", "volume=%u directory=%s what=\"%s\"", id, place.data_dir,
-                    note);
-    free(note);
-    store_table_add(store, disk, volume);
-    store_tell_space(disk, volume);
-    if (announce && store->on_volume_added)
-        store->on_volume_added(store->ctx, disk->location, volume);
-    return 0;
-}
-
 static bool is_mounted(struct store *store, struct store_disk *disk, uint32_t id)
 {
     struct store_entry *entry = store_table_use(store, id, disk);
@@ -231,7 +190,7 @@ static void *load_thread(void *arg)
     while (!atomic_load(&plan->store->is_load_stopping) && (item = take_next(plan)) != NULL) {
         struct store_change change;
         store_begin_change(plan->store, &change, item->id);
-        if (store_pending_load(plan->store, item, plan->announce)) {
+        if (store_settle_one(plan->store, item, plan->announce)) {
             atomic_fetch_add(&plan->failed, 1);
             atomic_fetch_add(&plan->store->not_loaded, 1);
         }

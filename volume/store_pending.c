@@ -2,11 +2,9 @@
  * .idx, a repair that scans the .dat), and the others must not wait for it: so each is served as soon as it
  * is ready, and until then it is here, where lookups tell it from one that is not on this server.
  *
- * A volume that somebody asks for is loaded next. A change of one (mount, delete ...) does not wait for
- * its turn: it loads it first, on its own thread. */
+ * A volume that somebody asks for is loaded next. Here is the list alone; store_settle.c loads what is on
+ * it. */
 #include "volume/store_internal.h"
-
-#include "common/log.h"
 
 #include <string.h>
 
@@ -25,7 +23,7 @@ void store_pending_add(struct store *store, struct store_pending *pending)
     pthread_rwlock_unlock(&store->table_lock);
 }
 
-static void pending_remove(struct store *store, struct store_pending *pending)
+void store_pending_remove(struct store *store, struct store_pending *pending)
 {
     pthread_rwlock_wrlock(&store->table_lock);
     struct store_pending *head;
@@ -53,6 +51,27 @@ static struct store_pending *find(struct store *store, uint32_t id)
     return head;
 }
 
+struct store_pending *store_pending_find(struct store *store, uint32_t id)
+{
+    pthread_rwlock_rdlock(&store->table_lock);
+    struct store_pending *pending = find(store, id);
+    pthread_rwlock_unlock(&store->table_lock);
+    return pending;
+}
+
+bool store_pending_find_collection(struct store *store, const char *collection, uint32_t *ret_id)
+{
+    bool is_any = false;
+    pthread_rwlock_rdlock(&store->table_lock);
+    for (struct store_pending *head = store->pending; head && !is_any; head = head->hh.next)
+        for (struct store_pending *p = head; p && !is_any; p = p->next_copy) {
+            is_any = strcmp(p->collection, collection) == 0;
+            *ret_id = p->id;
+        }
+    pthread_rwlock_unlock(&store->table_lock);
+    return is_any;
+}
+
 bool store_pending_want(struct store *store, uint32_t id)
 {
     struct store_pending *pending = find(store, id);
@@ -73,59 +92,4 @@ size_t store_pending_count(struct store *store, const struct store_disk *disk)
             count += store->disks[i].pending_count;
     pthread_rwlock_unlock(&store->table_lock);
     return count;
-}
-
-int store_pending_load(struct store *store, struct store_pending *pending, bool announce)
-{
-    if (pending->is_done)
-        return 0;
-    struct error err = {0};
-    int code = 0;
-    struct store_entry *mounted = store_table_use(store, pending->id, pending->disk);
-    if (mounted)
-        store_entry_release(store, mounted);
-    else
-        code = store_load_volume(store, pending->disk, pending->collection, pending->id, announce,
-                                 &err);
-    if (code)
-        log_error("volume not loaded", "volume=%u collection=\"%s\" directory=%s error=\"%s\"",
-                  pending->id, pending->collection,
-                  disk_location_directory(pending->disk->location), err.message);
-    pending->is_done = true;
-    if (pending->is_listed)
-        pending_remove(store, pending);
-    return code;
-}
-
-void store_pending_settle(struct store *store, uint32_t id)
-{
-    for (;;) {
-        pthread_rwlock_rdlock(&store->table_lock);
-        struct store_pending *pending = find(store, id);
-        pthread_rwlock_unlock(&store->table_lock);
-        if (!pending) /* only this thread, which changes the id, takes it out */
-            return;
-        store_pending_load(store, pending, true);
-    }
-}
-
-void store_pending_settle_collection(struct store *store, const char *collection)
-{
-    for (;;) {
-        uint32_t id = 0;
-        bool is_any = false;
-        pthread_rwlock_rdlock(&store->table_lock);
-        for (struct store_pending *head = store->pending; head && !is_any; head = head->hh.next)
-            for (struct store_pending *p = head; p && !is_any; p = p->next_copy) {
-                is_any = strcmp(p->collection, collection) == 0;
-                id = p->id;
-            }
-        pthread_rwlock_unlock(&store->table_lock);
-        if (!is_any)
-            return;
-        struct store_change change;
-        store_begin_change(store, &change, id);
-        store_pending_settle(store, id);
-        store_end_change(store, &change);
-    }
 }

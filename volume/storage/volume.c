@@ -66,15 +66,6 @@ void volume_release(struct volume *volume)
 uint32_t volume_id(const struct volume *volume) { return volume->id; }
 const char *volume_collection(const struct volume *volume) { return volume->collection; }
 
-struct volume_generation *volume_get_generation(struct volume *volume)
-{
-    pthread_mutex_lock(&volume->generation_lock);
-    struct volume_generation *generation = volume->generation;
-    volume_generation_ref(generation);
-    pthread_mutex_unlock(&volume->generation_lock);
-    return generation;
-}
-
 static void release_volume(void *ctx) { volume_release(ctx); }
 
 void volume_attach_generation(struct volume *volume, struct volume_generation *generation)

@@ -87,7 +87,14 @@ struct volume {
 };
 
 /* A reference to the current generation, never NULL between open and close. Any thread; does not wait. */
-struct volume_generation *volume_get_generation(struct volume *volume);
+static inline struct volume_generation *volume_get_generation(struct volume *volume)
+{
+    pthread_mutex_lock(&volume->generation_lock);
+    struct volume_generation *generation = volume->generation;
+    volume_generation_ref(generation);
+    pthread_mutex_unlock(&volume->generation_lock);
+    return generation;
+}
 
 /* append_lock held. Makes `next` (its reference passes to the volume) the current one; returns the old
  * one, whose reference passes to the caller, to be dropped after append_lock is released. Readers that
