@@ -1,9 +1,11 @@
-/* What the server commands share: the address of this host, and running until a signal says stop. */
+/* What the server commands share: the address of this host, and running until a signal says
+ * stop. */
 #pragma once
 
 #include "common/error.h"
 
-/* The first IPv4 address of an interface that is up and not loopback, else "localhost". Static memory. */
+/* The first IPv4 address of an interface that is up and not loopback, else "localhost". Static
+ * memory. */
 const char *process_default_ip(void);
 
 /* "" or "~..." -> a path; the result lives as long as the process. */
@@ -12,7 +14,8 @@ const char *process_expand_path(const char *path);
 /* Before any thread is started: the signals below then wait for process_wait. */
 void process_block_signals(void);
 
-/* A connection is a descriptor, and the limit that a shell hands down is meant for tools: takes all that is allowed. */
+/* A connection is a descriptor, and the limit that a shell hands down is meant for tools: takes
+ * all that is allowed. */
 void process_raise_limits(void);
 
 enum process_event { PROCESS_STOP, PROCESS_RELOAD };

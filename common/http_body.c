@@ -1,8 +1,9 @@
-/* Bodies are collected whole, since a write has to be complete before it touches a volume. A body of announced length
- * gets its exact block at once, whose pages cost nothing until they are filled.
+/* Bodies are collected whole, since a write has to be complete before it touches a volume. A body
+ * of announced length gets its exact block at once, whose pages cost nothing until they are filled.
  *
- * The account is of bytes that came, taken in steps: what a client announces and then never sends takes nothing from
- * the others. One that announces more than is left is refused before it has been sent all the same. */
+ * The account is of bytes that came, taken in steps: what a client announces and then never
+ * sends takes nothing from the others. One that announces more than is left is refused before it
+ * has been sent all the same. */
 #include "common/http_body.h"
 
 #include <stdlib.h>

@@ -10,7 +10,7 @@ int http_body_reserve(struct http_exchange *exchange, uint64_t total);
 /* Appends; grows by doubling. The bytes may lie already where they belong, because they were read
  * there (http_body_room). */
 int http_body_append(struct http_exchange *exchange, const char *data, size_t size);
-/* Where the next bytes of a body of known length go, so that they need no copy. False when there is no place to name:
- * read elsewhere and append. */
+/* Where the next bytes of a body of known length go, so that they need no copy. False when there
+ * is no place to name: read elsewhere and append. */
 bool http_body_room(struct http_exchange *exchange, uv_buf_t *ret);
 void http_body_free(struct http_exchange *exchange);

@@ -396,7 +396,8 @@ static void take_end(struct http_connection *c)
     go_on_after_eof(c);
 }
 
-/* Each byte starts the idle clock anew; with a byte now and then a body would hold its place for ever. */
+/* Each byte starts the idle clock anew; with a byte now and then a body would hold its place for
+ * ever. */
 static bool is_too_slow(const struct http_connection *c)
 {
     const struct http_exchange *x = c->exchange;

@@ -7,10 +7,10 @@
  *
  * llhttp is built strict and used with no lenient flag: it refuses two lengths, a length beside
  * chunks, other codings than chunked at the end, and blanks before the colon. Here we add: line
- * ends and folded lines, single blanks in the request line, the limits (header bytes, header count, framing
- * of chunks, a chunk's size), the Host rule of RFC 9112, "chunked" alone and only in HTTP/1.1. And we open it up
- * where the peer is wider: any token is a method, bytes beyond ASCII may stand in a target, and any version 1.x is
- * taken. */
+ * ends and folded lines, single blanks in the request line, the limits (header bytes, header
+ * count, framing of chunks, a chunk's size), the Host rule of RFC 9112, "chunked" alone and only
+ * in HTTP/1.1. And we open it up where the peer is wider: any token is a method, bytes beyond
+ * ASCII may stand in a target, and any version 1.x is taken. */
 #include "common/http_parser.h"
 
 #include "common/check.h"
@@ -129,7 +129,8 @@ static int on_chunk_header(llhttp_t *parser)
 {
     struct http_connection *connection = connection_of(parser);
     const struct http_exchange *x = connection->exchange;
-    if (connection->state == HTTP_CONNECTION_BODY && parser->content_length > x->body_limit - x->body_length)
+    if (connection->state == HTTP_CONNECTION_BODY &&
+        parser->content_length > x->body_limit - x->body_length)
         return fail(connection, 413, "request body too large");
     return 0;
 }
@@ -209,8 +210,8 @@ static void set_error(struct http_connection *connection, llhttp_errno_t code)
     connection->fail_text = reason && *reason ? reason : llhttp_errno_name(code);
 }
 
-/* llhttp knows a fixed list of methods, and treats some of them in a way of their own: it gets to see those
- * that we tell apart, and POST in the place of all others. */
+/* llhttp knows a fixed list of methods, and treats some of them in a way of their own: it gets
+ * to see those that we tell apart, and POST in the place of all others. */
 static size_t take_method(struct http_connection *connection, const char *data, size_t size,
                           enum http_parser_event *ret)
 {
@@ -221,7 +222,8 @@ static size_t take_method(struct http_connection *connection, const char *data, 
         *ret = HTTP_PARSER_MORE;
         break;
     case HTTP_METHOD_DONE: {
-        struct slice name = x->request.method == HTTP_METHOD_OTHER ? SLICE("POST") : x->request.method_name;
+        bool is_other = x->request.method == HTTP_METHOD_OTHER;
+        struct slice name = is_other ? SLICE("POST") : x->request.method_name;
         *ret = HTTP_PARSER_MORE;
         if (llhttp_execute(&connection->parser, name.ptr, name.len) != HPE_OK) {
             set_error(connection, llhttp_get_errno(&connection->parser));
@@ -314,7 +316,8 @@ static bool name_is(struct slice name, const char *lower, size_t length)
 static bool is_host(struct slice value)
 {
     for (size_t i = 0; i < value.len; i++)
-        if (!isalnum((unsigned char)value.ptr[i]) && !memchr("!$%&'()*+,-.:;=[]_~", value.ptr[i], 19))
+        if (!isalnum((unsigned char)value.ptr[i]) &&
+            !memchr("!$%&'()*+,-.:;=[]_~", value.ptr[i], 19))
             return false;
     return true;
 }

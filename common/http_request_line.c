@@ -1,7 +1,7 @@
 /* Methods and the shape of the request line.
  *
- * A method is any token (RFC 9110 9.1), and the handler decides what it answers to those that it does not know;
- * words are parted by single blanks, of which llhttp lets more through. */
+ * A method is any token (RFC 9110 9.1), and the handler decides what it answers to those that it
+ * does not know; words are parted by single blanks, of which llhttp lets more through. */
 #include "common/http_request_line.h"
 
 #include <ctype.h>
@@ -30,18 +30,21 @@ static void settle(struct http_exchange *x, struct slice text)
     }
 }
 
-static bool is_token_byte(unsigned char c) { return isalnum(c) || (c && strchr("!#$%&'*+-.^_`|~", c)); }
+static bool is_token_byte(char c)
+{
+    return isalnum((unsigned char)c) || (c && strchr("!#$%&'*+-.^_`|~", c));
+}
 
 enum http_method_step http_request_line_method(struct http_exchange *x, const char *data,
                                                size_t size, size_t *ret_used)
 {
     size_t n = 0;
-    while (n < size && is_token_byte((unsigned char)data[n]) && x->method_length < HTTP_METHOD_LIMIT)
+    while (n < size && is_token_byte(data[n]) && x->method_length < HTTP_METHOD_LIMIT)
         x->method_text[x->method_length++] = data[n++];
     *ret_used = n;
     if (n == size)
         return HTTP_METHOD_MORE;
-    if (is_token_byte((unsigned char)data[n]))
+    if (is_token_byte(data[n]))
         return HTTP_METHOD_TOO_LONG;
     if (data[n] != ' ' || x->method_length == 0)
         return HTTP_METHOD_INVALID;

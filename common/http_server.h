@@ -113,11 +113,13 @@ void http_server_destroy(struct http_server *server, unsigned grace_ms);
 struct slice http_request_header(const struct http_request *request, const char *name);
 /* First query parameter of that name, decoded into the arena; ptr is NULL when absent. */
 struct slice http_request_query(const struct http_request *request, const char *name);
-/* In on_headers, before an answer that does not wait for the body: what of it comes nevertheless is read
- * and dropped, up to 1 GiB, so that a client which reads only after it has sent it all sees the answer. */
+/* In on_headers, before an answer that does not wait for the body: what of it comes nevertheless
+ * is read and dropped, up to 1 GiB, so that a client which reads only after it has sent it all
+ * sees the answer. */
 void http_request_drop_body(struct http_request *request);
-/* In on_headers or on_body: reads no (more) body until http_request_resume, and asks for none that waits for "100
- * Continue". Nobody watches the clock meanwhile; responding and on_aborted are as ever. */
+/* In on_headers or on_body: reads no (more) body until http_request_resume, and asks for none
+ * that waits for "100 Continue". Nobody watches the clock meanwhile; responding and on_aborted
+ * are as ever. */
 void http_request_pause(struct http_request *request);
 void http_request_resume(struct http_request *request);
 /* In on_headers: the most that this request's body may have (413 beyond). The status and text may

@@ -153,8 +153,9 @@ void in_flight_abandon(struct in_flight_waiter *waiter)
     give_up(waiter, KELP_E_CANCELLED);
 }
 
-int in_flight_wait(struct in_flight *in_flight, struct loop *loop, unsigned timeout_ms, bool may_lead,
-                   void (*done)(void *ctx, int code), void *ctx, struct in_flight_waiter **ret)
+int in_flight_wait(struct in_flight *in_flight, struct loop *loop, unsigned timeout_ms,
+                   bool may_lead, void (*done)(void *ctx, int code), void *ctx,
+                   struct in_flight_waiter **ret)
 {
     if (atomic_load(&in_flight->waiter_count) >= IN_FLIGHT_WAITERS_MAX)
         return KELP_E_LIMIT;

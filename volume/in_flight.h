@@ -40,16 +40,18 @@ static inline bool in_flight_is_over(struct in_flight *in_flight)
            atomic_load(&in_flight->current_bytes) > in_flight->limit_bytes;
 }
 
-/* Those who wait with bytes in hand could wait for each other for ever. So one of them, the leader, goes on over the
- * limit. True for the caller who has become it; it ends the lead when it is done, whatever the outcome. Any thread. */
+/* Those who wait with bytes in hand could wait for each other for ever. So one of them, the
+ * leader, goes on over the limit. True for the caller who has become it; it ends the lead when
+ * it is done, whatever the outcome. Any thread. */
 bool in_flight_take_lead(struct in_flight *in_flight);
 void in_flight_end_lead(struct in_flight *in_flight);
 
-/* Waits until not over the limit or, with `may_lead`, until the lead is free. Loop thread; `done` is called there,
- * exactly once and later, with 0, IN_FLIGHT_LEADS, KELP_E_TIMEOUT or KELP_E_CANCELLED. KELP_E_LIMIT when too many wait
- * already: `done` will not come. */
-int in_flight_wait(struct in_flight *in_flight, struct loop *loop, unsigned timeout_ms, bool may_lead,
-                   void (*done)(void *ctx, int code), void *ctx, struct in_flight_waiter **ret);
+/* Waits until not over the limit or, with `may_lead`, until the lead is free. Loop thread;
+ * `done` is called there, exactly once and later, with 0, IN_FLIGHT_LEADS, KELP_E_TIMEOUT or
+ * KELP_E_CANCELLED. KELP_E_LIMIT when too many wait already: `done` will not come. */
+int in_flight_wait(struct in_flight *in_flight, struct loop *loop, unsigned timeout_ms,
+                   bool may_lead, void (*done)(void *ctx, int code), void *ctx,
+                   struct in_flight_waiter **ret);
 /* Loop thread, before `done`: lets it come with KELP_E_CANCELLED. */
 void in_flight_cancel(struct in_flight_waiter *waiter);
 /* Likewise, but `done` never comes. */

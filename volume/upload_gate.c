@@ -1,4 +1,5 @@
-/* Peers that replicate are counted and never wait: the write that they are part of has been let in already. */
+/* Peers that replicate are counted and never wait: the write that they are part of has been let
+ * in already. */
 #include "volume/upload_gate.h"
 
 #include "common/check.h"
@@ -45,7 +46,8 @@ static void wait_for_room(struct blob_call *call, bool may_lead)
 
 static bool is_over(const struct blob_call *call)
 {
-    return in_flight_is_over(&call->http->uploads) && !blob_call_query_is(call, "type", "replicate");
+    return in_flight_is_over(&call->http->uploads) &&
+           !blob_call_query_is(call, "type", "replicate");
 }
 
 static void count(struct blob_call *call, uint64_t length)

@@ -1,9 +1,10 @@
-/* The limit on uploads in flight: it counts the bytes of bodies that have come, while they come, whatever was
- * announced. Loop thread of the call. Source: spec/volume-http.md 7.1, made stricter.
+/* The limit on uploads in flight: it counts the bytes of bodies that have come, while they come,
+ * whatever was announced. Loop thread of the call. Source: spec/volume-http.md 7.1, made stricter.
  *
- * Over the limit a new upload waits before its body (and before "100 Continue"), and one that is under way is not
- * read any further; but one at a time goes on, so that they do not wait for each other. So the total stays under the
- * limit, plus one read of each connection, plus one body. */
+ * Over the limit a new upload waits before its body (and before "100 Continue"), and one that is
+ * under way is not read any further; but one at a time goes on, so that they do not wait for
+ * each other. So the total stays under the limit, plus one read of each connection, plus one
+ * body. */
 #pragma once
 
 #include "volume/blob_call.h"

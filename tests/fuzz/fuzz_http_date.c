@@ -1,4 +1,5 @@
-/* Dates of headers: whatever is taken prints as it was written, but for the weekday, which is not looked at. */
+/* Dates of headers: whatever is taken prints as it was written, but for the weekday, which is
+ * not looked at. */
 #include "tests/fuzz/fuzz.h"
 
 #include "common/http_date.h"

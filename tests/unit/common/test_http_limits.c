@@ -103,7 +103,8 @@ static void refuses_what_could_smuggle(void **state)
         {400, "GET /hello HTTP/1.1\r\nHost: a/b\r\n\r\n"},
         {501, "AMETHODTHATISLONGERTHANANYBODYNEEDS /hello HTTP/1.1\r\nHost: a\r\n\r\n"},
         {505, "GET /hello HTTP/2.0\r\nHost: a\r\n\r\n"},
-        {413, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n"},
+        {413, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
+              "chunked\r\n\r\nffffffffffffffff\r\n"},
         {400, "GET /hello\r\n"},
         {505, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"},
         {400, "\x16\x03\x01\x02\x01\x01\xfc\x03\x03 a TLS hello"},

@@ -29,8 +29,8 @@ static void on_done(void *ctx, int code)
 static void begin(struct loop_task *task)
 {
     struct waiting *waiting = (struct waiting *)task;
-    waiting->start_code = in_flight_wait(&in_flight, loop, waiting->timeout_ms, waiting->may_lead, on_done, waiting,
-                                         &waiting->waiter);
+    waiting->start_code = in_flight_wait(&in_flight, loop, waiting->timeout_ms, waiting->may_lead,
+                                         on_done, waiting, &waiting->waiter);
     uv_sem_post(&waiting->has_started);
 }
 
@@ -49,7 +49,8 @@ static void abandon(struct loop_task *task)
 static void start_waiting(struct waiting *waiting, unsigned timeout_ms)
 {
     bool may_lead = waiting->may_lead;
-    *waiting = (struct waiting){.task = {.run = begin}, .timeout_ms = timeout_ms, .may_lead = may_lead, .code = 100};
+    *waiting = (struct waiting){
+        .task = {.run = begin}, .timeout_ms = timeout_ms, .may_lead = may_lead, .code = 100};
     uv_sem_init(&waiting->has_started, 0);
     uv_sem_init(&waiting->is_done, 0);
     loop_post(loop, &waiting->task);

@@ -25,7 +25,8 @@ static char filler[4096];
 
 static void start(unsigned wait_ms)
 {
-    data_port_start(&port, &(struct data_port_options){.upload_limit_bytes = LIMIT, .wait_ms = wait_ms});
+    data_port_start(
+        &port, &(struct data_port_options){.upload_limit_bytes = LIMIT, .wait_ms = wait_ms});
     memset(filler, 'x', sizeof(filler));
 }
 
@@ -45,15 +46,17 @@ static void say(int fd, const char *bytes, size_t size)
 /* A PUT whose header is out; nothing of its body is. */
 static int begin(const char *target, const char *framing)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(http_server_port(port.server))};
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(http_server_port(port.server))};
     inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     struct timeval deadline = {.tv_sec = DEADLINE_S};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &deadline, sizeof(deadline));
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     char head[512];
-    int size = snprintf(head, sizeof(head), "PUT %s HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\n%s\r\n",
-                        target, framing);
+    int size =
+        snprintf(head, sizeof(head),
+                 "PUT %s HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\n%s\r\n", target, framing);
     say(fd, head, (size_t)size);
     return fd;
 }
@@ -97,7 +100,8 @@ static void wait_for(const char *name, double value)
 #define BYTES "\nSeaweedFS_volumeServer_in_flight_upload_size "
 #define PUTS  "\nSeaweedFS_volumeServer_in_flight_requests{type=\"PUT\"} "
 
-/* An upload of 2001 bytes that has sent all but one. It leads, because it is over the limit alone. */
+/* An upload of 2001 bytes that has sent all but one. It leads, because it is over the limit
+ * alone. */
 static int hold_an_upload(void)
 {
     int fd = begin(FID(1), "Content-Length: 2001\r\n");
@@ -129,7 +133,8 @@ static void over_the_limit_an_upload_is_refused_before_its_body(void **state)
     int fd = begin(FID(2), "Content-Length: 5\r\nExpect: 100-continue\r\n");
     assert_int_equal(answer(fd, text), 429);
     assert_non_null(strstr(text, "\r\nRetry-After: 1\r\n"));
-    assert_non_null(strstr(text, "{\"error\":\"reject because inflight upload data 2000 \\u003e 1000, and wait timeout\"}"));
+    assert_non_null(strstr(text, "{\"error\":\"reject because inflight upload data 2000 \\u003e "
+                                 "1000, and wait timeout\"}"));
     close(fd);
     say(slow, "x", 1); /* who was there first goes on */
     expect_stored(slow);
@@ -192,7 +197,8 @@ static void one_that_waits_in_the_middle_is_refused_in_time(void **state)
 {
     char text[1024];
     start(20);
-    int slow = begin(FID(1), "Content-Length: 2001\r\n"), fd = begin(FID(2), "Content-Length: 1500\r\n");
+    int slow = begin(FID(1), "Content-Length: 2001\r\n");
+    int fd = begin(FID(2), "Content-Length: 1500\r\n");
     wait_for(PUTS, 2);
     say(slow, filler, 2000);
     wait_for(BYTES, 2000);
