@@ -183,7 +183,10 @@ static void on_progress(struct vacuum_call *call, const struct vacuum_call_progr
 {
     struct vacuum_task *job = call->job;
     pthread_mutex_lock(job->config->lock);
-    job->replicas[job->current].progress = *progress;
+    struct vacuum_task_replica *replica = &job->replicas[job->current];
+    replica->progress = *progress;
+    if (progress->is_full) /* the last heartbeat may be older than what was written */
+        replica->size_before = progress->bytes_total;
     job->last_progress_ns = cluster_now_ns(job->config->cluster);
     /* A pause may have come before the server had begun, or crossed a resume on the way. */
     if (progress->is_full && job->state == VACUUM_COMPACTING &&

@@ -106,6 +106,16 @@ static int report_progress(void *ctx, const struct vacuum_progress *progress)
     return 0;
 }
 
+/* However quick the copy was, who asked for progress hears of its end. */
+static void report_end(struct compact_job *job)
+{
+    struct vacuum_progress progress;
+    volume_vacuum_progress(job->volume, &progress);
+    progress.step_offset = job->told_step;
+    job->next_progress_ns = 0;
+    report_progress(job, &progress);
+}
+
 static void log_damage(struct volume *volume)
 {
     struct vacuum_damage damaged[DAMAGE_LOGGED_MAX];
@@ -142,6 +152,8 @@ static int compact(struct volume_rpc *rpc, struct volume *volume, int64_t preall
                     err->message);
     else
         log_info("vacuum copied", "volume=%u seconds=%.3f", volume_id(volume), seconds);
+    if (code == 0)
+        report_end(job);
     return code;
 }
 
