@@ -1,6 +1,8 @@
-/* The latest warnings and errors of this process, for people who look at a page instead of a log.
+/* The latest warnings and errors of this process, for people who look at a page instead of a
+ * log.
  *
- * Bounded: LOG_RECENT_MAX of them. One that says the same as the one before only counts. Any thread. */
+ * Bounded: LOG_RECENT_MAX of them. One that says the same as the one before only counts. Any
+ * thread. */
 #pragma once
 
 #include "common/log_level.h"

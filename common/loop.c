@@ -37,7 +37,8 @@ struct loop {
 
 static _Thread_local struct loop *current;
 
-/* The clock of uv_now, as of the last tick: a few nanoseconds to read, a few milliseconds coarse. */
+/* The clock of uv_now, as of the last tick: a few nanoseconds to read, a few milliseconds
+ * coarse. */
 static uint64_t coarse_ms(void)
 {
     struct timespec t;

@@ -37,8 +37,8 @@ void loop_post(struct loop *loop, struct loop_task *task);
  * before the loop waits again. This is where a turn's appends are handed over in one go. */
 void loop_at_turn_end(struct loop *loop, struct loop_task *task);
 
-/* For the watchdog, on a loop's thread (elsewhere they do nothing): names the piece of work in hand, a
- * static text; and says that it has ended. Tasks are ended by the loop itself. */
+/* For the watchdog, on a loop's thread (elsewhere they do nothing): names the piece of work in
+ * hand, a static text; and says that it has ended. Tasks are ended by the loop itself. */
 void loop_doing(const char *what);
 void loop_lap(void);
 

@@ -1,4 +1,5 @@
-/* See the header. The counters have one writer, so a relaxed load and store is all an update takes. */
+/* See the header. The counters have one writer, so a relaxed load and store is all an update
+ * takes. */
 #include "common/loop_watch.h"
 
 #include "common/check.h"

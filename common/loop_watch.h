@@ -1,12 +1,13 @@
 /* The watchdog of an event loop: how long its turns take, and what made the long ones long.
  *
- * A turn is what a loop does between two waits; whatever becomes ready meanwhile waits so long. The
- * work of a turn falls into pieces (a connection that is read, a task, a timer). Whoever begins a piece
- * names it, whoever ends it marks a lap; the piece that took longest is the cause of its turn, if that
- * was a slow one. A lap costs a clock that ticks every few milliseconds, which is fine enough to find
- * ten.
+ * A turn is what a loop does between two waits; whatever becomes ready meanwhile waits so long.
+ * The work of a turn falls into pieces (a connection that is read, a task, a timer). Whoever
+ * begins a piece names it, whoever ends it marks a lap; the piece that took longest is the cause
+ * of its turn, if that was a slow one. A lap costs a clock that ticks every few milliseconds,
+ * which is fine enough to find ten.
  *
- * The writing half belongs to the loop's thread, the answers are for any. Time comes from outside. */
+ * The writing half belongs to the loop's thread, the answers are for any. Time comes from
+ * outside. */
 #pragma once
 
 #include <pthread.h>

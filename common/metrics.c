@@ -1,5 +1,5 @@
-/* Families are kept in order of registration, series in order of first use; one lock guards the lists,
- * values are atomics that hold the bits of a double. Any thread. */
+/* Families are kept in order of registration, series in order of first use; one lock guards the
+ * lists, values are atomics that hold the bits of a double. Any thread. */
 #include "common/metrics.h"
 
 #include "common/check.h"

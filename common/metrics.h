@@ -1,7 +1,7 @@
 /* Metrics: counters, gauges and histograms with labels, printed as a Prometheus page.
  *
- * A *family* has a name, a help text and label names; a *series* is one combination of label values.
- * Look a series up once and keep it: updating it is one relaxed atomic. Any thread. */
+ * A *family* has a name, a help text and label names; a *series* is one combination of label
+ * values. Look a series up once and keep it: updating it is one relaxed atomic. Any thread. */
 #pragma once
 
 #include "common/buffer.h"
@@ -34,8 +34,8 @@ void metric_observe(struct metric_series *series, double value);
 double metric_value(const struct metric_series *series); /* of a histogram: the count */
 void metric_remove(struct metric_family *family, const char *const *values); /* prints it no more */
 
-/* Of a histogram whose counts are kept elsewhere: `counts` has one for each bound and one for the rest,
- * `sum` is that of all values. */
+/* Of a histogram whose counts are kept elsewhere: `counts` has one for each bound and one for
+ * the rest, `sum` is that of all values. */
 void metric_set_histogram(struct metric_series *series, const uint64_t *counts, double sum);
 
 /* Called before each print, on its thread, to set what is only known by looking (disk space, queue
@@ -44,8 +44,8 @@ struct metrics_collector {
     void (*collect)(struct metrics_collector *collector);
     struct metrics_collector *next; /* the registry's */
 };
-/* Any thread, but not within collect. Removing waits for a print that is at it; what was never added may
- * be removed too. */
+/* Any thread, but not within collect. Removing waits for a print that is at it; what was never
+ * added may be removed too. */
 void metrics_add_collector(struct metrics *metrics, struct metrics_collector *collector);
 void metrics_remove_collector(struct metrics *metrics, struct metrics_collector *collector);
 

@@ -1,5 +1,5 @@
-/* volume_stat tells what is stored, not what it costs to find it; the index of the current generation
- * knows. */
+/* volume_stat tells what is stored, not what it costs to find it; the index of the current
+ * generation knows. */
 #include "volume/index_memory.h"
 
 #include "volume/storage/volume_internal.h"

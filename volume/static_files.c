@@ -1,5 +1,5 @@
-/* As a plain file server has it: ranges, a list for a folder, 404 as text; no date, and none of the headers
- * that blobs come with. */
+/* As a plain file server has it: ranges, a list for a folder, 404 as text; no date, and none of
+ * the headers that blobs come with. */
 #include "volume/static_files.h"
 
 #include "common/buffer.h"
@@ -46,7 +46,8 @@ static void send_ranges(struct http_request *request, const struct static_file *
     struct buffer body = BUFFER_INIT;
     struct slice type = slice_cstr(file->type);
     for (int i = 0; i < 60; i += 15)
-        snprintf(boundary + i, sizeof(boundary) - (size_t)i, "%015" PRIx64, os_random(os_real()) >> 4);
+        snprintf(boundary + i, sizeof(boundary) - (size_t)i, "%015" PRIx64,
+                 os_random(os_real()) >> 4);
     for (size_t i = 0; i < set->count; i++) {
         const struct http_range *range = &set->ranges[i];
         buffer_append_slice(&body, http_range_part_head(request->arena, set, i, file->size, type,

@@ -1,5 +1,5 @@
-/* The mark of the page (volume_page_print.c) as bytes: an icon of 32 by 32, and a picture of 50 by 50, in
- * sixteen colours. */
+/* The mark of the page (volume_page_print.c) as bytes: an icon of 32 by 32, and a picture of 50
+ * by 50, in sixteen colours. */
 #include "volume/static_icons.h"
 
 const unsigned char static_icon_favicon[370] = {

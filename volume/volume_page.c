@@ -1,5 +1,5 @@
-/* Looking at every volume takes a moment and may wait for a disk, so the page is put together on the
- * pool, as /status is. */
+/* Looking at every volume takes a moment and may wait for a disk, so the page is put together on
+ * the pool, as /status is. */
 #include "volume/volume_page.h"
 
 #include "common/check.h"

@@ -1,6 +1,6 @@
-/* The page from top to bottom: who this is, the sums, the disks, the vacuums, the volumes, what went
- * wrong. What changes by itself stands in elements with data-live and an id, for the script; data-busy
- * makes it look more often. */
+/* The page from top to bottom: who this is, the sums, the disks, the vacuums, the volumes, what
+ * went wrong. What changes by itself stands in elements with data-live and an id, for the
+ * script; data-busy makes it look more often. */
 #include "common/base64.h"
 #include "volume/volume_page_style.h"
 #include "volume/volume_page_table.h"
@@ -309,10 +309,12 @@ static void print_jobs(const struct volume_page_view *view, struct buffer *out)
     size_t count = 0;
     for (size_t i = 0; i < view->volume_count; i++)
         count += view->volumes[i].vacuum.state != VACUUM_IDLE;
-    buffer_printf(out, "<div id=\"vacuums\" data-live%s><h2>Vacuums", count > 0 ? " data-busy" : "");
+    buffer_printf(out, "<div id=\"vacuums\" data-live%s><h2>Vacuums",
+                  count > 0 ? " data-busy" : "");
     for (size_t i = 0; i < view->disk_count; i++)
         if (view->disks[i].vacuum_jobs > 0 && view->disks[i].vacuum_share < 0.995)
-            buffer_printf(out, "<small>at %.0f %% of the time on disk %zu, for clients' sake</small>",
+            buffer_printf(out,
+                          "<small>at %.0f %% of the time on disk %zu, for clients' sake</small>",
                           view->disks[i].vacuum_share * 100, i);
     buffer_append_text(out, "</h2>");
     if (count == 0)
@@ -338,14 +340,15 @@ static void print_errors(const struct volume_page_view *view, struct buffer *out
         buffer_append_text(out, "<p class=\"none\">None since it started.</p></div>\n");
         return;
     }
-    buffer_append_text(out, "<div class=\"card scroll\"><table><thead><tr><th>When, UTC</th><th></th>"
-                            "<th>What</th></tr></thead><tbody>\n");
+    buffer_append_text(out, "<div class=\"card scroll\"><table><thead><tr><th>When, UTC</th>"
+                            "<th></th><th>What</th></tr></thead><tbody>\n");
     for (size_t i = 0; i < view->error_count; i++) {
         const struct log_recent *entry = &view->errors[i];
         bool is_error = entry->level == LOG_ERROR;
         buffer_append_text(out, "<tr><td class=\"soft small\">");
         page_date(out, entry->at_second);
-        buffer_printf(out, "</td><td><span class=\"pill %s\">%s</span></td><td class=\"wrap small\">",
+        buffer_printf(out,
+                      "</td><td><span class=\"pill %s\">%s</span></td><td class=\"wrap small\">",
                       is_error ? "bad" : "warn", is_error ? "error" : "warning");
         page_text(out, entry->text);
         if (entry->count > 1)
@@ -364,16 +367,17 @@ static void print_loops(const struct volume_page_view *view, struct buffer *out)
         for (size_t c = 0; c < loop->cause_count; c++) {
             if (!has_any)
                 buffer_append_text(
-                    out, "<h2>Slow turns <small>an event loop was busy for more than 10 ms, and its "
-                         "other clients waited</small></h2><div class=\"card scroll\"><table><thead>"
-                         "<tr><th>Loop</th><th>Cause</th><th class=\"n\">Times</th>"
+                    out, "<h2>Slow turns <small>an event loop was busy for more than 10 ms, and "
+                         "its other clients waited</small></h2><div class=\"card scroll\"><table>"
+                         "<thead><tr><th>Loop</th><th>Cause</th><th class=\"n\">Times</th>"
                          "<th class=\"n\">Longest</th></tr></thead><tbody>\n");
             has_any = true;
             buffer_append_text(out, "<tr><td>");
             page_text(out, loop->name);
             buffer_append_text(out, "</td><td class=\"wrap\">");
             page_text(out, loop->causes[c].what);
-            buffer_printf(out, "</td><td class=\"n\">%" PRIu64 "</td><td class=\"n\">%" PRIu64 " ms",
+            buffer_printf(out,
+                          "</td><td class=\"n\">%" PRIu64 "</td><td class=\"n\">%" PRIu64 " ms",
                           loop->causes[c].count, loop->causes[c].longest_ms);
             buffer_append_text(out, "</td></tr>\n");
         }

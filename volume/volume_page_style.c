@@ -1,5 +1,5 @@
-/* Two colours that mean something: green holds data, amber is garbage; red is kept for what is wrong. The
- * script only fetches the page again and puts in what has changed. */
+/* Two colours that mean something: green holds data, amber is garbage; red is kept for what is
+ * wrong. The script only fetches the page again and puts in what has changed. */
 #include "volume/volume_page_style.h"
 
 const char volume_page_style[] =

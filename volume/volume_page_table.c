@@ -81,8 +81,8 @@ static void print_state(const struct volume_page_volume *volume, struct buffer *
                       vacuum_state_name(volume->vacuum.state));
     for (unsigned i = 0; i < VOLUME_READ_ONLY_REASONS; i++)
         if (bits & 1u << i)
-            buffer_printf(out, "<span class=\"pill %s\">read-only: %s</span> ", is_bad ? "bad" : "warn",
-                          volume_read_only_name(i));
+            buffer_printf(out, "<span class=\"pill %s\">read-only: %s</span> ",
+                          is_bad ? "bad" : "warn", volume_read_only_name(i));
     if (volume->stat.damaged_count > 0) {
         buffer_append_text(out, "<span class=\"pill bad\">");
         page_count(out, volume->stat.damaged_count);
@@ -126,8 +126,8 @@ static void print_volume(const struct volume_page_view *view,
         buffer_append_text(out, "<span class=\"soft\">&ndash;</span>");
     replica_placement_format(stat->replica_placement, replication);
     ttl_format(stat->ttl, ttl);
-    buffer_printf(out, "</td><td>%s%s%s</td><td class=\"n\">", replication, *ttl ? " &middot; " : "",
-                  ttl);
+    buffer_printf(out, "</td><td>%s%s%s</td><td class=\"n\">", replication,
+                  *ttl ? " &middot; " : "", ttl);
     page_bytes(out, stat->dat_bytes);
     buffer_append_text(out, "</td><td>");
     print_fill(view, volume, out);
@@ -182,8 +182,9 @@ void volume_page_print_damage(const struct volume_page_view *view, struct buffer
     if (view->damage_count > 0) {
         buffer_append_text(out,
                            "<h2>Damaged records <small>fetch them from a replica</small></h2>"
-                           "<div class=\"card scroll\"><table><thead><tr><th class=\"n\">Volume</th>"
-                           "<th>Needle</th><th class=\"n\">Offset</th><th>Found, UTC</th>"
+                           "<div class=\"card scroll\"><table><thead><tr>"
+                           "<th class=\"n\">Volume</th><th>Needle</th><th class=\"n\">Offset</th>"
+                           "<th>Found, UTC</th>"
                            "<th>Why</th></tr></thead><tbody>\n");
         for (size_t i = 0; i < view->damage_count; i++) {
             const struct volume_page_damage *found = &view->damage[i];

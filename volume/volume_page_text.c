@@ -75,8 +75,8 @@ void page_date(struct buffer *out, int64_t unix_second)
 void page_bar(struct buffer *out, const char *label, uint64_t total,
               const struct page_bar_part *parts, size_t count, uint64_t mark)
 {
-    buffer_append_text(out, "<svg class=\"bar\" viewBox=\"0 0 1000 8\" preserveAspectRatio=\"none\" "
-                            "role=\"img\" aria-label=\"");
+    buffer_append_text(out, "<svg class=\"bar\" viewBox=\"0 0 1000 8\" "
+                            "preserveAspectRatio=\"none\" role=\"img\" aria-label=\"");
     page_text(out, label);
     buffer_append_text(out, "\">");
     double at = 0;

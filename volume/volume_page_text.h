@@ -18,7 +18,7 @@ struct page_bar_part {
     const char *class;
     uint64_t amount;
 };
-/* What is left of the total is empty; parts that do not fit are cut. `mark` (UINT64_MAX: none) is a line
- * there. `label` is read out instead. */
+/* What is left of the total is empty; parts that do not fit are cut. `mark` (UINT64_MAX: none)
+ * is a line there. `label` is read out instead. */
 void page_bar(struct buffer *out, const char *label, uint64_t total,
               const struct page_bar_part *parts, size_t count, uint64_t mark);

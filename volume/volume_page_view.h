@@ -1,5 +1,5 @@
-/* What the page of a volume server shows, as plain values, and the text made of them. Pure: any thread, no
- * look at anything but the view. */
+/* What the page of a volume server shows, as plain values, and the text made of them. Pure: any
+ * thread, no look at anything but the view. */
 #pragma once
 
 #include "common/buffer.h"
@@ -94,11 +94,12 @@ const char *volume_page_sort_name(enum volume_page_sort sort);
 /* The values of a query; each may be empty. */
 void volume_page_read_query(struct volume_page_query *ret, struct slice text, struct slice show,
                             struct slice sort, struct slice page);
-/* Sorts the volumes, those that the query asks for first; how many these are. A page beyond the last
- * becomes the last. */
+/* Sorts the volumes, those that the query asks for first; how many these are. A page beyond the
+ * last becomes the last. */
 size_t volume_page_select(struct volume_page_view *view);
 /* Appends the whole document. Changes the order of the volumes. */
 void volume_page_print(struct volume_page_view *view, struct buffer *out);
 
-/* The value of Content-Security-Policy that goes with it: nothing runs but what is in the page. Appends. */
+/* The value of Content-Security-Policy that goes with it: nothing runs but what is in the page.
+ * Appends. */
 void volume_page_policy(struct buffer *out);

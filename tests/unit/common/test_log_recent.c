@@ -1,5 +1,5 @@
-/* What the log keeps of warnings and errors. One ring a process: each test begins with what the one before
- * has left. */
+/* What the log keeps of warnings and errors. One ring a process: each test begins with what the
+ * one before has left. */
 #include "tests/unit/cmocka_all.h"
 
 #include "common/log.h"
@@ -56,7 +56,8 @@ static void a_long_one_is_cut_between_characters(void **state)
 {
     char text[LOG_RECENT_TEXT + 100];
     memset(text, 'x', sizeof(text));
-    memcpy(text + LOG_RECENT_TEXT - 3, "\xe2\x82\xac", 3); /* its last byte would be the one too many */
+    /* Its last byte would be the one too many. */
+    memcpy(text + LOG_RECENT_TEXT - 3, "\xe2\x82\xac", 3);
     log_recent_add(LOG_ERROR, 1, text, sizeof(text));
     log_recent_list(list);
     assert_int_equal(strlen(list[0].text), LOG_RECENT_TEXT - 3);

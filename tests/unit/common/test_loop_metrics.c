@@ -39,7 +39,8 @@ static void slow_turns_and_lag_are_on_the_page(void **state)
     assert_false(page_has(registry, "kelp_loop_lag_seconds_sum{loop=\"slow\"} 0\n"));
     loop_metrics_destroy(metrics);
     loop_destroy(loop);
-    assert_true(page_has(registry, "cause=\"being slow on purpose\"} 1\n")); /* what is known stays */
+    /* What is known stays. */
+    assert_true(page_has(registry, "cause=\"being slow on purpose\"} 1\n"));
     metrics_destroy(registry);
 }
 

@@ -57,7 +57,8 @@ static void a_piece_that_nobody_ended_is_a_cause_too(void **state)
     assert_string_equal(causes[1].what, "something without a name");
 }
 
-/* The clock of laps may lag behind that of turns, and a lap of the last turn says nothing of this one. */
+/* The clock of laps may lag behind that of turns, and a lap of the last turn says nothing of
+ * this one. */
 static void laps_before_the_turn_do_not_count(void **state)
 {
     struct loop_slow_cause causes[LOOP_CAUSES_MAX];

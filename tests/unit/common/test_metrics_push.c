@@ -77,7 +77,8 @@ static int setup(void **state)
     f.handler = (struct http_handler){.on_request = on_request};
     fixture_start(&f);
     registry = metrics_create();
-    series = metric_series(metrics_add(registry, METRIC_GAUGE, "pages", "Pages.", NULL, NULL, 0), NULL);
+    series = metric_series(metrics_add(registry, METRIC_GAUGE, "pages", "Pages.", NULL, NULL, 0),
+                           NULL);
     metrics_add_collector(registry, &collector);
     gateway.pushes = 0;
     gateway.status = 202;

@@ -64,7 +64,10 @@ static ssize_t read_when_released(struct os *os, int fd, void *buf, size_t n, ui
     return os_pread(os_real(), fd, buf, n, offset);
 }
 
-static ssize_t fail_read(struct os *os, int fd, void *buf, size_t n, uint64_t offset) { return -EIO; }
+static ssize_t fail_read(struct os *os, int fd, void *buf, size_t n, uint64_t offset)
+{
+    return -EIO;
+}
 
 void data_port_wait_for_read(struct data_port *port) { uv_sem_wait(&port->read_begun); }
 

@@ -90,7 +90,8 @@ static void a_volume_whose_disk_failed_is_in_quarantine(void **state)
     fixture_delete(store_append_queue(m->store.store, volume), volume, 1, 1);
     store_release(m->store.store, volume);
     assert_true(page_has(m, NAME "io_quarantine{kind=\"volume\"} 1\n"));
-    assert_true(page_has(m, NAME "read_only_volumes{collection=\"\",type=\"noWriteOrDelete\"} 1\n"));
+    assert_true(
+        page_has(m, NAME "read_only_volumes{collection=\"\",type=\"noWriteOrDelete\"} 1\n"));
 }
 
 static void a_disk_that_does_not_answer_is_told(void **state)

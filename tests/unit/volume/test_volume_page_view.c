@@ -16,8 +16,11 @@ static struct buffer out;
 static int set_up(void **state)
 {
     memset(&view, 0, sizeof(view));
-    disk = (struct volume_page_disk){
-        .directory = "/data/one", .type = "", .slots = 100, .space.total_bytes = 1000, .space.free_bytes = 400};
+    disk = (struct volume_page_disk){.directory = "/data/one",
+                                     .type = "",
+                                     .slots = 100,
+                                     .space.total_bytes = 1000,
+                                     .space.free_bytes = 400};
     view.facts = (struct volume_page_facts){.address = "127.0.0.1:8080",
                                             .public_url = "127.0.0.1:8080",
                                             .version = "8000GB 4.48 kelp",
@@ -111,7 +114,8 @@ static void nothing_that_others_wrote_leaves_its_place(void **state)
     view.query.text[0] = '\0';
     text = print();
     assert_int_equal(count_of(text, "<script"), 1);
-    assert_true(count_of(text, "&#34;&gt;&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;") > 8);
+    assert_true(
+        count_of(text, "&#34;&gt;&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;") > 8);
 }
 
 static void a_page_holds_a_hundred_volumes(void **state)
@@ -223,8 +227,8 @@ static void slow_turns_are_listed_with_their_cause(void **state)
     view.loops = &loop;
     view.loop_count = 1;
     const char *text = print();
-    assert_non_null(strstr(text, "<td>http-0</td><td class=\"wrap\">a GET</td><td class=\"n\">17</td>"
-                                 "<td class=\"n\">44 ms</td>"));
+    assert_non_null(strstr(text, "<td>http-0</td><td class=\"wrap\">a GET</td>"
+                                 "<td class=\"n\">17</td><td class=\"n\">44 ms</td>"));
     loop.cause_count = 0;
     assert_null(strstr(print(), "Slow turns"));
 }
