@@ -3,7 +3,6 @@
 #include "volume/volume_metrics.h"
 
 #include "common/check.h"
-#include "volume/index_memory.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -87,7 +86,7 @@ static int add_volume(void *ctx, struct disk_location *location, struct volume *
     sums->damaged += stat.damaged_count;
     metrics->quarantined_count += (stat.read_only & VOLUME_RO_IO_ERROR) != 0;
     struct disk_sums *disk = &metrics->disks[disk_location_id(location)];
-    disk->index_memory += index_memory_bytes(volume);
+    disk->index_memory += stat.index_memory_bytes;
     disk->index_files += stat.idx_bytes;
     return 0;
 }

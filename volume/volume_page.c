@@ -3,7 +3,6 @@
 #include "volume/volume_page.h"
 
 #include "common/check.h"
-#include "volume/index_memory.h"
 #include "volume/volume_page_view.h"
 
 #include <stddef.h>
@@ -61,7 +60,7 @@ static int add_volume(void *ctx, struct disk_location *location, struct volume *
     disk->volume_count++;
     disk->volume_bytes += row->stat.dat_bytes;
     disk->index_file_bytes += row->stat.idx_bytes;
-    disk->index_memory_bytes += index_memory_bytes(volume);
+    disk->index_memory_bytes += row->stat.index_memory_bytes;
     return 0;
 }
 

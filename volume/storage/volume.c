@@ -154,6 +154,7 @@ void volume_stat(struct volume *volume, struct volume_stat *ret)
     *ret = (struct volume_stat){
         .dat_bytes = dat_bytes,
         .idx_bytes = index_file_end(&generation->idx),
+        .index_memory_bytes = index.memory_bytes,
         .file_count = index.file_count,
         .file_bytes = index.file_bytes,
         .deletion_count = index.deletion_count,

@@ -77,6 +77,7 @@ struct replica_placement volume_replica_placement(const struct volume *volume); 
 struct volume_stat {
     uint64_t dat_bytes; /* logical length of the .dat */
     uint64_t idx_bytes;
+    uint64_t index_memory_bytes; /* of its own; not caches that the indexes of a disk share */
     uint64_t file_count, file_bytes;         /* index counters, spec 9: they only grow until a reload */
     uint64_t deletion_count, deletion_bytes;
     uint64_t live_count, live_record_bytes;  /* exact; what a vacuum would copy */
