@@ -345,7 +345,7 @@ static void each_save_tells_the_end_and_the_marks(void **state)
         {true, false, true, "\"readOnly\": true,"},
         {true, true, true, "\"readOnlyCanDelete\": true"},
         {false, false, true, "\"readOnly\": false,"},
-        {true, false, false, "\"readOnly\": false,"}, /* for now only */
+        {true, false, false, "\"readOnly\": false,"}, /* not persisted */
     };
     struct volume_options options = {.offset_bytes = 5, .ttl = {3, 2}};
     struct volume_place place = {os, "/d", NULL, "", 1, NULL};
