@@ -258,6 +258,15 @@ static bool attach_again(struct topology *t, struct data_node *n, const struct h
     return topology_attach_node(t, n);
 }
 
+/* A beat may have been on its way when growth made a volume, so one that does not know of it yet is no
+ * disagreement; one that does not name it for longer than the grace is. */
+static bool agrees(const struct topology *t, const struct data_node *n, const struct heartbeat *h)
+{
+    bool is_forgotten = n->provisional_count > 0 &&
+                        topology_now(t) - n->provisional_ns >= PROVISIONAL_GRACE_NS;
+    return !n->has_duplicate_ids && !is_forgotten && n->digest == h->volume_digest;
+}
+
 int topology_apply_heartbeat(struct topology *t, struct data_node *n, const struct heartbeat *h,
                              struct heartbeat_result *ret, struct location_update *update,
                              struct error *err)
@@ -277,7 +286,7 @@ int topology_apply_heartbeat(struct topology *t, struct data_node *n, const stru
     if (h->ec_shard_count || h->has_no_ec_shards)
         apply_ec_full_list(t, n, h, update);
 
-    if (h->has_volume_digest && (n->has_duplicate_ids || n->digest != h->volume_digest)) {
+    if (h->has_volume_digest && !agrees(t, n, h)) {
         if (is_full_list(h))
             ret->digest_mismatch_in_full_list = true;
         else

@@ -101,6 +101,22 @@ static struct replica *replica_create(struct data_node *n, size_t type, int64_t 
     return r;
 }
 
+static void end_provisional(struct replica *r)
+{
+    r->node->provisional_count -= r->is_provisional;
+    r->is_provisional = false;
+}
+
+void replica_make_provisional(struct topology *t, struct replica *r)
+{
+    CHECK(!r->is_provisional);
+    r->is_provisional = true;
+    r->node->provisional_count++;
+    r->node->provisional_ns = topology_now(t);
+    r->node->digest ^= r->digest;
+    r->digest = 0;
+}
+
 enum replica_change replica_upsert(struct topology *t, struct data_node *n, size_t type,
                                    const struct volume_record *record, bool is_mention,
                                    struct replica **ret)
@@ -127,7 +143,7 @@ enum replica_change replica_upsert(struct topology *t, struct data_node *n, size
     if (r->is_marked_read_only && is_mention && !record->read_only &&
         now - r->marked_ns >= MARK_GRACE_NS)
         r->is_marked_read_only = false;
-    r->is_provisional = false;
+    end_provisional(r);
     topology_raise_max_volume_id(t, record->id);
 
     join_layout(t, r, now);
@@ -158,6 +174,7 @@ void replica_remove(struct topology *t, struct replica *r, bool is_explicit)
     disk->replicas[r->disk_index] = last;
     last->disk_index = r->disk_index;
     n->digest ^= r->digest;
+    end_provisional(r);
     place_add_usage(&n->place, r->type, &delta);
     free(r);
 }

@@ -110,7 +110,7 @@ int topology_register_grown_volume(struct topology *t, uint32_t id, const struct
             continue;
         struct replica *r;
         replica_upsert(t, n, type, &record, false, &r);
-        r->is_provisional = true;
+        replica_make_provisional(t, r);
         if (updates)
             update_add_new(location_updates_add(updates), n, &record);
     }

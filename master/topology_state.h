@@ -67,8 +67,10 @@ struct data_node {
     uint32_t grpc_port;
     bool is_in_maintenance;
     bool has_duplicate_ids; /* its last full list named an id twice on one disk type */
-    uint64_t digest;
+    uint64_t digest;     /* of what it has reported: provisional replicas are not part of it */
     uint64_t list_epoch; /* number of the full list being applied */
+    size_t provisional_count;
+    int64_t provisional_ns; /* when the youngest of them was registered */
     struct node_disk *disks; /* by disk type number */
     size_t disk_count;
     struct disk_tag *tags;
@@ -287,6 +289,8 @@ enum replica_change replica_upsert(struct topology *t, struct data_node *n, size
                                    const struct volume_record *record, bool is_mention,
                                    struct replica **ret);
 /* `is_explicit`: deleted, not lost with its node; empty layouts go too. */
+/* What growth made and no report has named yet. */
+void replica_make_provisional(struct topology *t, struct replica *r);
 void replica_remove(struct topology *t, struct replica *r, bool is_explicit);
 void replica_refresh_active(struct replica *r);
 

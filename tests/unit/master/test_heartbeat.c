@@ -241,6 +241,42 @@ static void a_reported_volume_is_no_longer_provisional(void **state)
     fixture_destroy(f);
 }
 
+/* A beat that was on its way when growth made the volume does not know of it yet. */
+static void a_provisional_volume_agrees_with_a_beat_that_does_not_know_it(void **state)
+{
+    struct fixture *f = fixture_create();
+    struct data_node *n = fixture_add_node(f, "dc", "r", "10.0.0.1", 10);
+    struct volume_option option = {.version = 3};
+    struct volume_record v = record(5);
+    struct heartbeat quiet = {.ip = "10.0.0.1", .has_volume_digest = true};
+    topology_register_grown_volume(f->t, 5, &option, &n, 1, NULL, NULL);
+    fixture_beat(f, n, &quiet);
+    assert_false(f->result.needs_full_list);
+    fixture_send_changed(f, n, &v, 1);
+    quiet.volume_digest = volume_digest_of(&v);
+    f->now_ns += 11 * SECOND;
+    fixture_beat(f, n, &quiet);
+    assert_false(f->result.needs_full_list);
+    fixture_destroy(f);
+}
+
+static void a_provisional_volume_that_is_never_named_is_asked_for(void **state)
+{
+    struct fixture *f = fixture_create();
+    struct data_node *n = fixture_add_node(f, "dc", "r", "10.0.0.1", 10);
+    struct volume_option option = {.version = 3};
+    struct heartbeat quiet = {.ip = "10.0.0.1", .has_volume_digest = true};
+    topology_register_grown_volume(f->t, 5, &option, &n, 1, NULL, NULL);
+    f->now_ns += 10 * SECOND;
+    fixture_beat(f, n, &quiet);
+    assert_true(f->result.needs_full_list);
+    struct heartbeat full = {.ip = "10.0.0.1", .has_no_volumes = true, .has_volume_digest = true};
+    fixture_beat(f, n, &full);
+    assert_false(f->result.digest_mismatch_in_full_list);
+    assert_int_equal(fixture_lookup_count(f, 5), 0);
+    fixture_destroy(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +292,8 @@ int main(void)
         cmocka_unit_test(a_report_that_changes_the_collection_moves_the_volume),
         cmocka_unit_test(provisional_volumes_survive_ten_seconds),
         cmocka_unit_test(a_reported_volume_is_no_longer_provisional),
+        cmocka_unit_test(a_provisional_volume_agrees_with_a_beat_that_does_not_know_it),
+        cmocka_unit_test(a_provisional_volume_that_is_never_named_is_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
