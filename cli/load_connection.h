@@ -1,0 +1,48 @@
+/* One connection of the load client: a socket, TLS on it where that is wanted, and the parser of what
+ * comes back. Carries one call at a time. Internal to load_*.c. */
+#pragma once
+
+#include "cli/load_client.h"
+
+#include <llhttp.h>
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+
+struct load_server { /* by its text, "host:port" */
+    struct load_server *next;
+    char text[300], host[256];
+    struct sockaddr_storage address;
+    socklen_t address_size;
+    struct load_connection *idle; /* utlist, doubly linked */
+};
+
+enum load_state { LOAD_CONNECTING, LOAD_HANDSHAKE, LOAD_SENDING, LOAD_RECEIVING, LOAD_IDLE, LOAD_CLOSED };
+
+struct load_connection {
+    uv_poll_t poll;
+    struct load_connection *prev, *next; /* in the server's idle list, or the client's busy one */
+    struct load_client *client;
+    struct load_server *server;
+    struct load_call *call; /* NULL when idle */
+    SSL *ssl;               /* NULL: plain */
+    llhttp_t parser;
+    int fd, events; /* what poll waits for */
+    enum load_state state;
+    size_t sent;
+    uint64_t moved_ms; /* when a byte last moved */
+    bool has_answered; /* before this call */
+    bool has_received, is_complete, is_kept, is_authorization;
+};
+
+/* To begin with a call. A failure is the call's: load_connection_create then returns NULL. */
+struct load_connection *load_connection_create(struct load_client *client, struct load_server *server,
+                                               SSL_CTX *tls, struct error *err);
+void load_connection_begin(struct load_connection *c, struct load_call *call);
+/* Frees it on a later turn of the loop. */
+void load_connection_close(struct load_connection *c);
+
+/* The client's side. The call's answer is there, and the connection can take the next, or is closed. */
+void load_client_answered(struct load_connection *c, struct load_call *call);
+/* The connection is of no use any more; `err` is why. Its call, if any, has not been answered. */
+void load_client_broken(struct load_connection *c, const struct error *err);
+char *load_client_buffer(struct load_client *client, size_t *ret_size);
