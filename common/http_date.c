@@ -3,7 +3,10 @@
  * the locale. */
 #include "common/http_date.h"
 
-#include <time.h>
+/* The first seconds of those years; and which day of the week that was, from Sunday on. */
+#define YEAR_0         (-62167219200)
+#define YEAR_0_WEEKDAY 6
+#define YEAR_10000     253402300800
 
 static const char weekdays[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
 static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
@@ -15,24 +18,39 @@ static void put_digits(char *at, unsigned value, unsigned count)
         at[i - 1] = (char)('0' + value % 10);
 }
 
-/* By hand: every read of a blob carries one, and snprintf takes longer than all the rest of its
- * header. */
+/* Year, month 1..12 and day of the month, of a day counted from 1970-01-01 that is in year 0 or later. */
+static void civil_from_days(int64_t days, unsigned *ret_year, unsigned *ret_month, unsigned *ret_day)
+{
+    /* Eras of 400 years begin with a March; the first one here is that before year 0. */
+    uint64_t since = (uint64_t)(days + 719468 + 146097);
+    uint64_t era = since / 146097, day_of_era = since % 146097;
+    uint64_t year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    unsigned day_of_year =
+        (unsigned)(day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100));
+    unsigned month_from_march = (5 * day_of_year + 2) / 153;
+    *ret_day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    *ret_month = month_from_march < 10 ? month_from_march + 3 : month_from_march - 9;
+    *ret_year = (unsigned)(year_of_era + era * 400) - 400 + (*ret_month <= 2);
+}
+
+/* By hand: every read of a blob carries one. snprintf takes longer than all the rest of its header, and
+ * gmtime_r takes a lock that all threads share. */
 void http_date_format(int64_t unix_seconds, char text[HTTP_DATE_SIZE])
 {
-    time_t when = unix_seconds;
-    struct tm tm;
-    if (!gmtime_r(&when, &tm) || tm.tm_year < -1900 || tm.tm_year > 9999 - 1900) {
-        when = 0;
-        gmtime_r(&when, &tm);
-    }
+    if (unix_seconds < YEAR_0 || unix_seconds >= YEAR_10000)
+        unix_seconds = 0;
+    int64_t days = (unix_seconds - YEAR_0) / 86400 + YEAR_0 / 86400;
+    unsigned second = (unsigned)(unix_seconds - days * 86400), year, month, day;
+    civil_from_days(days, &year, &month, &day);
     memcpy(text, "Mon, 02 Jan 2006 15:04:05 GMT", HTTP_DATE_SIZE);
-    memcpy(text, weekdays[tm.tm_wday], 3);
-    put_digits(text + 5, (unsigned)tm.tm_mday, 2);
-    memcpy(text + 8, months[tm.tm_mon], 3);
-    put_digits(text + 12, (unsigned)(tm.tm_year + 1900), 4);
-    put_digits(text + 17, (unsigned)tm.tm_hour, 2);
-    put_digits(text + 20, (unsigned)tm.tm_min, 2);
-    put_digits(text + 23, (unsigned)tm.tm_sec, 2);
+    memcpy(text, weekdays[(days - YEAR_0 / 86400 + YEAR_0_WEEKDAY) % 7], 3);
+    put_digits(text + 5, day, 2);
+    memcpy(text + 8, months[month - 1], 3);
+    put_digits(text + 12, year, 4);
+    put_digits(text + 17, second / 3600, 2);
+    put_digits(text + 20, second / 60 % 60, 2);
+    put_digits(text + 23, second % 60, 2);
 }
 
 /* -1 when one of the characters is no digit. */

@@ -4,7 +4,8 @@
  * does not know; words are parted by single blanks, of which llhttp lets more through. */
 #include "common/http_request_line.h"
 
-#include <ctype.h>
+#include "common/http_token.h"
+
 #include <string.h>
 
 static const struct known_method {
@@ -30,21 +31,16 @@ static void settle(struct http_exchange *x, struct slice text)
     }
 }
 
-static bool is_token_byte(char c)
-{
-    return isalnum((unsigned char)c) || (c && strchr("!#$%&'*+-.^_`|~", c));
-}
-
 enum http_method_step http_request_line_method(struct http_exchange *x, const char *data,
                                                size_t size, size_t *ret_used)
 {
     size_t n = 0;
-    while (n < size && is_token_byte(data[n]) && x->method_length < HTTP_METHOD_LIMIT)
+    while (n < size && http_is_token_char(data[n]) && x->method_length < HTTP_METHOD_LIMIT)
         x->method_text[x->method_length++] = data[n++];
     *ret_used = n;
     if (n == size)
         return HTTP_METHOD_MORE;
-    if (is_token_byte(data[n]))
+    if (http_is_token_char(data[n]))
         return HTTP_METHOD_TOO_LONG;
     if (data[n] != ' ' || x->method_length == 0)
         return HTTP_METHOD_INVALID;

@@ -9,86 +9,38 @@
 #include "common/http_response.h"
 
 #include "common/check.h"
+#include "common/http_date.h"
 #include "common/http_lane.h"
-#include "common/http_status.h"
 #include "common/http_tls.h"
 #include "common/json_writer.h"
 
 #include <stdlib.h>
 
+/* Date, the length of the body or how it is framed, whether the connection goes on. */
+#define HTTP_OWN_LINES_MAX 128
+
 /* --- headers ------------------------------------------------------------------------------------
  */
 
-static bool is_token(struct slice name)
-{
-    for (size_t i = 0; i < name.len; i++) {
-        unsigned char c = (unsigned char)name.ptr[i];
-        if (c <= ' ' || c >= 0x7f || strchr("()<>@,;:\\\"/[]?={}", c))
-            return false;
-    }
-    return name.len > 0;
-}
-
-/* Stored names and values come from clients: a line break in one must not become a header. */
-static struct slice copy_value(struct arena *arena, struct slice value)
-{
-    char *copy = arena_strndup(arena, value.ptr, value.len);
-    for (size_t i = 0; i < value.len; i++)
-        if (copy[i] == '\r' || copy[i] == '\n' || copy[i] == '\0')
-            copy[i] = ' ';
-    return slice_of(copy, value.len);
-}
-
-static void add_header(struct http_exchange *x, struct slice name, struct slice value)
-{
-    if (!is_token(name))
-        return;
-    if (x->out_header_count == x->out_header_capacity) {
-        uint32_t capacity = x->out_header_capacity ? x->out_header_capacity * 2 : 8;
-        struct http_header *headers = arena_alloc(&x->arena, capacity * sizeof(*headers));
-        if (x->out_header_count)
-            memcpy(headers, x->out_headers, x->out_header_count * sizeof(*headers));
-        x->out_headers = headers;
-        x->out_header_capacity = capacity;
-    }
-    x->out_headers[x->out_header_count++] =
-        (struct http_header){arena_slice(&x->arena, name), copy_value(&x->arena, value)};
-}
-
 void http_response_header(struct http_request *request, const char *name, struct slice value)
 {
-    add_header(http_exchange_of(request), slice_cstr(name), value);
+    struct http_exchange *x = http_exchange_of(request);
+    http_head_add(&x->head_out, &x->arena, slice_cstr(name), value);
 }
 
 void http_response_set_header(struct http_request *request, const char *name, struct slice value)
 {
     struct http_exchange *x = http_exchange_of(request);
-    struct slice wanted = slice_cstr(name);
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < x->out_header_count; i++)
-        if (!slice_equals_nocase(x->out_headers[i].name, wanted))
-            x->out_headers[kept++] = x->out_headers[i];
-    x->out_header_count = kept;
-    add_header(x, wanted, value);
+    http_head_remove(&x->head_out, slice_cstr(name));
+    http_head_add(&x->head_out, &x->arena, slice_cstr(name), value);
 }
 
-static char *put(char *at, const char *text, size_t size)
+void http_response_clear_headers(struct http_request *request)
 {
-    memcpy(at, text, size);
-    return at + size;
+    http_head_clear(&http_exchange_of(request)->head_out);
 }
 
-#define PUT(at, literal) put(at, literal, sizeof(literal) - 1)
-
-static char *put_uint(char *at, uint64_t value)
-{
-    char digits[20];
-    size_t n = 0;
-    do
-        digits[sizeof(digits) - ++n] = (char)('0' + value % 10);
-    while ((value /= 10) != 0);
-    return put(at, digits + sizeof(digits) - n, n);
-}
+#define PUT(at, literal) http_head_put(at, literal, sizeof(literal) - 1)
 
 /* The connection goes on when the client wants it, the server stays, and the rest of a body that
  * nobody read is short and sure to come. */
@@ -108,42 +60,27 @@ static bool decide_keep_alive(const struct http_exchange *x)
 
 static bool has_no_body(int status) { return status == 204 || status == 304 || status < 200; }
 
+/* The server's own lines, and the end. */
 static uv_buf_t build_head(struct http_exchange *x, int status, uint64_t length)
 {
-    const char *reason = http_status_text(status);
-    size_t reason_size = strlen(reason);
-    size_t room = 192 + reason_size;
-    for (uint32_t i = 0; i < x->out_header_count; i++)
-        room += x->out_headers[i].name.len + x->out_headers[i].value.len + 4;
-    char *head = arena_alloc(&x->arena, room), *at = head;
-
-    at = PUT(at, "HTTP/1.1 ");
-    at = put_uint(at, (uint64_t)status);
-    *at++ = ' ';
-    at = put(at, reason, reason_size);
-    at = PUT(at, "\r\n");
-    for (uint32_t i = 0; i < x->out_header_count; i++) {
-        const struct http_header *h = &x->out_headers[i];
-        at = put(at, h->name.ptr, h->name.len);
-        at = PUT(at, ": ");
-        at = put(at, h->value.ptr, h->value.len);
-        at = PUT(at, "\r\n");
-    }
+    char *at = http_head_room(&x->head_out, &x->arena, HTTP_OWN_LINES_MAX), *start = at;
     at = PUT(at, "Date: ");
-    at = put(at, http_lane_date(x->lane), 29);
+    at = http_head_put(at, http_lane_date(x->lane), HTTP_DATE_SIZE - 1);
     if (x->is_chunked_out) {
         at = PUT(at, "\r\nTransfer-Encoding: chunked");
     } else if (!has_no_body(status) && length != HTTP_LENGTH_CHUNKED) {
         at = PUT(at, "\r\nContent-Length: ");
-        at = put_uint(at, length);
+        at = http_head_put_uint(at, length);
     }
     if (!x->keeps_alive)
         at = PUT(at, "\r\nConnection: close");
     else if (x->is_http10)
         at = PUT(at, "\r\nConnection: keep-alive");
     at = PUT(at, "\r\n\r\n");
-    CHECK((size_t)(at - head) <= room);
-    return uv_buf_init(head, (unsigned)(at - head));
+    CHECK(at - start <= HTTP_OWN_LINES_MAX);
+    x->head_out.length += (uint32_t)(at - start);
+    struct slice text = http_head_finish(&x->head_out, status);
+    return uv_buf_init((char *)(uintptr_t)text.ptr, (unsigned)text.len);
 }
 
 /* --- output -------------------------------------------------------------------------------------
@@ -372,12 +309,12 @@ void http_respond_head(struct http_request *request, int status, uint64_t conten
 void http_response_refuse(struct http_exchange *x, int status, struct slice content_type,
                           struct slice body)
 {
-    x->out_header_count = 0;
+    http_response_clear_headers(&x->request);
     x->request.is_keep_alive = false;
-    add_header(x, SLICE("Content-Type"),
-               content_type.len ? content_type : SLICE("application/json"));
+    http_response_header(&x->request, "Content-Type",
+                         content_type.len ? content_type : SLICE("application/json"));
     if (status == 503)
-        add_header(x, SLICE("Retry-After"), SLICE("1"));
+        http_response_header(&x->request, "Retry-After", SLICE("1"));
     respond(x, status, body, body.len, NULL, NULL);
 }
 
@@ -414,15 +351,15 @@ void http_response_start(struct http_request *request, int status, uint64_t cont
         else
             x->is_chunked_out = true;
     }
-    x->head_out = build_head(x, status, content_length);
+    x->pending_head = build_head(x, status, content_length);
 }
 
 static void add_pending_head(struct http_exchange *x)
 {
     x->buffer_count = 0;
     if (x->connection)
-        add_buffer(x, x->head_out.base, x->head_out.len);
-    x->head_out = uv_buf_init(NULL, 0);
+        add_buffer(x, x->pending_head.base, x->pending_head.len);
+    x->pending_head = uv_buf_init(NULL, 0);
 }
 
 void http_response_write(struct http_request *request, struct slice piece,

@@ -136,6 +136,9 @@ void http_response_header(struct http_request *request, const char *name, struct
 /* Replaces a header of that name set before, if any. */
 void http_response_set_header(struct http_request *request, const char *name, struct slice value);
 
+/* Forgets all that were set. */
+void http_response_clear_headers(struct http_request *request);
+
 /* The whole response. `body` is used by reference until sent: it lives in the arena or
  * request->body, is static, or is released by release(ctx) once it is no longer needed (also on
  * failure). For HEAD give the body that GET would give: its length is announced, its bytes are not

@@ -10,6 +10,7 @@
  *   http_request_line.c  methods, and what of a request line llhttp lets through
  *   http_body.c        the bytes of a body and the account of them
  *   http_response.c    requests' answers to bytes
+ *   http_head.c        the header of such an answer
  *   http_tls.c         sealing and opening what passes the socket, where there is TLS
  *   http_lane.c        free exchanges, the lists of who waits for what, the date
  *
@@ -23,6 +24,7 @@
 #pragma once
 
 #include "common/buffer.h"
+#include "common/http_head.h"
 #include "common/http_server.h"
 
 #include <llhttp.h>
@@ -189,10 +191,9 @@ struct http_exchange {
     bool is_piece_out;    /* on_written is owed */
     uint8_t response_state;
     int status;
-    struct http_header *out_headers;
-    uint32_t out_header_count, out_header_capacity;
+    struct http_head head_out; /* the response's header */
     uint64_t announced, written; /* body bytes of a streamed response */
-    uv_buf_t head_out;           /* response header that waits for the first piece */
+    uv_buf_t pending_head;       /* response header that waits for the first piece */
     uv_buf_t buffers[4];
     unsigned buffer_count;
     uv_write_t write;

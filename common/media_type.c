@@ -7,35 +7,12 @@
 #include "common/media_type.h"
 
 #include "common/hex.h"
+#include "common/http_token.h"
 
 #include <ctype.h>
 #include <stdlib.h>
 
 #define PARAM_LIMIT 64
-
-static bool is_token_char(char c)
-{
-    switch (c) {
-    case '(':
-    case ')':
-    case '<':
-    case '>':
-    case '@':
-    case ',':
-    case ';':
-    case ':':
-    case '\\':
-    case '"':
-    case '/':
-    case '[':
-    case ']':
-    case '?':
-    case '=':
-        return false;
-    default:
-        return c > ' ' && c < 0x7f;
-    }
-}
 
 static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
@@ -66,7 +43,7 @@ static struct slice lower(struct arena *arena, struct slice s)
 static struct slice take_token(struct slice *rest)
 {
     size_t n = 0;
-    while (n < rest->len && is_token_char(rest->ptr[n]))
+    while (n < rest->len && http_is_token_char(rest->ptr[n]))
         n++;
     struct slice token = slice_until(*rest, n);
     *rest = slice_from(*rest, n);
@@ -270,14 +247,6 @@ struct slice media_type_param(const struct media_type *type, const char *name)
     return p ? p->value : (struct slice){NULL, 0};
 }
 
-static bool is_token(struct slice s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (!is_token_char(s.ptr[i]))
-            return false;
-    return s.len > 0;
-}
-
 static bool needs_encoding(struct slice s)
 {
     for (size_t i = 0; i < s.len; i++) {
@@ -296,7 +265,7 @@ void media_type_append_param(struct buffer *out, const char *name, struct slice 
         buffer_append_text(out, "*=utf-8''");
         for (size_t i = 0; i < value.len; i++) {
             char c = value.ptr[i];
-            if (is_token_char(c) && !strchr("*'%", c))
+            if (http_is_token_char(c) && !strchr("*'%", c))
                 buffer_append_char(out, c);
             else
                 buffer_printf(out, "%%%02X", (unsigned char)c);
@@ -304,15 +273,18 @@ void media_type_append_param(struct buffer *out, const char *name, struct slice 
         return;
     }
     buffer_append_char(out, '=');
-    if (is_token(value)) {
+    if (http_is_token(value)) {
         buffer_append_slice(out, value);
         return;
     }
     buffer_append_char(out, '"');
-    for (size_t i = 0; i < value.len; i++) {
-        if (value.ptr[i] == '"' || value.ptr[i] == '\\')
+    for (size_t i = 0, run = 0; i <= value.len; i++) {
+        if (i < value.len && value.ptr[i] != '"' && value.ptr[i] != '\\')
+            continue;
+        buffer_append(out, value.ptr + run, i - run);
+        if (i < value.len)
             buffer_append_char(out, '\\');
-        buffer_append_char(out, value.ptr[i]);
+        run = i;
     }
     buffer_append_char(out, '"');
 }

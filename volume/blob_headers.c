@@ -5,22 +5,12 @@
 #include "volume/blob_headers.h"
 
 #include "common/content_disposition.h"
+#include "common/http_token.h"
 #include "common/mime.h"
 #include "common/url.h"
 #include "volume/blob_manifest.h"
 
 #include <json-c/json.h>
-
-static bool is_token(const char *name)
-{
-    if (!*name)
-        return false;
-    for (const char *p = name; *p; p++)
-        if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f ||
-            strchr("()<>@,;:\\\"/[]?={}", *p))
-            return false;
-    return true;
-}
 
 static bool is_framing(const char *name)
 {
@@ -53,7 +43,7 @@ static void set_pairs(struct blob *blob)
     if (object && json_object_is_type(object, json_type_object)) {
         json_object_object_foreach(object, name, value)
         {
-            if (json_object_is_type(value, json_type_string) && is_token(name) && !is_framing(name))
+            if (json_object_is_type(value, json_type_string) && http_is_token(slice_cstr(name)) && !is_framing(name))
                 set_header(blob, arena_strndup(blob->call->request->arena, name, strlen(name)),
                            arena_slice(blob->call->request->arena,
                                        slice_of(json_object_get_string(value),
@@ -65,7 +55,7 @@ static void set_pairs(struct blob *blob)
 }
 
 /* The URL's name counts before the stored one; a manifest's own before the needle's. */
-static struct slice file_name(const struct blob *blob)
+struct slice blob_headers_file_name(const struct blob *blob)
 {
     if (blob->manifest && blob->path.filename.len == 0)
         return blob->manifest->name;
@@ -80,7 +70,7 @@ void blob_headers_stored(struct blob *blob)
     if (blob->manifest)
         http_response_header(blob->call->request, "X-File-Store", SLICE("chunked"));
     if (mime.len == 0 || slice_starts(mime, SLICE("application/octet-stream")))
-        mime = mime_by_extension(blob_path_extension(file_name(blob)));
+        mime = mime_by_extension(blob_path_extension(blob_headers_file_name(blob)));
     if (mime.len > 0) {
         set_header(blob, "Content-Type", mime);
         blob->type = blob_header_value(blob, mime);
@@ -121,7 +111,7 @@ void blob_headers_asked(struct blob *blob)
 {
     if (blob->call->request->query.len > 0)
         set_overrides(blob);
-    struct slice name = file_name(blob);
+    struct slice name = blob_headers_file_name(blob);
     if (blob->has_disposition || name.len == 0)
         return;
     struct buffer *text = blob_call_scratch(blob->call);
