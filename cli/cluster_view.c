@@ -77,7 +77,7 @@ int cluster_view_read(struct shell *shell, MasterPb__VolumeListResponse **ret, s
     char target[ADDRESS_TEXT_SIZE];
     address_format_grpc(&shell->master, target);
     enum rpc_status status = RPC_OK;
-    int code = rpc_client_read_stream(shell->rpc, target, "/master_pb.Seaweed/VolumeListStream",
+    int code = rpc_client_read_stream(shell->rpc.client, target, "/master_pb.Seaweed/VolumeListStream",
                                       &request.base, &master_pb__volume_list_stream_response__descriptor,
                                       SHELL_TIMEOUT_MS, on_batch, &reading, &status, err);
     if (code != 0 && status == RPC_UNIMPLEMENTED && !reading.view)

@@ -4,6 +4,7 @@
 #include "cli/blob_client.h"
 #include "cli/command.h"
 #include "cli/latency_histogram.h"
+#include "cli/process_rpc.h"
 #include "common/buffer.h"
 #include "common/check.h"
 #include "common/os.h"
@@ -261,7 +262,7 @@ static int run(int argc, char **argv)
 {
     int rest, status;
     struct error err = {0};
-    struct rpc_client *rpc;
+    struct process_rpc rpc;
     if (!command_parse(&config, argc, argv, &rest, &status))
         return status;
     read_only = read_only || !old_write;
@@ -272,10 +273,10 @@ static int run(int argc, char **argv)
                         "1 GiB), -deletePercent from 0 to 100, and something must be left to do\n");
         return 2;
     }
-    if (rpc_client_create(&rpc, &err) != 0)
+    if (process_rpc_open(&rpc, &err) != 0)
         return command_fail(&config, &err);
-    status = run_phases(rpc, &err);
-    rpc_client_destroy(rpc);
+    status = run_phases(rpc.client, &err);
+    process_rpc_close(&rpc);
     return status;
 }
 

@@ -2,6 +2,7 @@
  * there already is replaced only once the new one is whole. */
 #include "cli/blob_client.h"
 #include "cli/command.h"
+#include "cli/process_rpc.h"
 #include "common/arena.h"
 #include "common/content_disposition.h"
 #include "common/os.h"
@@ -64,7 +65,7 @@ static int run(int argc, char **argv)
 {
     int rest, status;
     struct error err = {0};
-    struct rpc_client *rpc = NULL;
+    struct process_rpc rpc;
     struct blob_client client = {0};
     if (!command_parse(&config, argc, argv, &rest, &status))
         return status;
@@ -72,10 +73,10 @@ static int run(int argc, char **argv)
         fprintf(stderr, "kelp download: name file ids, as 3,01637037d6\n");
         return 2;
     }
-    if (rpc_client_create(&rpc, &err) != 0)
+    if (process_rpc_open(&rpc, &err) != 0)
         return command_fail(&config, &err);
     status = 0;
-    if (blob_client_init(&client, rpc, *old_masters ? old_masters : masters, &err) != 0) {
+    if (blob_client_init(&client, rpc.client, *old_masters ? old_masters : masters, &err) != 0) {
         status = command_fail(&config, &err);
         rest = argc;
     }
@@ -83,7 +84,7 @@ static int run(int argc, char **argv)
         if (download(&client, argv[i], &err) != 0)
             status = command_fail(&config, &err);
     blob_client_fini(&client);
-    rpc_client_destroy(rpc);
+    process_rpc_close(&rpc);
     return status;
 }
 

@@ -55,6 +55,7 @@ static int run(int argc, char **argv)
         return command_fail(&config, &err);
     master_config.security = security.security;
     if (process_security_open_https(&security, "master", &master_config.tls, &err) != 0 ||
+        process_security_open_grpc(&security, "master", &master_config.rpc_tls, &err) != 0 ||
         master_start(&master, &master_config, &err) != 0) {
         process_security_close(&security);
         return command_fail(&config, &err);

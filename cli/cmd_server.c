@@ -116,6 +116,10 @@ static int run(int argc, char **argv)
     if (code == 0)
         code = process_security_open_https(&security, "volume", &volume_config.tls, &err);
     if (code == 0)
+        code = process_security_open_grpc(&security, "master", &master_config.rpc_tls, &err);
+    if (code == 0)
+        code = process_security_open_grpc(&security, "volume", &volume_config.rpc_tls, &err);
+    if (code == 0)
         code = serve(&master_config, &volume_config, &security, &err);
     process_security_close(&security);
     return code == 0 ? process_exit_status() : command_fail(&config, &err);

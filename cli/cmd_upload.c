@@ -4,6 +4,7 @@
  * blob whose id is printed. When a chunk fails, the chunks that were stored are deleted again. */
 #include "cli/blob_client.h"
 #include "cli/command.h"
+#include "cli/process_rpc.h"
 #include "common/check.h"
 #include "common/json_writer.h"
 #include "common/mime.h"
@@ -256,16 +257,16 @@ static int run(int argc, char **argv)
 {
     int rest, status;
     struct error err = {0};
-    struct rpc_client *rpc = NULL;
+    struct process_rpc rpc;
     if (!command_parse(&config, argc, argv, &rest, &status))
         return status;
     if (!*directory && rest >= argc) {
         fprintf(stderr, "kelp upload: name files, or a folder with -dir\n");
         return 2;
     }
-    if (rpc_client_create(&rpc, &err) != 0)
+    if (process_rpc_open(&rpc, &err) != 0)
         return command_fail(&config, &err);
-    if (blob_client_init(&client, rpc, masters, &err) != 0) {
+    if (blob_client_init(&client, rpc.client, masters, &err) != 0) {
         status = command_fail(&config, &err);
     } else {
         json_writer_init(&writer, &results, false);
@@ -276,7 +277,7 @@ static int run(int argc, char **argv)
         buffer_fini(&results);
     }
     blob_client_fini(&client);
-    rpc_client_destroy(rpc);
+    process_rpc_close(&rpc);
     return status;
 }
 

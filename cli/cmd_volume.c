@@ -59,6 +59,8 @@ static int run(int argc, char **argv)
     server_config.security = security.security;
     int code = process_security_open_https(&security, "volume", &server_config.tls, &err);
     if (code == 0)
+        code = process_security_open_grpc(&security, "volume", &server_config.rpc_tls, &err);
+    if (code == 0)
         code = volume_process_start(&server, &server_config, &err);
     if (code == 0)
         volume_process_run(server, &security, STOP_GRACE_MS);

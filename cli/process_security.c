@@ -49,27 +49,20 @@ static const char *text_of(const struct process_security *process, const char *s
 int process_security_open_https(struct process_security *process, const char *component,
                                 struct tls_server **ret, struct error *err)
 {
-    const struct settings *settings = process->settings;
     struct tls_server_config config = {
         .cert = text_of(process, "https", component, "cert"),
         .key = text_of(process, "https", component, "key"),
         .ca = text_of(process, "https", component, "ca"),
-        .min_version = settings_text(settings, "tls.min_version"),
-        .max_version = settings_text(settings, "tls.max_version"),
-        .cipher_suites = settings_text(settings, "tls.cipher_suites"),
+        .min_version = settings_text(process->settings, "tls.min_version"),
+        .max_version = settings_text(process->settings, "tls.max_version"),
+        .cipher_suites = settings_text(process->settings, "tls.cipher_suites"),
     };
     *ret = NULL;
-    /* A server must not start without the protection that its owner wrote down. */
-    if (*text_of(process, "grpc", component, "cert"))
-        return error_set(err, KELP_E_UNIMPLEMENTED,
-                         "%s: grpc.%s.cert: gRPC is spoken without TLS here; leave it empty, and keep the "
-                         "gRPC ports on a network that is trusted",
-                         settings_path(settings), component);
     if (!*config.cert && !*config.key)
         return 0;
     if (!*config.cert || !*config.key)
         return error_set(err, KELP_E_INVALID, "%s: https.%s needs cert and key, or neither",
-                         settings_path(settings), component);
+                         settings_path(process->settings), component);
     CHECK(process->tls_count < sizeof(process->tls) / sizeof(process->tls[0]));
     int code = refresh_interval(&config.refresh_s, err);
     if (code == 0)
@@ -77,6 +70,41 @@ int process_security_open_https(struct process_security *process, const char *co
     if (code != 0)
         return error_prefix(err, "https.%s", component);
     process->tls[process->tls_count++] = *ret;
+    return 0;
+}
+
+/* Where the peer would warn and speak plainly, this ends the start: a server must not run without the
+ * protection that its owner wrote down. */
+int process_security_open_grpc(struct process_security *process, const char *component,
+                               struct rpc_tls **ret, struct error *err)
+{
+    struct rpc_tls_config config = {
+        .ca = settings_text(process->settings, "grpc.ca"),
+        .cert = text_of(process, "grpc", component, "cert"),
+        .key = text_of(process, "grpc", component, "key"),
+        .client_cert = text_of(process, "grpc", component, "client_cert"),
+        .client_key = text_of(process, "grpc", component, "client_key"),
+        .allowed_names = text_of(process, "grpc", component, "allowed_commonNames"),
+        .allowed_domain = settings_text(process->settings, "grpc.allowed_wildcard_domain"),
+        .min_version = settings_text(process->settings, "tls.min_version"),
+        .max_version = settings_text(process->settings, "tls.max_version"),
+        .cipher_suites = settings_text(process->settings, "tls.cipher_suites"),
+    };
+    *ret = NULL;
+    if (!*config.cert && !*config.key && !*config.client_cert && !*config.client_key) {
+        if (!*config.allowed_names)
+            return 0;
+        return error_set(err, KELP_E_INVALID,
+                         "%s: grpc.%s.allowed_commonNames says nothing without cert and key",
+                         settings_path(process->settings), component);
+    }
+    CHECK(process->rpc_tls_count < sizeof(process->rpc_tls) / sizeof(process->rpc_tls[0]));
+    int code = refresh_interval(&config.refresh_s, err);
+    if (code == 0)
+        code = rpc_tls_create(ret, &config, err);
+    if (code != 0)
+        return error_prefix(err, "%s: grpc.%s", settings_path(process->settings), component);
+    process->rpc_tls[process->rpc_tls_count++] = *ret;
     return 0;
 }
 
@@ -92,12 +120,18 @@ void process_security_reload(struct process_security *process)
         if (tls_server_reload(process->tls[i], &err) != 0)
             log_error("certificate not reloaded",
                       "error=\"%s\" next=\"the one read before stays in use\"", err.message);
+    for (size_t i = 0; i < process->rpc_tls_count; i++)
+        if (rpc_tls_reload(process->rpc_tls[i], &err) != 0)
+            log_error("certificate for gRPC not reloaded",
+                      "error=\"%s\" next=\"the one read before stays in use\"", err.message);
 }
 
 void process_security_close(struct process_security *process)
 {
     for (size_t i = 0; i < process->tls_count; i++)
         tls_server_destroy(process->tls[i]);
+    for (size_t i = 0; i < process->rpc_tls_count; i++)
+        rpc_tls_destroy(process->rpc_tls[i]);
     security_destroy(process->security);
     settings_close(process->settings);
     *process = (struct process_security){.tls_count = 0};

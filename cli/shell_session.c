@@ -18,7 +18,7 @@ void shell_init(struct shell *shell, FILE *out)
 
 void shell_fini(struct shell *shell)
 {
-    rpc_client_destroy(shell->rpc);
+    process_rpc_close(&shell->rpc);
     pthread_cond_destroy(&shell->lock_changed);
     pthread_mutex_destroy(&shell->lock_mutex);
 }
@@ -43,7 +43,7 @@ static int call(struct shell *shell, const struct address *address, const char *
 {
     char target[ADDRESS_TEXT_SIZE];
     address_format_grpc(address, target);
-    int code = rpc_client_call(shell->rpc, target, path, request, response, timeout_ms, ret_response,
+    int code = rpc_client_call(shell->rpc.client, target, path, request, response, timeout_ms, ret_response,
                                NULL, err);
     if (code == KELP_E_UNAVAILABLE)
         error_prefix(err, "%s does not answer", target);
@@ -115,7 +115,7 @@ static int try_masters(struct shell *shell, const char *masters, struct error *e
 
 int shell_connect(struct shell *shell, const char *masters, struct error *err)
 {
-    int code = rpc_client_create(&shell->rpc, err);
+    int code = process_rpc_open(&shell->rpc, err);
     if (code != 0)
         return code;
     for (int attempt = 1; attempt <= CONNECT_ATTEMPTS; attempt++) {

@@ -2,15 +2,15 @@
  * the state of the admin lock. Main thread; only the lock's renewal has a thread of its own. */
 #pragma once
 
+#include "cli/process_rpc.h"
 #include "common/address.h"
 #include "common/config.h"
-#include "common/rpc_client.h"
 
 #include <json-c/json.h>
 #include <pthread.h>
 
 struct shell {
-    struct rpc_client *rpc;
+    struct process_rpc rpc;
     struct address master; /* the leader, once connected */
     bool is_connected;
     bool is_json;

@@ -9,8 +9,8 @@
 #include "common/rpc_channel.h"
 
 #include "common/check.h"
+#include "common/rpc_tls_internal.h"
 
-#include <grpc/grpc_security.h>
 #include <grpc/slice.h>
 #include <grpc/support/time.h>
 #include <stdlib.h>
@@ -24,11 +24,13 @@ struct rpc_channel {
     UT_hash_handle hh;
     char *address;
     grpc_channel *core;
+    unsigned tls_generation; /* of the certificates that it was dialled with */
     unsigned refs; /* under the client's lock: one by the table, one by each call */
     bool is_listed;
 };
 
 struct rpc_client {
+    struct rpc_tls *tls;
     struct rpc_queue queues[QUEUES];
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t idle;  /* the list became empty */
@@ -40,7 +42,7 @@ struct rpc_client {
 
 /* --- channels; lock held */
 
-static grpc_channel *dial(const char *address)
+static grpc_channel *dial(const char *address, struct rpc_tls *tls)
 {
     grpc_arg args[] = {
         rpc_int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, RPC_MESSAGE_MAX_BYTES),
@@ -67,9 +69,9 @@ static grpc_channel *dial(const char *address)
     size_t size = strlen(address) + sizeof("dns:///");
     char *target = must(malloc(size));
     snprintf(target, size, "dns:///%s", address);
-    grpc_channel_credentials *open_to_all = grpc_insecure_credentials_create();
-    grpc_channel *core = grpc_channel_create(target, open_to_all, &list);
-    grpc_channel_credentials_release(open_to_all);
+    grpc_channel_credentials *credentials = rpc_tls_channel_credentials(tls);
+    grpc_channel *core = grpc_channel_create(target, credentials, &list);
+    grpc_channel_credentials_release(credentials);
     free(target);
     return must(core);
 }
@@ -104,12 +106,18 @@ static struct rpc_channel *find_channel(struct rpc_client *client, const char *a
 {
     struct rpc_channel *channel = NULL;
     HASH_FIND_STR(client->channels, address, channel);
+    unsigned generation = rpc_tls_generation(client->tls);
+    if (channel && channel->tls_generation != generation) {
+        *ret_evicted = unlist_channel(client, channel);
+        channel = NULL;
+    }
     if (!channel) {
-        if (HASH_COUNT(client->channels) >= RPC_CHANNELS_MAX)
+        if (!*ret_evicted && HASH_COUNT(client->channels) >= RPC_CHANNELS_MAX)
             *ret_evicted = unlist_channel(client, client->channels); /* the oldest */
         channel = must(calloc(1, sizeof(*channel)));
         channel->address = must(strdup(address));
-        channel->core = dial(address);
+        channel->tls_generation = generation;
+        channel->core = dial(address, client->tls);
         channel->refs = 1;
         channel->is_listed = true;
         HASH_ADD_KEYPTR(hh, client->channels, channel->address, strlen(channel->address), channel);
@@ -221,10 +229,11 @@ enum rpc_status rpc_verdict_read(const struct rpc_verdict *verdict, struct error
 
 /* --- the client */
 
-int rpc_client_create(struct rpc_client **ret, struct error *err)
+int rpc_client_create_tls(struct rpc_client **ret, struct rpc_tls *tls, struct error *err)
 {
     rpc_library_ref();
     struct rpc_client *client = must(calloc(1, sizeof(*client)));
+    client->tls = tls;
     pthread_mutex_init(&client->lock, NULL);
     pthread_cond_init(&client->idle, NULL);
     int rc = 0;
@@ -237,6 +246,11 @@ int rpc_client_create(struct rpc_client **ret, struct error *err)
     else
         *ret = client;
     return rc;
+}
+
+int rpc_client_create(struct rpc_client **ret, struct error *err)
+{
+    return rpc_client_create_tls(ret, NULL, err);
 }
 
 void rpc_client_close(struct rpc_client *client)

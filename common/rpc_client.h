@@ -13,10 +13,15 @@
 
 struct rpc_client;
 struct rpc_stream;
+struct rpc_tls;
 
 #define RPC_CHANNELS_MAX 4096
 
+/* Speaks plainly. */
 int rpc_client_create(struct rpc_client **ret, struct error *err);
+/* With certificates; `tls` is borrowed, NULL: plainly. Renewed certificates count for calls that begin
+ * afterwards. */
+int rpc_client_create_tls(struct rpc_client **ret, struct rpc_tls *tls, struct error *err);
 /* Cancels running calls, and from now on each new one as soon as it is begun; waits for none of
  * them. For who has to end threads that wait for an answer. Any thread. */
 void rpc_client_close(struct rpc_client *client);

@@ -11,9 +11,9 @@
 
 #include "common/check.h"
 #include "common/rpc_host.h"
+#include "common/rpc_tls_internal.h"
 
 #include <errno.h>
-#include <grpc/grpc_security.h>
 #include <grpc/slice.h>
 #include <netdb.h>
 #include <string.h>
@@ -43,6 +43,8 @@ struct route {
 struct rpc_server {
     struct rpc_host host;
     grpc_server *core;
+    struct rpc_tls *tls;
+    struct rpc_tls_port tls_ports[2];
     uint16_t port;
     struct route *routes; /* sorted by path */
     size_t route_count;
@@ -151,7 +153,10 @@ static void on_arrival(struct rpc_tag *tag, bool is_ok)
         /* First the next one: as long as this call lives, the server cannot be gone. */
         arm(arrival);
         const struct route *route = find_route(server, details.method);
-        if (atomic_load(&server->is_closing)) {
+        struct error err;
+        if (!rpc_tls_admits(server->tls, core, &err)) {
+            rpc_call_refuse(&server->host, core, &metadata, RPC_PERMISSION_DENIED, err.message);
+        } else if (atomic_load(&server->is_closing)) {
             rpc_call_refuse(&server->host, core, &metadata, RPC_UNAVAILABLE,
                             "the server is shutting down");
         } else if (route) {
@@ -213,29 +218,33 @@ static int explain_port(const char *host, uint16_t port)
     return reason ? reason : EADDRINUSE;
 }
 
+static int add_port(struct rpc_server *server, const char *target, struct rpc_tls_port *tls_port)
+{
+    grpc_server_credentials *credentials = rpc_tls_server_credentials(server->tls, tls_port);
+    int port = grpc_server_add_http2_port(server->core, target, credentials);
+    grpc_server_credentials_release(credentials);
+    return port;
+}
+
 static int listen_on(struct rpc_server *server, const struct rpc_server_config *config,
                      struct error *err)
 {
     char target[320];
     format_target(config->bind_address, config->port, target, sizeof(target));
-    grpc_server_credentials *open_to_all = grpc_insecure_server_credentials_create();
-    int port = grpc_server_add_http2_port(server->core, target, open_to_all);
-    int rc = 0;
+    int port = add_port(server, target, &server->tls_ports[0]);
     if (port <= 0) {
         int reason = explain_port(config->bind_address, config->port);
         char text[128];
-        rc = error_set(err, KELP_E_UNAVAILABLE,
-                       "listen for gRPC on %s: %s; choose another port or address", target,
-                       strerror_r(reason, text, sizeof(text)));
-    } else {
-        server->port = (uint16_t)port;
-        if (config->also_bind_address) {
-            format_target(config->also_bind_address, server->port, target, sizeof(target));
-            (void)grpc_server_add_http2_port(server->core, target, open_to_all);
-        }
+        return error_set(err, KELP_E_UNAVAILABLE,
+                         "listen for gRPC on %s: %s; choose another port or address", target,
+                         strerror_r(reason, text, sizeof(text)));
     }
-    grpc_server_credentials_release(open_to_all);
-    return rc;
+    server->port = (uint16_t)port;
+    if (config->also_bind_address) {
+        format_target(config->also_bind_address, server->port, target, sizeof(target));
+        (void)add_port(server, target, &server->tls_ports[1]);
+    }
+    return 0;
 }
 
 static grpc_server *create_core(void)
@@ -272,6 +281,7 @@ int rpc_server_create(struct rpc_server **ret, const struct rpc_server_config *c
     pthread_cond_init(&server->host.idle, &monotonic);
     pthread_condattr_destroy(&monotonic);
     server->shutdown.run = on_shutdown;
+    server->tls = config->tls;
     collect_routes(server, config);
 
     server->core = create_core();

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 struct rpc_server;
+struct rpc_tls;
 
 struct rpc_service {
     const struct rpc_method *methods; /* static */
@@ -26,6 +27,7 @@ struct rpc_server_config {
      * cannot be had, the server starts without. */
     const char *also_bind_address;
     uint16_t port; /* 0: any free one */
+    struct rpc_tls *tls; /* borrowed; NULL, or one without a certificate to show: plain */
     const struct rpc_service *services;
     size_t service_count;
     unsigned queue_threads;  /* 0: 2 */

@@ -3,28 +3,20 @@
 #include "common/tls.h"
 
 #include "common/check.h"
+#include "common/file_watch.h"
 #include "common/log.h"
-#include "common/os.h"
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
-
-#define FILES 3
 
 struct tls_server {
     char *cert, *key, *ca, *ciphers; /* ciphers: OpenSSL's names */
     int min_version, max_version;    /* 0: no bound */
-    pthread_mutex_t lock;            /* guards what follows */
+    struct file_watch *watch;
+    pthread_mutex_t lock; /* guards context */
     SSL_CTX *context;
-    struct os_stat seen[FILES]; /* the files as they were when they were last read */
-    pthread_cond_t wake;
-    bool is_ending;
-    unsigned refresh_s;
-    pthread_t thread;
-    bool has_thread;
 };
 
 struct tls_session {
@@ -83,7 +75,7 @@ static void make_method(void)
 
 /* ---- rules ---- */
 
-static int parse_version(const char *key, const char *text, int *ret, struct error *err)
+int tls_parse_version(const char *key, const char *text, int *ret, struct error *err)
 {
     static const struct {
         const char *text;
@@ -102,8 +94,7 @@ static int parse_version(const char *key, const char *text, int *ret, struct err
                      key, text);
 }
 
-/* IANA's names to OpenSSL's. Those of TLS 1.3 are always all there, as with the peer. */
-static int parse_ciphers(const char *text, char **ret, struct error *err)
+int tls_parse_ciphers(const char *text, char **ret, struct error *err)
 {
     struct slice rest = slice_cstr(text), one;
     struct buffer names = BUFFER_INIT;
@@ -192,75 +183,30 @@ static int make_context(const struct tls_server *server, SSL_CTX **ret, struct e
     return code;
 }
 
-static void look_at_files(const struct tls_server *server, struct os_stat seen[FILES])
-{
-    const char *paths[FILES] = {server->cert, server->key, server->ca};
-    for (int i = 0; i < FILES; i++)
-        if (!*paths[i] || os_stat(os_real(), paths[i], &seen[i]) < 0)
-            seen[i] = (struct os_stat){0};
-}
-
 int tls_server_reload(struct tls_server *server, struct error *err)
 {
     SSL_CTX *context;
-    struct os_stat seen[FILES];
-    look_at_files(server, seen); /* before: a change in between is then seen next time */
+    file_watch_note(server->watch); /* before: a change in between is then seen next time */
     int code = make_context(server, &context, err);
+    if (code != 0)
+        return code;
     pthread_mutex_lock(&server->lock);
-    memcpy(server->seen, seen, sizeof(seen));
-    SSL_CTX *old = NULL;
-    if (code == 0) {
-        old = server->context;
-        server->context = context;
-    }
+    SSL_CTX *old = server->context;
+    server->context = context;
     pthread_mutex_unlock(&server->lock);
     SSL_CTX_free(old);
-    return code;
+    return 0;
 }
 
-/* ---- the thread that looks at the files ---- */
-
-static bool have_files_changed(struct tls_server *server)
+static void on_change(void *ctx)
 {
-    struct os_stat now[FILES];
-    look_at_files(server, now);
-    bool is_changed = false;
-    pthread_mutex_lock(&server->lock);
-    for (int i = 0; i < FILES; i++)
-        is_changed |= now[i].inode != server->seen[i].inode || now[i].size != server->seen[i].size ||
-                      now[i].mtime_ns != server->seen[i].mtime_ns;
-    pthread_mutex_unlock(&server->lock);
-    return is_changed;
-}
-
-static bool wait_for_next_look(struct tls_server *server)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)server->refresh_s;
-    pthread_mutex_lock(&server->lock);
-    int rc = 0;
-    while (!server->is_ending && rc == 0)
-        rc = pthread_cond_timedwait(&server->wake, &server->lock, &until);
-    bool goes_on = !server->is_ending;
-    pthread_mutex_unlock(&server->lock);
-    return goes_on;
-}
-
-static void *watch_files(void *arg)
-{
-    struct tls_server *server = arg;
-    while (wait_for_next_look(server)) {
-        struct error err = {0};
-        if (!have_files_changed(server))
-            continue;
-        if (tls_server_reload(server, &err) == 0)
-            log_info("certificate reloaded", "file=%s", server->cert);
-        else
-            log_error("certificate not reloaded",
-                      "error=\"%s\" next=\"the one read before stays in use\"", err.message);
-    }
-    return NULL;
+    struct tls_server *server = ctx;
+    struct error err = {0};
+    if (tls_server_reload(server, &err) == 0)
+        log_info("certificate reloaded", "file=%s", server->cert);
+    else
+        log_error("certificate not reloaded",
+                  "error=\"%s\" next=\"the one read before stays in use\"", err.message);
 }
 
 /* ---- life ---- */
@@ -269,29 +215,22 @@ int tls_server_create(struct tls_server **ret, const struct tls_server_config *c
                       struct error *err)
 {
     struct tls_server *server = must(calloc(1, sizeof(*server)));
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&server->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    const char *const files[] = {config->cert, config->key, config->ca};
     pthread_mutex_init(&server->lock, NULL);
     pthread_once(&method_once, make_method);
     server->cert = must(strdup(config->cert));
     server->key = must(strdup(config->key));
     server->ca = must(strdup(config->ca));
-    server->refresh_s = config->refresh_s;
-    int code = parse_version("tls.min_version", config->min_version, &server->min_version, err);
+    int code = tls_parse_version("tls.min_version", config->min_version, &server->min_version, err);
     if (code == 0)
-        code = parse_version("tls.max_version", config->max_version, &server->max_version, err);
+        code = tls_parse_version("tls.max_version", config->max_version, &server->max_version, err);
     if (code == 0)
-        code = parse_ciphers(config->cipher_suites, &server->ciphers, err);
+        code = tls_parse_ciphers(config->cipher_suites, &server->ciphers, err);
+    if (code == 0)
+        code = file_watch_create(&server->watch, files, sizeof(files) / sizeof(files[0]),
+                                 config->refresh_s, on_change, server, err);
     if (code == 0)
         code = tls_server_reload(server, err);
-    if (code == 0 && server->refresh_s > 0) {
-        int rc = pthread_create(&server->thread, NULL, watch_files, server);
-        code = rc ? error_set_errno(err, rc, "start a thread") : 0;
-        server->has_thread = rc == 0;
-    }
     if (code != 0)
         tls_server_destroy(server);
     else
@@ -303,14 +242,8 @@ void tls_server_destroy(struct tls_server *server)
 {
     if (!server)
         return;
-    pthread_mutex_lock(&server->lock);
-    server->is_ending = true;
-    pthread_cond_signal(&server->wake);
-    pthread_mutex_unlock(&server->lock);
-    if (server->has_thread)
-        pthread_join(server->thread, NULL);
+    file_watch_destroy(server->watch);
     SSL_CTX_free(server->context);
-    pthread_cond_destroy(&server->wake);
     pthread_mutex_destroy(&server->lock);
     free(server->cert);
     free(server->key);

@@ -21,6 +21,12 @@ struct tls_server_config {
     unsigned refresh_s;        /* how often files that have changed are looked for; 0: never */
 };
 
+/* The two values that gRPC shares: "TLS 1.2" as OpenSSL's number (0: "" was given), `key` is for the
+ * message; IANA's cipher names as OpenSSL's list, which is the caller's. Those of TLS 1.3 are always
+ * all there, as with the peer. */
+int tls_parse_version(const char *key, const char *text, int *ret, struct error *err);
+int tls_parse_ciphers(const char *text, char **ret, struct error *err);
+
 /* KELP_E_INVALID names the file or the value and what is wrong with it. */
 int tls_server_create(struct tls_server **ret, const struct tls_server_config *config,
                       struct error *err);

@@ -189,7 +189,7 @@ static int make_workers(struct master *m, struct error *err)
 {
     const struct master_config *c = &m->config;
     struct services *s = &m->services;
-    int code = rpc_client_create(&m->rpc, err);
+    int code = rpc_client_create_tls(&m->rpc, c->rpc_tls, err);
     if (!code)
         code = worker_pool_create(&s->pool, "master-http", POOL_THREADS, POOL_QUEUE, err);
     if (!code)

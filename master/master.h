@@ -14,6 +14,7 @@
 
 struct master;
 struct metrics;
+struct rpc_tls;
 struct security;
 struct tls_server;
 
@@ -29,6 +30,7 @@ struct master_config {
     const char *white_list;   /* -whiteList, comma separated IPs and CIDRs; "" = all are welcome */
     struct security *security; /* borrowed, white list included; NULL: white_list is all there is */
     struct tls_server *tls;   /* borrowed; HTTPS, but not for localhost beside another address; NULL: none */
+    struct rpc_tls *rpc_tls;  /* borrowed; gRPC, both ways; NULL: plain */
     bool disable_http;        /* -disableHttp: only health, cluster and UI routes stay */
 
     /* State. The folder of one master is <metadata_dir>/m<port>; it is locked while it runs. */

@@ -44,6 +44,7 @@ static int open_grpc(struct master *m, uint16_t port, struct error *err)
         .bind_address = m->config.bind_address,
         .also_bind_address = wants_localhost(m->config.bind_address) ? "127.0.0.1" : NULL,
         .port = port,
+        .tls = m->config.rpc_tls,
         .services = &m->rpc_service,
         .service_count = 1,
     };

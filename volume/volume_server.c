@@ -368,7 +368,7 @@ int volume_server_start(struct volume_server **ret, const struct volume_server_c
     if (!code)
         code = settle_security(server, err);
     if (!code)
-        code = rpc_client_create(&server->client, err);
+        code = rpc_client_create_tls(&server->client, server->config.rpc_tls, err);
     if (!code)
         code = open_store(server, err);
     if (!code)

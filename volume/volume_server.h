@@ -19,6 +19,7 @@
 
 struct volume_server;
 struct metrics;
+struct rpc_tls;
 struct security;
 struct tls_server;
 
@@ -58,6 +59,7 @@ struct volume_server_config {
     const char *white_list;          /* -whiteList, comma separated IPs and CIDRs; "" = all */
     struct security *security;       /* borrowed, white list included; NULL: white_list is all there is */
     struct tls_server *tls;          /* borrowed; the admin port speaks HTTPS; NULL: plain HTTP */
+    struct rpc_tls *rpc_tls;         /* borrowed; gRPC, both ways; NULL: plain */
     uint32_t file_size_limit_mb;     /* -fileSizeLimitMB */
     uint32_t upload_limit_mb;        /* -concurrentUploadLimitMB: 0 = no limit */
     uint32_t download_limit_mb;      /* -concurrentDownloadLimitMB: 0 = no limit */

@@ -202,6 +202,7 @@ static int open_rpc(struct volume_server *server, struct error *err)
     struct rpc_server_config rpc = {
         .bind_address = bind_address(server),
         .port = port,
+        .tls = config->rpc_tls,
         .worker_threads = RPC_WORKER_THREADS,
     };
     rpc.services = volume_rpc_services(server->rpc, &rpc.service_count);
