@@ -228,10 +228,12 @@ void http_client_destroy(struct http_client *client)
     uv_close((uv_handle_t *)&client->stall_timer, on_timer_closed);
 }
 
-void http_client_send(struct http_client *client, const struct http_client_request *request,
-                      http_client_done *done, void *ctx)
+static struct http_call *start_call(struct http_client *client,
+                                    const struct http_client_request *request,
+                                    const struct http_client_sink *sink, http_client_done *done,
+                                    void *ctx)
 {
-    struct http_call *call = http_call_create(request);
+    struct http_call *call = http_call_create(request, sink);
     call->client = client;
     call->done = done;
     call->done_ctx = ctx;
@@ -242,6 +244,37 @@ void http_client_send(struct http_client *client, const struct http_client_reque
     if (!uv_is_active((uv_handle_t *)&client->stall_timer))
         uv_timer_start(&client->stall_timer, on_stall_check, STALL_CHECK_MS, STALL_CHECK_MS);
     CHECK(curl_multi_add_handle(client->multi, call->easy) == CURLM_OK);
+    return call;
+}
+
+void http_client_send(struct http_client *client, const struct http_client_request *request,
+                      http_client_done *done, void *ctx)
+{
+    start_call(client, request, NULL, done, ctx);
+}
+
+struct http_call *http_client_stream(struct http_client *client,
+                                     const struct http_client_request *request,
+                                     const struct http_client_sink *sink, http_client_done *done,
+                                     void *ctx)
+{
+    return start_call(client, request, sink, done, ctx);
+}
+
+void http_client_resume(struct http_call *call)
+{
+    if (!call->is_paused)
+        return;
+    call->is_paused = false;
+    call->moved_ms = http_call_now_ms();
+    curl_easy_pause(call->easy, CURLPAUSE_CONT); /* what comes of it, curl tells by its timer */
+}
+
+void http_client_cancel(struct http_call *call)
+{
+    unlink_call(call);
+    curl_multi_remove_handle(call->client->multi, call->easy);
+    http_call_free(call);
 }
 
 /* --- blocking -----------------------------------------------------------------------------------
@@ -272,7 +305,7 @@ static void drive(CURLM *multi, struct http_call *call, const struct http_client
 int http_client_fetch(struct http_client *client, const struct http_client_request *request,
                       struct http_client_response *ret, struct error *err)
 {
-    struct http_call *call = http_call_create(request);
+    struct http_call *call = http_call_create(request, NULL);
     call->client = client;
     struct http_client_response response = {0};
     pthread_mutex_lock(&client->lock);

@@ -1,8 +1,9 @@
 /* The HTTP client: libcurl multi, pooled keep-alive connections.
  *
- * Asynchronous on a loop (replication, proxying), or blocking on any worker thread (shell, upload,
- * benchmark). No proxy environment variables are honoured, redirects are handed to the caller, and
- * nothing is decoded: the body is what the server sent. */
+ * Asynchronous on a loop, with the response as a whole (replication) or as it comes (proxying); or
+ * blocking on any worker thread (shell, upload, benchmark). No proxy environment variables are
+ * honoured, redirects are handed to the caller, and nothing is decoded: the body is what the server
+ * sent. */
 #pragma once
 
 #include "common/bytes.h"
@@ -61,6 +62,33 @@ void http_client_destroy(struct http_client *client);
  * later, on the loop; the response is valid during the call only. */
 void http_client_send(struct http_client *client, const struct http_client_request *request,
                       http_client_done *done, void *ctx);
+
+/* Takes a response as it comes, with back-pressure. Both are called on the loop, from inside of curl:
+ * they may not use the client, nor answer a request that another one may follow. */
+#define HTTP_CLIENT_PIECE_MAX (16u << 10)
+struct http_client_sink {
+    /* Status and headers, valid during the call; at most once, before any data. False ends the call
+     * with KELP_E_CANCELLED. */
+    bool (*on_head)(void *ctx, const struct http_client_response *head);
+    /* At most HTTP_CLIENT_PIECE_MAX bytes of the body. False: nothing of it was taken, and it comes
+     * again after http_client_resume. */
+    bool (*on_data)(void *ctx, struct slice piece);
+};
+
+/* A streamed call; gone when `done` is called. */
+struct http_call;
+
+/* Loop thread. As http_client_send, but the body goes to the sink (borrowed; `ctx` is for it, too), with
+ * no limit, and the response that `done` gets has none. While the sink does not take more nobody
+ * watches the clock. */
+struct http_call *http_client_stream(struct http_client *client,
+                                     const struct http_client_request *request,
+                                     const struct http_client_sink *sink, http_client_done *done,
+                                     void *ctx);
+/* After on_data said no. May call it. */
+void http_client_resume(struct http_call *call);
+/* Ends the call, without `done`. Not from within the sink's functions. */
+void http_client_cancel(struct http_call *call);
 
 /* Any thread but a loop's; blocks. Calls on one client take turns, so give each thread its own. On
  * success fills *ret; http_client_response_fini it. Any HTTP status is a success; a server that

@@ -10,6 +10,11 @@
 #define DEFAULT_RESPONSE_TIMEOUT_MS 30000u
 #define DEFAULT_RESPONSE_LIMIT (16ull << 20)
 #define HEADER_COUNT_LIMIT 1000u
+#define HEADER_BYTES_LIMIT (256u << 10)
+/* What curl reads at once when somebody passes it on. */
+#define STREAM_BUFFER_SIZE (64L << 10)
+
+_Static_assert(CURL_MAX_WRITE_SIZE <= HTTP_CLIENT_PIECE_MAX, "a sink is told how much may come");
 
 uint64_t http_call_now_ms(void)
 {
@@ -45,6 +50,10 @@ static size_t on_download(char *data, size_t size, size_t count, void *ctx)
     struct http_call *call = ctx;
     size_t n = size * count;
     call->moved_ms = http_call_now_ms();
+    if (call->sink) {
+        call->is_paused = !call->sink->on_data(call->done_ctx, slice_of(data, n));
+        return call->is_paused ? CURL_WRITEFUNC_PAUSE : n;
+    }
     if (call->response_body.length + n > call->response_limit)
         call->failure = KELP_E_TOO_LARGE;
     else if (buffer_reserve(&call->response_body, n + 1) < 0)
@@ -64,19 +73,47 @@ static struct slice trim(struct slice s)
     return s;
 }
 
+static void describe(const struct http_call *call, struct http_client_response *ret)
+{
+    long status = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    ret->status = (int)status;
+    ret->headers = call->headers;
+    ret->header_count = call->header_count;
+}
+
+/* The blank line after the headers. What follows a 1xx is another header. */
+static bool end_head(struct http_call *call)
+{
+    struct http_client_response head = {0};
+    describe(call, &head);
+    if (head.status < 200)
+        return true;
+    call->has_head = true;
+    if (!call->sink || call->sink->on_head(call->done_ctx, &head))
+        return true;
+    call->failure = KELP_E_CANCELLED;
+    return false;
+}
+
 static size_t on_header(char *data, size_t size, size_t count, void *ctx)
 {
     struct http_call *call = ctx;
     struct slice line = slice_of(data, size * count);
     call->moved_ms = http_call_now_ms();
+    if (call->has_head)
+        return line.len; /* trailers: nobody asked for them */
     if (slice_starts(line, SLICE("HTTP/"))) {
         call->header_count = 0; /* what came before belonged to a 100 Continue */
         return line.len;
     }
+    if (trim(line).len == 0)
+        return end_head(call) ? line.len : 0;
     ptrdiff_t colon = slice_find(line, ':');
     if (colon <= 0)
         return line.len;
-    if (call->header_count == HEADER_COUNT_LIMIT) {
+    call->header_bytes += line.len;
+    if (call->header_count == HEADER_COUNT_LIMIT || call->header_bytes > HEADER_BYTES_LIMIT) {
         call->failure = KELP_E_TOO_LARGE;
         return 0;
     }
@@ -145,9 +182,11 @@ static void set_tls(CURL *easy, const struct http_client_tls *tls)
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, tls->is_unverified ? 0L : 2L);
 }
 
-struct http_call *http_call_create(const struct http_client_request *request)
+struct http_call *http_call_create(const struct http_client_request *request,
+                                   const struct http_client_sink *sink)
 {
     struct http_call *call = must(calloc(1, sizeof(*call)));
+    call->sink = sink;
     call->body = request->body;
     call->response_limit =
         request->response_limit_bytes ? request->response_limit_bytes : DEFAULT_RESPONSE_LIMIT;
@@ -171,6 +210,8 @@ struct http_call *http_call_create(const struct http_client_request *request)
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
+    if (sink)
+        curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, STREAM_BUFFER_SIZE);
     /* Without these curl waits for "100 Continue", and adds headers of its own. */
     call->header_lines = must(curl_slist_append(NULL, "Expect:"));
     call->header_lines = must(curl_slist_append(call->header_lines, "Accept:"));
@@ -184,7 +225,7 @@ struct http_call *http_call_create(const struct http_client_request *request)
 
 bool http_call_is_stalled(const struct http_call *call, uint64_t now_ms)
 {
-    return now_ms - call->moved_ms >= call->stall_limit_ms;
+    return !call->is_paused && now_ms - call->moved_ms >= call->stall_limit_ms;
 }
 
 static int code_of(const struct http_call *call)
@@ -221,13 +262,10 @@ int http_call_take_outcome(struct http_call *call, struct http_client_response *
                                              : curl_easy_strerror(call->result);
         return error_set(err, code, "%s: %s", url ? url : "?", reason);
     }
-    long status = 0;
-    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
-    ret->status = (int)status;
-    buffer_cstr(&call->response_body);
+    describe(call, ret);
+    if (!call->sink)
+        buffer_cstr(&call->response_body);
     ret->body = call->response_body.data;
     ret->body_size = call->response_body.length;
-    ret->headers = call->headers;
-    ret->header_count = call->header_count;
     return 0;
 }

@@ -19,10 +19,13 @@ struct http_call {
     struct slice body;
     size_t body_sent;
     struct arena arena; /* response headers */
+    const struct http_client_sink *sink; /* takes the response's body; NULL: response_body does */
+    bool has_head;  /* of the answer proper, complete */
+    bool is_paused; /* by the sink */
     struct buffer response_body;
     uint64_t response_limit;
     struct http_client_header *headers;
-    size_t header_count, header_capacity;
+    size_t header_count, header_capacity, header_bytes;
     uint64_t moved_ms; /* when a byte last moved */
     unsigned stall_limit_ms;
     int failure; /* set by a callback that has stopped the transfer */
@@ -32,8 +35,9 @@ struct http_call {
     void *done_ctx;
 };
 
-/* The request's body must live as long as the call; the rest is copied. */
-struct http_call *http_call_create(const struct http_client_request *request);
+/* The request's body must live as long as the call; the rest is copied. `sink` may be NULL. */
+struct http_call *http_call_create(const struct http_client_request *request,
+                                   const struct http_client_sink *sink);
 void http_call_free(struct http_call *call); /* its handle is in no multi handle any more */
 /* No byte has moved for as long as the request allows. */
 bool http_call_is_stalled(const struct http_call *call, uint64_t now_ms);
