@@ -37,6 +37,11 @@ void http_request_drop_body(struct http_request *request)
         x->connection->drain_left = HTTP_DRAIN_LARGE_LIMIT;
 }
 
+bool http_request_has_connection(const struct http_request *request)
+{
+    return http_exchange_of(request)->connection != NULL;
+}
+
 void http_request_peer_ip(const struct http_request *request, char text[INET6_ADDRSTRLEN])
 {
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&request->peer;

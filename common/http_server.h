@@ -127,6 +127,8 @@ void http_request_resume(struct http_request *request);
  * usual answer. Type and body are copied. */
 void http_request_limit_body(struct http_request *request, uint64_t limit_bytes, int status,
                              struct slice content_type, struct slice body);
+/* False once it has broken. A client that only shut down its sending side still has one. */
+bool http_request_has_connection(const struct http_request *request);
 /* "192.0.2.1", without port and brackets. */
 void http_request_peer_ip(const struct http_request *request, char text[INET6_ADDRSTRLEN]);
 

@@ -29,13 +29,29 @@ struct slice blob_call_etag(uint32_t checksum, char text[BLOB_ETAG_SIZE])
 }
 
 /* The time in nanoseconds and eight random digits. */
-static struct slice make_request_id(struct blob_call *call)
+static void make_request_id(struct blob_call *call)
 {
     static const char digits[] = "0123456789ABCDEF";
     print_hex(call->request_id, (uint64_t)blob_call_now_ns(call), 16, digits);
     print_hex(call->request_id + 16, blob_lane_random(call->lane) >> 32, 8, digits);
     call->request_id[24] = 0;
-    return slice_of(call->request_id, 24);
+}
+
+static void set_common_headers(struct blob_call *call)
+{
+    struct http_request *request = call->request;
+    http_response_header(request, "Server", call->http->server_text);
+    http_response_header(request, "X-Amz-Request-Id", slice_of(call->request_id, 24));
+    if (call->kind != BLOB_CALL_PAGE && http_request_header(request, "Origin").len > 0) {
+        http_response_header(request, "Access-Control-Allow-Origin", SLICE("*"));
+        http_response_header(request, "Access-Control-Allow-Credentials", SLICE("true"));
+    }
+}
+
+void blob_call_reset_headers(struct blob_call *call)
+{
+    http_response_clear_headers(call->request);
+    set_common_headers(call);
 }
 
 /* For the watchdog of loops. */
@@ -63,12 +79,8 @@ struct blob_call *blob_call_begin(struct volume_http *http, struct http_request 
         call->started_ns = monotonic_ns();
         blob_metrics_begin(http->metrics, kind);
     }
-    http_response_header(request, "Server", http->server_text);
-    http_response_header(request, "X-Amz-Request-Id", make_request_id(call));
-    if (kind != BLOB_CALL_PAGE && http_request_header(request, "Origin").len > 0) {
-        http_response_header(request, "Access-Control-Allow-Origin", SLICE("*"));
-        http_response_header(request, "Access-Control-Allow-Credentials", SLICE("true"));
-    }
+    make_request_id(call);
+    set_common_headers(call);
     return call;
 }
 

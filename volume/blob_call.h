@@ -42,6 +42,8 @@ enum blob_event {
 enum blob_phase { BLOB_PHASE_LOCAL, BLOB_PHASE_REPLICAS, BLOB_PHASES };
 
 struct blob_metrics; /* blob_metrics.c */
+struct image_service;
+struct blob_relay;
 
 struct volume_http {
     struct volume_http_config config;
@@ -70,6 +72,7 @@ struct blob_call {
     struct in_flight_waiter *waiter;       /* while it waits for room */
     bool leads_uploads;   /* goes on whatever the limit says */
     bool is_sending_body; /* an upload whose body is not complete; nothing else has begun */
+    struct blob_relay *relay; /* while another server's answer is on its way through */
     char request_id[28];
 };
 
@@ -89,6 +92,9 @@ struct blob_call *blob_call_begin(struct volume_http *http, struct http_request 
                                   enum blob_call_kind kind, bool is_public);
 
 /* ---- replies: the call and its request are gone afterwards ---- */
+
+/* Forgets what was set for an answer that is not given after all; what every answer carries stays. */
+void blob_call_reset_headers(struct blob_call *call);
 
 void blob_call_reply(struct blob_call *call, int status, struct slice body,
                      void (*release)(void *ctx), void *ctx);

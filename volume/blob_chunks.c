@@ -1,22 +1,22 @@
-/* One piece at a time: look the chunk's volume up, fetch a range of the chunk, write it out,
- * next. A piece is small, so a slow reader of a huge file costs little, and nothing is fetched
- * that he does not read. Chunks of this server are fetched over HTTP like all others. A chunk
- * that is a manifest itself is taken as the bytes that it is (cm=false): one that lists itself
- * would never end.
+/* One chunk after the other: look its volume up, ask a server that has it for the stretch that is
+ * wanted, pass that on as it comes (blob_relay.h), next. A slow reader of a huge file costs little,
+ * and nothing is fetched that he does not read. Chunks of this server are fetched over HTTP like all
+ * others. A chunk that is a manifest itself is taken as the bytes that it is (cm=false): one that
+ * lists itself would never end.
  *
- * Each piece names the byte that it must begin with; whatever comes back shorter breaks the
- * answer: a 500 while nothing has been sent, a cut connection afterwards. */
+ * A server that cannot be reached or does not give the chunk is no reason to give up while there is
+ * another, but only before the chunk's first byte: what came may have been damaged, which the server
+ * shows by cutting it short. Whatever is missing in the end breaks the answer: a 500 while nothing has
+ * been sent, a cut connection afterwards. */
 #include "volume/blob_chunks.h"
 
 #include "common/mime.h"
 #include "common/url.h"
 #include "volume/blob_access.h"
+#include "volume/blob_relay.h"
 
 #include <inttypes.h>
 #include <stddef.h>
-#include <stdlib.h>
-
-#define CHUNK_PIECE (1u << 20)
 
 struct chunks {
     struct blob *blob;
@@ -28,10 +28,13 @@ struct chunks {
     bool is_tail_sent, is_started;
     size_t chunk;         /* being fetched */
     uint64_t within;      /* its first byte that is wanted */
-    size_t wanted;
-    char *piece;          /* malloc'd: on its way to the client */
-    const char *url;
+    uint64_t wanted;
     struct volume_lookup_request lookup;
+    struct volume_locations *locations; /* of the chunk's volume */
+    size_t first, tried; /* of them; how many */
+    const char *url;     /* of the chunk, at the one that was asked last */
+    int status;          /* that it answered; 0: none */
+    struct blob_relay relay;
 };
 
 static void go_on(struct chunks *chunks);
@@ -41,8 +44,8 @@ static void go_on(struct chunks *chunks);
 static void finish(struct chunks *chunks, const char *failure)
 {
     struct blob_call *call = chunks->blob->call;
-    free(chunks->piece);
-    chunks->piece = NULL;
+    volume_locations_unref(chunks->locations);
+    chunks->locations = NULL;
     blob_free(chunks->blob);
     if (!chunks->is_started && failure) {
         blob_metrics_event(call->http->metrics, BLOB_EVENT_GET_INTERNAL);
@@ -61,8 +64,6 @@ static void finish(struct chunks *chunks, const char *failure)
 static void on_written(struct http_request *request, int status, void *ctx)
 {
     struct chunks *chunks = ctx;
-    free(chunks->piece);
-    chunks->piece = NULL;
     if (status < 0)
         finish(chunks, "the client has gone");
     else
@@ -87,47 +88,64 @@ static void start(struct chunks *chunks, struct slice first)
 
 /* ---- fetching ---- */
 
-static void on_fetched(void *ctx, int code, const struct http_client_response *response,
-                       const struct error *err)
+static void fetch(struct chunks *chunks);
+
+static bool on_head(struct blob_relay *relay, const struct http_client_response *head)
 {
-    struct chunks *chunks = ctx;
-    struct arena *arena = chunks->blob->call->request->arena;
-    if (code != 0) {
-        finish(chunks, err->message);
-        return;
-    }
-    if (response->status != 206 && response->status != 200) {
-        finish(chunks, arena_printf(arena, "Read chunk needle error: [%d] %s", response->status,
-                                    chunks->url));
-        return;
-    }
-    /* A server that takes no ranges sends it all: then the piece is somewhere in it. */
-    uint64_t skip = response->status == 200 ? chunks->within : 0;
-    if (response->body_size < skip || response->body_size - skip < chunks->wanted) {
-        finish(chunks, "EOF");
-        return;
-    }
-    chunks->piece = malloc(chunks->wanted);
-    if (!chunks->piece) {
-        finish(chunks, "out of memory: try again later");
-        return;
-    }
-    memcpy(chunks->piece, response->body + skip, chunks->wanted);
-    struct slice bytes = slice_of(chunks->piece, chunks->wanted);
-    chunks->done += chunks->wanted;
-    start(chunks, bytes);
-    write_out(chunks, bytes);
+    struct chunks *chunks = relay->ops_ctx;
+    chunks->status = head->status;
+    /* A server that takes no ranges sends it all: then the stretch is somewhere in it. */
+    relay->skip_bytes = head->status == 200 ? chunks->within : 0;
+    return head->status == 200 || head->status == 206;
 }
 
-static void fetch(struct chunks *chunks, const char *host)
+static void begin(struct blob_relay *relay, struct slice first) { start(relay->ops_ctx, first); }
+
+/* The server that was asked last has not given a byte of the chunk. */
+static void try_another(struct chunks *chunks, int code, const struct error *err)
+{
+    struct blob_call *call = chunks->blob->call;
+    bool is_answer = code == KELP_E_CANCELLED && chunks->status != 0;
+    if (!is_answer)
+        volume_lookup_forget(call->http->config.lookup, chunks->lookup.volume_id);
+    if (chunks->tried < chunks->locations->count)
+        fetch(chunks);
+    else if (is_answer)
+        finish(chunks, arena_printf(call->request->arena, "Read chunk needle error: [%d] %s",
+                                    chunks->status, chunks->url));
+    else
+        finish(chunks, err->message);
+}
+
+static void on_relayed(struct blob_relay *relay, int code, const struct error *err)
+{
+    struct chunks *chunks = relay->ops_ctx;
+    chunks->done += relay->taken_bytes;
+    if (relay->is_client_gone)
+        finish(chunks, "the client has gone");
+    else if (code != 0 && relay->taken_bytes == 0)
+        try_another(chunks, code, err);
+    else if (code != 0 || relay->taken_bytes < chunks->wanted)
+        finish(chunks, code != 0 ? err->message : "EOF");
+    else
+        go_on(chunks);
+}
+
+static const struct blob_relay_ops relay_ops = {
+    .on_head = on_head, .begin = begin, .done = on_relayed};
+
+/* Asks the next server of those that hold the chunk; there is one. */
+static void fetch(struct chunks *chunks)
 {
     struct blob_call *call = chunks->blob->call;
     struct arena *arena = call->request->arena;
     const struct blob_chunk *chunk = &chunks->manifest->chunks[chunks->chunk];
+    size_t i = (chunks->first + chunks->tried++) % chunks->locations->count;
     struct buffer *path = blob_call_scratch(call);
     url_encode_path(path, chunk->fid);
-    chunks->url = arena_printf(arena, "%s%s/%s", security_client_scheme(call->http->config.security), host,
-                               buffer_cstr(path));
+    chunks->url = arena_printf(arena, "%s%s/%s", security_client_scheme(call->http->config.security),
+                               chunks->locations->items[i].url, buffer_cstr(path));
+    chunks->status = 0;
     struct slice token = blob_access_own_token(call, SECURITY_READ, chunk->fid);
     struct http_client_header headers[] = {
         {"Range", arena_printf(arena, "bytes=%" PRIu64 "-%" PRIu64, chunks->within,
@@ -140,30 +158,25 @@ static void fetch(struct chunks *chunks, const char *host)
         .tls = security_client_tls(call->http->config.security),
         .headers = headers,
         .header_count = token.len > 0 ? 2 : 1,
-        .response_limit_bytes = call->http->body_limit_bytes,
     };
-    struct http_client *client = blob_lane_http_client(call->lane, NULL);
-    if (client)
-        http_client_send(client, &request, on_fetched, chunks);
-    else
-        finish(chunks, "out of memory: try again later");
+    chunks->relay = (struct blob_relay){
+        .call = call, .ops = &relay_ops, .ops_ctx = chunks, .wanted_bytes = chunks->wanted};
+    blob_relay_start(&chunks->relay, &request);
 }
 
 static void on_found(struct volume_lookup_request *lookup)
 {
     struct chunks *chunks =
         (struct chunks *)((char *)lookup - offsetof(struct chunks, lookup));
-    struct volume_locations *locations = lookup->locations;
-    const char *host = NULL;
-    if (lookup->code == 0 && locations->count > 0) {
-        size_t i = blob_lane_random(chunks->blob->call->lane) % locations->count;
-        host = arena_printf(chunks->blob->call->request->arena, "%s", locations->items[i].url);
-    }
-    volume_locations_unref(locations);
-    if (host)
-        fetch(chunks, host);
-    else
+    volume_locations_unref(chunks->locations);
+    chunks->locations = lookup->locations;
+    if (lookup->code != 0 || lookup->locations->count == 0) {
         finish(chunks, "File Not Found");
+        return;
+    }
+    chunks->first = blob_lane_random(chunks->blob->call->lane) % lookup->locations->count;
+    chunks->tried = 0;
+    fetch(chunks);
 }
 
 /* Which chunk holds this byte of the file, and how much of it is wanted. False for a gap. */
@@ -179,8 +192,7 @@ static bool find_chunk(struct chunks *chunks, uint64_t position, uint64_t left)
             chunks->chunk = i;
             chunks->within = position - begin;
             uint64_t most = chunk->size - chunks->within;
-            most = most < left ? most : left;
-            chunks->wanted = most < CHUNK_PIECE ? (size_t)most : CHUNK_PIECE;
+            chunks->wanted = most < left ? most : left;
             return true;
         }
         begin += chunk->size;

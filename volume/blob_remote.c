@@ -1,23 +1,56 @@
-/* The list of locations is shuffled by taking a random start. Proxying fetches the whole answer
- * before it passes it on, so it is bounded: a blob that is larger is redirected instead. A
- * request that was proxied once is not proxied again, or two servers that both lost a volume
- * would send it around for ever. */
+/* The servers that have the volume are tried in the order of the master's list from a random start.
+ * A proxied answer is passed on as it comes (blob_relay.h). A server that cannot be reached, or that
+ * answers 500 and above, is no reason to give up while there is another; once a byte of the answer has
+ * gone to the client there is no other, and its connection is cut. A request that was passed on once
+ * is not passed on again, or two servers that both lost a volume would send it around for ever. */
 #include "volume/blob_remote.h"
 
 #include "common/url.h"
+#include "volume/blob_relay.h"
 
 #include <inttypes.h>
 #include <stddef.h>
-#include <stdlib.h>
+
+/* So much of a body that a HEAD does not want is read all the same, to keep the connection. */
+#define UNWANTED_MAX (64u << 10)
 
 struct remote_read {
     struct blob_call *call;
+    uint32_t volume_id;
     struct blob_path path;
     enum volume_read_mode mode;
-    const char *loading; /* what to answer when nobody else has it; NULL: not found */
+    /* What to answer when nobody else has it. */
+    int nowhere_status;
+    const char *nowhere_text; /* NULL: none */
     struct volume_lookup_request lookup;
-    struct slice peer; /* "host:port", in the arena */
+    const char **peers; /* "host:port", in the order in which they are tried */
+    size_t peer_count, next;
+    struct blob_relay *relay;
+    /* Of the answer that is passed on. */
+    int status; /* 0: none yet */
+    struct http_client_header *headers;
+    size_t header_count;
+    bool is_begun;
 };
+
+/* ---- nowhere ---- */
+
+static void reply_nowhere(struct remote_read *read)
+{
+    struct blob_call *call = read->call;
+    struct blob_metrics *metrics = call->http->metrics;
+    if (read->nowhere_status == 503) {
+        blob_call_reply_loading(call, read->nowhere_text);
+        return;
+    }
+    bool is_missing = read->nowhere_status == 404;
+    blob_metrics_event(metrics, is_missing ? BLOB_EVENT_GET_NOT_FOUND : BLOB_EVENT_GET_INTERNAL);
+    blob_metrics_read_failed(metrics, is_missing);
+    if (read->nowhere_text)
+        blob_call_reply_text(call, read->nowhere_status, read->nowhere_text);
+    else
+        blob_call_reply_empty(call, read->nowhere_status);
+}
 
 /* ---- redirect ---- */
 
@@ -25,8 +58,8 @@ static void redirect(struct remote_read *read)
 {
     struct http_request *request = read->call->request;
     struct buffer *location = blob_call_scratch(read->call);
-    buffer_printf(location, "%s%.*s/", security_client_scheme(read->call->http->config.security),
-                  (int)read->peer.len, read->peer.ptr);
+    buffer_printf(location, "%s%s/", security_client_scheme(read->call->http->config.security),
+                  read->peers[0]);
     url_encode_path(location, read->path.vid);
     buffer_append_char(location, ',');
     url_encode_path(location, read->path.fid);
@@ -42,7 +75,7 @@ static void redirect(struct remote_read *read)
     blob_call_reply_redirect(read->call, 301, arena_slice(request->arena, buffer_slice(location)));
 }
 
-/* ---- proxy ---- */
+/* ---- proxy: the header ---- */
 
 static bool is_one_of(const char *name, size_t length, const char *const *names)
 {
@@ -62,53 +95,116 @@ static const char *const own_headers[] = {
     NULL,
 };
 
-static void release_body(void *body) { free(body); }
-
-static void on_fetched(void *ctx, int code, const struct http_client_response *response,
-                       const struct error *err)
+static bool on_head(struct blob_relay *relay, const struct http_client_response *head)
 {
-    struct remote_read *read = ctx;
-    struct blob_call *call = read->call;
-    if (code == KELP_E_TOO_LARGE) {
-        redirect(read);
-        return;
-    }
-    char *body = NULL;
-    if (code == 0 && response->body_size > 0) {
-        body = malloc(response->body_size);
-        if (body)
-            memcpy(body, response->body, response->body_size);
-        else
-            code = KELP_E_NO_MEMORY;
-    }
-    if (code != 0) {
-        blob_metrics_event(call->http->metrics, BLOB_EVENT_PROXY_FAILED);
-        blob_call_reply_empty(call, 500);
-        return;
-    }
-    for (size_t i = 0; i < response->header_count; i++) {
-        const struct http_client_header *header = &response->headers[i];
+    struct remote_read *read = relay->ops_ctx;
+    struct arena *arena = read->call->request->arena;
+    if (head->status >= 500 && read->next < read->peer_count)
+        return false;
+    read->status = head->status;
+    read->headers = arena_alloc(arena, (head->header_count + 1) * sizeof(*read->headers));
+    read->header_count = 0;
+    for (size_t i = 0; i < head->header_count; i++) {
+        const struct http_client_header *header = &head->headers[i];
         if (!is_one_of(header->name, strlen(header->name), own_headers))
-            http_response_set_header(call->request, header->name, slice_cstr(header->value));
+            read->headers[read->header_count++] = (struct http_client_header){
+                arena_printf(arena, "%s", header->name), arena_printf(arena, "%s", header->value)};
     }
-    blob_call_reply(call, response->status, slice_of(body ? body : "", response->body_size),
-                    body ? release_body : NULL, body);
+    if (read->call->kind != BLOB_CALL_HEAD)
+        return true;
+    relay->wanted_bytes = 0;
+    return relay->announced_bytes <= UNWANTED_MAX;
 }
 
-static const char *proxy_url(struct remote_read *read)
+/* One that came several times goes out as often, but replaces what was set here. */
+static void set_headers(struct remote_read *read)
+{
+    for (size_t i = 0; i < read->header_count; i++) {
+        const struct http_client_header *header = &read->headers[i];
+        bool is_repeated = false;
+        for (size_t j = 0; j < i && !is_repeated; j++)
+            is_repeated = strcasecmp(read->headers[j].name, header->name) == 0;
+        (is_repeated ? http_response_header : http_response_set_header)(
+            read->call->request, header->name, slice_cstr(header->value));
+    }
+}
+
+static void begin(struct blob_relay *relay, struct slice first)
+{
+    struct remote_read *read = relay->ops_ctx;
+    if (read->is_begun)
+        return;
+    read->is_begun = true;
+    set_headers(read);
+    http_response_start(read->call->request, read->status, relay->announced_bytes);
+}
+
+/* ---- proxy: the end ---- */
+
+static void proxy(struct remote_read *read);
+
+static void reply_head(struct remote_read *read)
+{
+    set_headers(read);
+    if (read->relay->announced_bytes == HTTP_LENGTH_CHUNKED)
+        blob_call_reply_empty(read->call, read->status);
+    else
+        blob_call_reply_head(read->call, read->status, read->relay->announced_bytes);
+}
+
+/* Nobody could be reached: the list of who has the volume may be old. */
+static void give_up(struct remote_read *read)
+{
+    struct blob_call *call = read->call;
+    blob_metrics_event(call->http->metrics, BLOB_EVENT_PROXY_FAILED);
+    volume_lookup_forget(call->http->config.lookup, read->volume_id);
+    if (read->nowhere_status != 404)
+        reply_nowhere(read);
+    else
+        blob_call_reply_empty(call, 500);
+}
+
+static void on_relayed(struct blob_relay *relay, int code, const struct error *err)
+{
+    struct remote_read *read = relay->ops_ctx;
+    struct blob_call *call = read->call;
+    if (relay->is_client_gone || (code != 0 && read->is_begun)) {
+        if (!relay->is_client_gone)
+            blob_metrics_event(call->http->metrics, BLOB_EVENT_PROXY_FAILED);
+        blob_call_close(call, read->is_begun ? read->status : 499);
+        http_response_abort(call->request);
+    } else if (read->status != 0 && call->kind == BLOB_CALL_HEAD) {
+        reply_head(read);
+    } else if (code != 0 && read->next < read->peer_count) {
+        proxy(read);
+    } else if (code != 0) {
+        give_up(read);
+    } else {
+        begin(relay, (struct slice){0});
+        blob_call_close(call, read->status);
+        http_response_end(call->request);
+    }
+}
+
+static const struct blob_relay_ops proxy_ops = {
+    .on_head = on_head, .begin = begin, .done = on_relayed};
+
+/* ---- proxy: the request ---- */
+
+static const char *proxy_url(struct remote_read *read, const char *peer)
 {
     struct http_request *request = read->call->request;
-    return arena_printf(request->arena, "%s%.*s%.*s?%.*s%sproxied=true",
-                        security_client_scheme(read->call->http->config.security),
-                        (int)read->peer.len, read->peer.ptr, (int)request->raw_path.len, request->raw_path.ptr,
-                        (int)request->query.len, request->query.ptr, request->query.len ? "&" : "");
+    return arena_printf(request->arena, "%s%s%.*s?%.*s%sproxied=true",
+                        security_client_scheme(read->call->http->config.security), peer,
+                        (int)request->raw_path.len, request->raw_path.ptr, (int)request->query.len,
+                        request->query.ptr, request->query.len ? "&" : "");
 }
 
+/* To the next server that may have it; there is one. */
 static void proxy(struct remote_read *read)
 {
     struct blob_call *call = read->call;
     struct http_request *request = call->request;
-    blob_metrics_event(call->http->metrics, BLOB_EVENT_PROXY);
     struct http_client_header *headers =
         arena_alloc(request->arena, (request->header_count + 1) * sizeof(*headers));
     size_t count = 0;
@@ -120,46 +216,39 @@ static void proxy(struct remote_read *read)
         headers[count].value = arena_strndup(request->arena, value.ptr, value.len);
         count++;
     }
-    struct http_client *client = blob_lane_http_client(call->lane, NULL);
-    if (!client) {
-        blob_call_reply_empty(call, 500);
-        return;
-    }
     /* GET also for HEAD, as the peer does: the server there then finds the same length. */
     struct http_client_request fetch = {
         .method = "GET",
-        .url = proxy_url(read),
+        .url = proxy_url(read, read->peers[read->next++]),
         .tls = security_client_tls(call->http->config.security),
         .headers = headers,
         .header_count = count,
-        .response_limit_bytes = call->http->body_limit_bytes,
     };
-    http_client_send(client, &fetch, on_fetched, read);
+    read->status = 0;
+    read->relay = arena_calloc(request->arena, sizeof(*read->relay));
+    *read->relay = (struct blob_relay){.call = call,
+                                       .ops = &proxy_ops,
+                                       .ops_ctx = read,
+                                       .wanted_bytes = BLOB_RELAY_ALL};
+    blob_relay_start(read->relay, &fetch);
 }
 
 /* ---- where ---- */
 
-/* A location that is not this server, or an empty slice. */
-static struct slice choose_peer(struct blob_call *call, const struct volume_locations *locations)
+/* All that are not this server. */
+static void choose_peers(struct remote_read *read, const struct volume_locations *locations)
 {
-    size_t start = locations->count ? blob_lane_random(call->lane) % locations->count : 0;
+    struct blob_call *call = read->call;
+    struct arena *arena = call->request->arena;
+    if (locations->count == 0)
+        return;
+    read->peers = arena_alloc(arena, locations->count * sizeof(*read->peers));
+    size_t start = blob_lane_random(call->lane) % locations->count;
     for (size_t i = 0; i < locations->count; i++) {
         const char *url = locations->items[(start + i) % locations->count].url;
         if (strcmp(url, call->http->config.own_url) != 0)
-            return arena_slice(call->request->arena, slice_cstr(url));
+            read->peers[read->peer_count++] = arena_printf(arena, "%s", url);
     }
-    return (struct slice){0};
-}
-
-static void reply_nowhere(struct blob_call *call, const char *loading)
-{
-    if (loading) {
-        blob_call_reply_loading(call, loading);
-        return;
-    }
-    blob_metrics_event(call->http->metrics, BLOB_EVENT_GET_NOT_FOUND);
-    blob_metrics_read_failed(call->http->metrics, true);
-    blob_call_reply_empty(call, 404);
 }
 
 static void on_found(struct volume_lookup_request *lookup)
@@ -169,36 +258,61 @@ static void on_found(struct volume_lookup_request *lookup)
     struct blob_call *call = read->call;
     bool is_only_here = lookup->code == 0 && lookup->locations->count > 0;
     if (lookup->code == 0)
-        read->peer = choose_peer(call, lookup->locations);
+        choose_peers(read, lookup->locations);
     volume_locations_unref(lookup->locations);
-    if (read->peer.len == 0) {
+    if (read->peer_count == 0) {
         if (is_only_here)
             blob_metrics_event(call->http->metrics, BLOB_EVENT_PROXY_NOWHERE);
-        reply_nowhere(call, read->loading);
+        reply_nowhere(read);
     } else if (read->mode == VOLUME_READ_PROXY) {
+        blob_metrics_event(call->http->metrics, BLOB_EVENT_PROXY);
         proxy(read);
     } else {
         redirect(read);
     }
 }
 
+static bool may_ask(const struct blob_call *call, enum volume_read_mode mode)
+{
+    return mode != VOLUME_READ_LOCAL && call->http->config.lookup &&
+           !blob_call_query_is(call, "proxied", "true");
+}
+
+static void start(struct blob_call *call, uint32_t volume_id, const struct blob_path *path,
+                  enum volume_read_mode mode, int nowhere_status, const char *nowhere_text)
+{
+    struct http_request *request = call->request;
+    struct remote_read *read = arena_calloc(request->arena, sizeof(*read));
+    read->call = call;
+    read->volume_id = volume_id;
+    read->path = *path;
+    read->mode = mode;
+    read->nowhere_status = nowhere_status;
+    if (nowhere_text && *nowhere_text)
+        read->nowhere_text = arena_printf(request->arena, "%s", nowhere_text);
+    if (!may_ask(call, mode)) {
+        reply_nowhere(read);
+        return;
+    }
+    read->lookup.loop = request->loop;
+    read->lookup.volume_id = volume_id;
+    read->lookup.done = on_found;
+    volume_lookup_find(call->http->config.lookup, &read->lookup);
+}
+
 void blob_remote_read(struct blob_call *call, uint32_t volume_id, const struct blob_path *path,
                       enum volume_read_mode mode, const struct error *loading)
 {
-    struct volume_http *http = call->http;
-    const char *text = loading ? arena_printf(call->request->arena, "%s", loading->message) : NULL;
-    if (mode == VOLUME_READ_LOCAL || !http->config.lookup ||
-        blob_call_query_is(call, "proxied", "true")) {
-        reply_nowhere(call, text);
-        return;
-    }
-    struct remote_read *read = arena_calloc(call->request->arena, sizeof(*read));
-    read->call = call;
-    read->loading = text;
-    read->path = *path;
-    read->mode = mode;
-    read->lookup.loop = call->request->loop;
-    read->lookup.volume_id = volume_id;
-    read->lookup.done = on_found;
-    volume_lookup_find(http->config.lookup, &read->lookup);
+    start(call, volume_id, path, mode, loading ? 503 : 404, loading ? loading->message : NULL);
+}
+
+bool blob_remote_replace(struct blob_call *call, uint32_t volume_id, const struct blob_path *path,
+                         unsigned copies, const char *reason)
+{
+    enum volume_read_mode mode = call->http->config.read_mode;
+    if (copies < 2 || !may_ask(call, mode))
+        return false;
+    blob_call_reset_headers(call);
+    start(call, volume_id, path, mode, 500, reason);
+    return true;
 }

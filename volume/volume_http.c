@@ -10,6 +10,7 @@
 #include "volume/blob_pages.h"
 #include "volume/blob_path.h"
 #include "volume/blob_read.h"
+#include "volume/blob_relay.h"
 #include "volume/blob_write.h"
 #include "volume/upload_gate.h"
 #include "volume/static_files.h"
@@ -268,6 +269,8 @@ static void on_aborted(struct http_request *request, void *ctx)
 }
 
 /* ---- life ---- */
+    else if (call && call->relay)
+        blob_relay_abandon(call->relay);
 
 uint64_t volume_http_body_limit(const struct volume_http *http)
 {
