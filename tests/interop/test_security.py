@@ -12,6 +12,7 @@ import time
 from http import client
 
 import pytest
+from lib.certificates import make_certificates
 from lib.cluster import (Cluster, Reply, Server, free_port, http, kelp_binary, run, wait_until,
                          weed_binary)
 from lib.tokens import READ_KEY, WRITE_KEY, bearer, claims_of, token
@@ -267,7 +268,11 @@ def test_keys_from_the_environment_beat_the_file(tmp_path):
     ('[guard]\nwhite_list = "everybody"\n', 'everybody'),
     ('[jwt.signing]\nexpires_after_seconds = "soon"\n', 'jwt.signing.expires_after_seconds'),
     ('[https.master]\ncert = "x"\n[https.volume]\ncert = "x"\n', 'needs cert and key'),
-    ('[grpc.master]\ncert = "x"\n[grpc.volume]\ncert = "x"\n', 'gRPC is spoken without TLS'),
+    ('[grpc.master]\ncert = "x"\n[grpc.volume]\ncert = "x"\n', 'cert and key belong together'),
+    ('[grpc.master]\ncert = "x"\nkey = "x"\n[grpc.volume]\ncert = "x"\nkey = "x"\n', 'without grpc.ca'),
+    ('[grpc]\nca = "gone.pem"\n[grpc.master]\ncert = "x"\nkey = "x"\n[grpc.volume]\ncert = "x"\nkey = "x"\n',
+     'gone.pem'),
+    ('[grpc.master]\nallowed_commonNames = "x"\n[grpc.volume]\nallowed_commonNames = "x"\n', 'without cert'),
 ])
 def test_a_bad_file_ends_the_start_with_its_place(tmp_path, command, text, told):
     (tmp_path / 'security.toml').write_text(text)
@@ -296,21 +301,6 @@ def test_the_list_of_the_file_guards_http_and_grpc(tmp_path):
 
 
 # ---- TLS ----
-
-def make_certificates(folder):
-    """A CA and certificates of it for 127.0.0.1: one that everybody shows, one of another CA."""
-    def openssl(*words):
-        run(['openssl', *words], cwd=folder)
-    (folder / 'san').write_text('subjectAltName=IP:127.0.0.1,DNS:localhost\n')
-    for authority in ('ca', 'other-ca'):
-        openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2',
-                '-subj', f'/CN={authority}', '-keyout', f'{authority}.key', '-out', f'{authority}.pem')
-    for name, authority in (('node', 'ca'), ('renewed', 'ca'), ('stranger', 'other-ca')):
-        openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', f'/CN={name}',
-                '-keyout', f'{name}.key', '-out', f'{name}.csr')
-        openssl('x509', '-req', '-in', f'{name}.csr', '-CA', f'{authority}.pem', '-CAkey', f'{authority}.key',
-                '-CAcreateserial', '-days', '2', '-extfile', 'san', '-out', f'{name}.pem')
-
 
 def https_section(folder, *components, ca=True):
     lines = []

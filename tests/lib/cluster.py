@@ -274,7 +274,8 @@ class Cluster:
         return http('DELETE', f'{self.lookup(fid)[0]}/{fid}')
 
     def kelp_shell(self, line, *flags, check=True):
-        return run([kelp_binary(), 'shell', f'-master={self.master}', *flags, '-c', line], check=check)
+        return run([kelp_binary(), 'shell', f'-master={self.master}', *flags, '-c', line], check=check,
+                   cwd=self.folder)
 
     def weed_shell(self, *lines, check=True):
         """Commands to weed's shell, under its lock; what it printed. It ends with 0 also when a command failed,

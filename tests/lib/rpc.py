@@ -34,16 +34,23 @@ def master_messages():
     return _modules()['master_pb2']
 
 
+def certificate(folder, name=None):
+    """What a caller brings: the CA of the folder and, unless it has none, a certificate of that name."""
+    pair = [(folder / f'{name}.{kind}').read_bytes() for kind in ('key', 'pem')] if name else (None, None)
+    return grpc.ssl_channel_credentials((folder / 'ca.pem').read_bytes(), *pair)
+
+
 @contextlib.contextmanager
-def _channel(address):
+def _channel(address, credentials=None):
     host, port = address.rsplit(':', 1)
-    with grpc.insecure_channel(f'{host}:{int(port) + 10000}') as channel:
+    target = f'{host}:{int(port) + 10000}'
+    with (grpc.secure_channel(target, credentials) if credentials else grpc.insecure_channel(target)) as channel:
         yield channel
 
 
-def call_volume(address, method, timeout=20, **fields):
+def call_volume(address, method, timeout=20, credentials=None, **fields):
     """Calls a method of the volume server at an HTTP address with a request of these fields."""
-    with _channel(address) as channel:
+    with _channel(address, credentials) as channel:
         stub = _modules()['volume_server_pb2_grpc'].VolumeServerStub(channel)
         request = getattr(volume_messages(), method + 'Request')(**fields)
         return getattr(stub, method)(request, timeout=timeout)
@@ -57,8 +64,8 @@ def stream_volume(address, method, timeout=60, **fields):
         return list(getattr(stub, method)(request, timeout=timeout))
 
 
-def call_master(address, method, timeout=20, **fields):
-    with _channel(address) as channel:
+def call_master(address, method, timeout=20, credentials=None, **fields):
+    with _channel(address, credentials) as channel:
         stub = _modules()['master_pb2_grpc'].SeaweedStub(channel)
         request = getattr(master_messages(), method + 'Request')(**fields)
         return getattr(stub, method)(request, timeout=timeout)
