@@ -6,14 +6,6 @@
 #include "common/http_status.h"
 
 #include <stdio.h>
-#include <time.h>
-
-static uint64_t monotonic_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static void print_hex(char *text, uint64_t value, int digits, const char alphabet[17])
 {
@@ -28,11 +20,12 @@ struct slice blob_call_etag(uint32_t checksum, char text[BLOB_ETAG_SIZE])
     return slice_of(text, BLOB_ETAG_SIZE);
 }
 
-/* The time in nanoseconds and eight random digits. */
+/* The time in nanoseconds, as the monotonic clock has gone on since the start, and eight random
+ * digits. */
 static void make_request_id(struct blob_call *call)
 {
     static const char digits[] = "0123456789ABCDEF";
-    print_hex(call->request_id, (uint64_t)blob_call_now_ns(call), 16, digits);
+    print_hex(call->request_id, (uint64_t)call->http->monotonic_epoch_ns + call->started_ns, 16, digits);
     print_hex(call->request_id + 16, blob_lane_random(call->lane) >> 32, 8, digits);
     call->request_id[24] = 0;
 }
@@ -75,10 +68,8 @@ struct blob_call *blob_call_begin(struct volume_http *http, struct http_request 
     };
     request->user = call;
     loop_doing(kind_doing[kind]);
-    if (http->metrics) {
-        call->started_ns = monotonic_ns();
-        blob_metrics_begin(http->metrics, kind);
-    }
+    call->started_ns = (uint64_t)os_monotonic_ns(http->config.os);
+    blob_metrics_begin(call->lane->tally, kind);
     make_request_id(call);
     set_common_headers(call);
     return call;
@@ -96,7 +87,8 @@ void blob_call_close(struct blob_call *call, int status)
         in_flight_leave(&http->downloads, call->download_bytes);
     call->upload_bytes = call->download_bytes = 0;
     if (http->metrics)
-        blob_metrics_end(http->metrics, call->kind, status, call->started_ns, monotonic_ns());
+        blob_metrics_end(http->metrics, call->lane->tally, call->kind, status,
+                         (uint64_t)os_monotonic_ns(http->config.os) - call->started_ns);
 }
 
 /* What is left to do once the last byte of a body that counts as a download has been sent. */

@@ -56,6 +56,7 @@ struct volume_http {
     struct blob_metrics *metrics; /* NULL: none */
     struct slice server_text;
     uint64_t body_limit_bytes; /* of one request */
+    int64_t monotonic_epoch_ns; /* what o'clock it was when the monotonic clock was zero */
     struct slice too_large; /* what an upload over the limit is told */
     char too_large_text[80];
 };
@@ -67,7 +68,7 @@ struct blob_call {
     struct http_request *request;
     enum blob_call_kind kind;
     bool is_public;
-    uint64_t started_ns; /* monotonic; 0 without metrics */
+    uint64_t started_ns; /* monotonic */
     uint64_t upload_bytes, download_bytes; /* counted in flight, to be taken off at the end */
     struct in_flight_waiter *waiter;       /* while it waits for room */
     bool leads_uploads;   /* goes on whatever the limit says */
@@ -137,7 +138,7 @@ bool blob_call_query_flag(const struct blob_call *call, const char *name);
 
 /* ---- metrics: no-ops without a registry ---- */
 
-struct blob_metrics *blob_metrics_create(struct metrics *registry);
+struct blob_metrics *blob_metrics_create(struct metrics *registry, unsigned lane_count);
 void blob_metrics_destroy(struct blob_metrics *metrics);
 /* Shows their sizes and limits from now on; borrowed. Once. */
 void blob_metrics_watch(struct blob_metrics *metrics, struct in_flight *uploads,
@@ -145,16 +146,18 @@ void blob_metrics_watch(struct blob_metrics *metrics, struct in_flight *uploads,
 /* For the lanes: how many writes a commit answered. NULL without metrics. */
 struct metric_series *blob_metrics_group_sizes(struct blob_metrics *metrics);
 struct metric_family *blob_metrics_upload_errors(struct blob_metrics *metrics);
-void blob_metrics_begin(struct blob_metrics *metrics, enum blob_call_kind kind);
-void blob_metrics_end(struct blob_metrics *metrics, enum blob_call_kind kind, int status,
-                      uint64_t started_ns, uint64_t now_ns);
+/* Where that lane counts; NULL without metrics. */
+struct blob_tally *blob_metrics_tally(struct blob_metrics *metrics, unsigned lane);
+void blob_metrics_begin(struct blob_tally *tally, enum blob_call_kind kind);
+void blob_metrics_end(struct blob_metrics *metrics, struct blob_tally *tally,
+                      enum blob_call_kind kind, int status, uint64_t took_ns);
 void blob_metrics_event(struct blob_metrics *metrics, enum blob_event event);
 /* A read that fails for what was asked, or for the disk; `is_unknown`: there is no such volume or needle. */
 void blob_metrics_read_failed(struct blob_metrics *metrics, bool is_unknown);
 /* What the storage answered; counts when the disk failed. */
 void blob_metrics_outcome(struct blob_metrics *metrics, int code);
-void blob_metrics_phase_begin(struct blob_metrics *metrics, enum blob_phase phase);
-void blob_metrics_phase_end(struct blob_metrics *metrics, enum blob_phase phase, int64_t took_ns);
+void blob_metrics_phase_begin(struct blob_tally *tally, enum blob_phase phase);
+void blob_metrics_phase_end(struct blob_tally *tally, enum blob_phase phase, int64_t took_ns);
 /* A write or delete and its replicas, of which there may be none. */
 void blob_metrics_replicated(struct blob_metrics *metrics, bool is_write, size_t peers, int code,
                              int64_t took_ns);

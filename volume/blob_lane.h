@@ -7,6 +7,7 @@
 #include "common/http_client.h"
 #include "common/metrics.h"
 #include "common/worker_pool.h"
+#include "volume/blob_tally.h"
 #include "volume/disk_location.h"
 #include "volume/replicator.h"
 #include "volume/storage/append_queue.h"
@@ -46,6 +47,7 @@ struct blob_lane {
     bool is_posted;
     struct loop_task completed;
 
+    struct blob_tally *tally;        /* borrowed; NULL: nobody counts */
     struct replicator *replicator;   /* made on first use */
     struct http_client *http_client; /* made on first use */
     struct buffer scratch;

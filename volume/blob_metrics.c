@@ -1,5 +1,6 @@
-/* The counters of the data path, by the peer's names. All series are looked up at the start, so
- * that a request costs a handful of relaxed atomics. Source: spec/volume-flags.md 6. Any thread. */
+/* The counters of the data path, by the peer's names. What each request adds to is counted by its
+ * lane (blob_tally.h) and gathered when somebody asks. Source: spec/volume-flags.md 6. Any thread,
+ * but for what begins and ends: the lane's loop. */
 #include "volume/blob_call.h"
 
 #include "common/check.h"
@@ -8,8 +9,10 @@
 #include <stdio.h>
 
 #define NAME(rest) "SeaweedFS_volumeServer_" rest
-#define STATUS_LIMIT 600
-#define SECONDS_BUCKETS 24
+#define SECONDS_BUCKETS (BLOB_TALLY_BUCKETS - 1) /* the last one has no bound */
+#define PHASE_ROW(phase) (BLOB_CALL_PAGE + (unsigned)(phase))
+
+_Static_assert(BLOB_CALL_PAGE + BLOB_PHASES <= BLOB_TALLY_ROWS, "a row for each method and phase");
 
 static const char *const kind_names[BLOB_CALL_KINDS] = {
     [BLOB_CALL_GET] = "GET",   [BLOB_CALL_HEAD] = "HEAD",     [BLOB_CALL_POST] = "POST",
@@ -42,10 +45,8 @@ struct blob_metrics {
     struct in_flight *uploads, *downloads;
     struct metric_family *requests, *seconds, *running, *events, *replications;
     struct metric_family *replication_seconds, *replication_failures, *upload_errors;
-    struct metric_series *running_series[BLOB_CALL_KINDS], *seconds_series[BLOB_CALL_KINDS];
-    /* Filled on first use; two loops that race write the same pointer. */
-    struct metric_series *_Atomic request_series[BLOB_CALL_KINDS][STATUS_LIMIT];
-    struct metric_series *_Atomic phase_running[BLOB_PHASES], *_Atomic phase_seconds[BLOB_PHASES];
+    struct blob_tally *tallies; /* one a lane */
+    unsigned tally_count;
     struct metric_series *target_series, *group_sizes;
     struct metric_series *read_failures, *reads_of_nothing, *write_failures, *io_errors;
     struct metric_series *upload_bytes, *download_bytes;
@@ -96,9 +97,53 @@ static void add_replications(struct blob_metrics *m, struct metrics *registry,
 
 /* ---- what is known only by looking ---- */
 
+static uint64_t load(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* Phases are listed when they first happen, methods always, as the peer has it. */
+static void collect_row(struct blob_metrics *m, unsigned row, const char *name, bool is_listed)
+{
+    uint64_t begun = 0, ended = 0, total_ns = 0, buckets[BLOB_TALLY_BUCKETS] = {0};
+    for (unsigned i = 0; i < m->tally_count; i++) {
+        const struct blob_tally_row *r = &m->tallies[i].rows[row];
+        ended += load(&r->ended); /* before the other, so that never more have ended */
+        begun += load(&r->begun);
+        total_ns += load(&r->total_ns);
+        for (unsigned j = 0; j < BLOB_TALLY_BUCKETS; j++)
+            buckets[j] += load(&r->buckets[j]);
+    }
+    if (!is_listed && begun == 0)
+        return;
+    metric_set(metric_series(m->running, &name), (double)(begun - ended));
+    metric_set_histogram(metric_series(m->seconds, &name), buckets, (double)total_ns / 1e9);
+}
+
+static void collect_statuses(struct blob_metrics *m, unsigned row)
+{
+    for (unsigned status = 0; status < BLOB_TALLY_STATUS; status++) {
+        uint64_t count = 0;
+        char code[12];
+        for (unsigned i = 0; i < m->tally_count; i++)
+            count += load(&m->tallies[i].rows[row].statuses[status]);
+        if (count == 0)
+            continue;
+        snprintf(code, sizeof(code), "%u", status);
+        const char *const values[] = {kind_names[row], code};
+        metric_set(metric_series(m->requests, values), (double)count);
+    }
+}
+
 static void collect(struct metrics_collector *collector)
 {
     struct blob_metrics *m = (struct blob_metrics *)collector;
+    for (unsigned kind = 0; kind < BLOB_CALL_PAGE; kind++) {
+        collect_row(m, kind, kind_names[kind], true);
+        collect_statuses(m, kind);
+    }
+    for (unsigned phase = 0; phase < BLOB_PHASES; phase++)
+        collect_row(m, PHASE_ROW(phase), phase_names[phase], false);
     metric_set(m->upload_bytes, (double)in_flight_bytes(m->uploads));
     metric_set(m->download_bytes, (double)in_flight_bytes(m->downloads));
 }
@@ -123,18 +168,21 @@ void blob_metrics_watch(struct blob_metrics *m, struct in_flight *uploads,
 
 /* ---- life ---- */
 
-struct blob_metrics *blob_metrics_create(struct metrics *registry)
+struct blob_metrics *blob_metrics_create(struct metrics *registry, unsigned lane_count)
 {
     static const char *const by_type_code[] = {"type", "code", NULL};
     static const char *const by_type[] = {"type", NULL};
     static const double group_bounds[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
     double seconds_bounds[SECONDS_BUCKETS];
-    for (int i = 0; i < SECONDS_BUCKETS; i++)
-        seconds_bounds[i] = ldexp(0.0001, i);
+    for (unsigned i = 0; i < SECONDS_BUCKETS; i++)
+        seconds_bounds[i] = ldexp(BLOB_TALLY_FIRST_NS / 1e9, (int)i);
 
     struct blob_metrics *m = must(calloc(1, sizeof(*m)));
     m->collector.collect = collect;
     m->registry = registry;
+    size_t tallies_size = lane_count * sizeof(*m->tallies);
+    m->tallies = memset(must(aligned_alloc(_Alignof(struct blob_tally), tallies_size)), 0, tallies_size);
+    m->tally_count = lane_count;
     m->requests = metrics_add(registry, METRIC_COUNTER, NAME("request_total"),
                               "Requests by method and status.", by_type_code, NULL, 0);
     m->seconds = metrics_add(registry, METRIC_HISTOGRAM, NAME("request_seconds"),
@@ -143,10 +191,6 @@ struct blob_metrics *blob_metrics_create(struct metrics *registry)
                              "Requests being handled.", by_type, NULL, 0);
     m->events = metrics_add(registry, METRIC_COUNTER, NAME("handler_total"),
                             "Events on the way of a request.", by_type, NULL, 0);
-    for (int kind = 0; kind < BLOB_CALL_PAGE; kind++) {
-        m->running_series[kind] = metric_series(m->running, &kind_names[kind]);
-        m->seconds_series[kind] = metric_series(m->seconds, &kind_names[kind]);
-    }
     add_replications(m, registry, seconds_bounds);
     m->group_sizes = metric_series(
         metrics_add(registry, METRIC_HISTOGRAM, "kelp_commit_group_size",
@@ -162,7 +206,13 @@ void blob_metrics_destroy(struct blob_metrics *metrics)
     if (!metrics)
         return;
     metrics_remove_collector(metrics->registry, &metrics->collector);
+    free(metrics->tallies);
     free(metrics);
+}
+
+struct blob_tally *blob_metrics_tally(struct blob_metrics *metrics, unsigned lane)
+{
+    return metrics ? &metrics->tallies[lane] : NULL;
 }
 
 struct metric_series *blob_metrics_group_sizes(struct blob_metrics *metrics)
@@ -177,35 +227,19 @@ struct metric_family *blob_metrics_upload_errors(struct blob_metrics *metrics)
 
 /* ---- what happens ---- */
 
-void blob_metrics_begin(struct blob_metrics *metrics, enum blob_call_kind kind)
+void blob_metrics_begin(struct blob_tally *tally, enum blob_call_kind kind)
 {
-    if (kind < BLOB_CALL_PAGE)
-        metric_add(metrics->running_series[kind], 1);
+    if (tally && kind < BLOB_CALL_PAGE)
+        blob_tally_begin(&tally->rows[kind]);
 }
 
-static struct metric_series *request_series(struct blob_metrics *metrics, enum blob_call_kind kind,
-                                            int status)
+void blob_metrics_end(struct blob_metrics *metrics, struct blob_tally *tally,
+                      enum blob_call_kind kind, int status, uint64_t took_ns)
 {
-    struct metric_series *_Atomic *slot = &metrics->request_series[kind][status % STATUS_LIMIT];
-    struct metric_series *series = atomic_load_explicit(slot, memory_order_acquire);
-    if (!series) {
-        char code[12];
-        snprintf(code, sizeof(code), "%d", status);
-        const char *const values[] = {kind_names[kind], code};
-        series = metric_series(metrics->requests, values);
-        atomic_store_explicit(slot, series, memory_order_release);
-    }
-    return series;
-}
-
-void blob_metrics_end(struct blob_metrics *metrics, enum blob_call_kind kind, int status,
-                      uint64_t started_ns, uint64_t now_ns)
-{
-    if (kind >= BLOB_CALL_PAGE)
+    if (!tally || kind >= BLOB_CALL_PAGE)
         return;
-    metric_add(metrics->running_series[kind], -1);
-    metric_observe(metrics->seconds_series[kind], (double)(now_ns - started_ns) / 1e9);
-    metric_add(request_series(metrics, kind, status), 1);
+    blob_tally_end(&tally->rows[kind], took_ns);
+    blob_tally_status(&tally->rows[kind], status);
     bool is_write = kind == BLOB_CALL_POST || kind == BLOB_CALL_PUT;
     if ((is_write && status >= 400) || (kind == BLOB_CALL_DELETE && status >= 500))
         metric_add(metrics->write_failures, 1);
@@ -226,31 +260,16 @@ void blob_metrics_outcome(struct blob_metrics *metrics, int code)
         metric_add(metrics->io_errors, 1);
 }
 
-/* Phases are listed when they first happen, as the peer has it. */
-static struct metric_series *phase_series(struct metric_series *_Atomic *slot,
-                                          struct metric_family *family, enum blob_phase phase)
+void blob_metrics_phase_begin(struct blob_tally *tally, enum blob_phase phase)
 {
-    struct metric_series *series = atomic_load_explicit(slot, memory_order_acquire);
-    if (!series) {
-        series = metric_series(family, &phase_names[phase]);
-        atomic_store_explicit(slot, series, memory_order_release);
-    }
-    return series;
+    if (tally)
+        blob_tally_begin(&tally->rows[PHASE_ROW(phase)]);
 }
 
-void blob_metrics_phase_begin(struct blob_metrics *metrics, enum blob_phase phase)
+void blob_metrics_phase_end(struct blob_tally *tally, enum blob_phase phase, int64_t took_ns)
 {
-    if (metrics)
-        metric_add(phase_series(&metrics->phase_running[phase], metrics->running, phase), 1);
-}
-
-void blob_metrics_phase_end(struct blob_metrics *metrics, enum blob_phase phase, int64_t took_ns)
-{
-    if (!metrics)
-        return;
-    metric_add(phase_series(&metrics->phase_running[phase], metrics->running, phase), -1);
-    metric_observe(phase_series(&metrics->phase_seconds[phase], metrics->seconds, phase),
-                   took_ns > 0 ? (double)took_ns / 1e9 : 0);
+    if (tally)
+        blob_tally_end(&tally->rows[PHASE_ROW(phase)], took_ns > 0 ? (uint64_t)took_ns : 0);
 }
 
 void blob_metrics_event(struct blob_metrics *metrics, enum blob_event event)

@@ -160,7 +160,7 @@ static void on_replicated(void *ctx, int code, const struct error *err)
     struct blob_write *write = ctx;
     struct volume_http *http = write->call->http;
     int64_t took_ns = monotonic_ns(write) - write->phase_began_ns;
-    blob_metrics_phase_end(http->metrics, BLOB_PHASE_REPLICAS, took_ns);
+    blob_metrics_phase_end(write->call->lane->tally, BLOB_PHASE_REPLICAS, took_ns);
     blob_metrics_replicated(http->metrics, true, write->peers->locations->count - write->is_local,
                             code, took_ns);
     if (code == 0) {
@@ -188,7 +188,7 @@ static void replicate(struct blob_write *write)
     struct replicator_target target;
     blob_peers_target(write->peers, &target);
     write->phase_began_ns = monotonic_ns(write);
-    blob_metrics_phase_begin(write->call->http->metrics, BLOB_PHASE_REPLICAS);
+    blob_metrics_phase_begin(write->call->lane->tally, BLOB_PHASE_REPLICAS);
     replicator_put(replicator, &target, &write->upload.needle, write->upload.content_md5,
                    write->upload.is_durable, on_replicated, write);
 }
@@ -200,7 +200,8 @@ static void on_appended(struct blob_append *append)
     struct blob_metrics *metrics = write->call->http->metrics;
     store_release(write->call->http->config.store, write->volume);
     write->volume = NULL;
-    blob_metrics_phase_end(metrics, BLOB_PHASE_LOCAL, monotonic_ns(write) - write->phase_began_ns);
+    blob_metrics_phase_end(write->call->lane->tally, BLOB_PHASE_LOCAL,
+                           monotonic_ns(write) - write->phase_began_ns);
     blob_metrics_outcome(metrics, append->request.code);
     if (append->request.code != 0) {
         blob_metrics_event(metrics, BLOB_EVENT_WRITE_LOCAL);
@@ -226,7 +227,7 @@ static void append_locally(struct blob_write *write)
     request->is_unchanged = false;
     request->code = 0;
     write->phase_began_ns = monotonic_ns(write);
-    blob_metrics_phase_begin(write->call->http->metrics, BLOB_PHASE_LOCAL);
+    blob_metrics_phase_begin(write->call->lane->tally, BLOB_PHASE_LOCAL);
     write->append.done = on_appended;
     blob_lane_append(write->call->lane,
                      store_append_queue(write->call->http->config.store, write->volume),

@@ -220,11 +220,12 @@ static bool refuse_write(struct volume_http *http, struct http_request *request,
     if (code == 0)
         return false;
     blob_metrics_event(http->metrics, BLOB_EVENT_WRITE_LOCAL);
-    blob_metrics_phase_begin(http->metrics, BLOB_PHASE_LOCAL);
-    blob_metrics_phase_end(http->metrics, BLOB_PHASE_LOCAL, 0);
     error_prefix(&err, "failed to write to local disk");
     http_request_drop_body(request);
-    blob_call_reply_failure(blob_call_begin(http, request, kind, false), 500, &err);
+    struct blob_call *call = blob_call_begin(http, request, kind, false);
+    blob_metrics_phase_begin(call->lane->tally, BLOB_PHASE_LOCAL);
+    blob_metrics_phase_end(call->lane->tally, BLOB_PHASE_LOCAL, 0);
+    blob_call_reply_failure(call, 500, &err);
     return true;
 }
 
@@ -292,6 +293,7 @@ static void fill_in_defaults(struct volume_http *http)
         config->reader_queue = DEFAULT_QUEUE;
     http->body_limit_bytes = config->file_size_limit_bytes + WRAPPING_MAX;
     http->server_text = slice_cstr(config->server_text);
+    http->monotonic_epoch_ns = os_now_ns(config->os) - os_monotonic_ns(config->os);
     snprintf(http->too_large_text, sizeof(http->too_large_text),
              "{\"error\":\"file over the limited %" PRIu64 " bytes\"}",
              config->file_size_limit_bytes);
@@ -347,7 +349,7 @@ int volume_http_create(struct volume_http **ret, const struct volume_http_config
     in_flight_init(&http->uploads, config->upload_limit_bytes);
     in_flight_init(&http->downloads, config->download_limit_bytes);
     if (config->metrics) {
-        http->metrics = blob_metrics_create(config->metrics);
+        http->metrics = blob_metrics_create(config->metrics, config->loop_count);
         blob_metrics_watch(http->metrics, &http->uploads, &http->downloads);
     }
     http->lanes = must(aligned_alloc(_Alignof(struct blob_lane),
@@ -356,6 +358,7 @@ int volume_http_create(struct volume_http **ret, const struct volume_http_config
         blob_lane_init(&http->lanes[i], config->loops[i], http->pool, http->disk_pools,
                        os_random(http->config.os));
         http->lanes[i].group_sizes = blob_metrics_group_sizes(http->metrics);
+        http->lanes[i].tally = blob_metrics_tally(http->metrics, i);
         http->lanes[i].upload_errors = blob_metrics_upload_errors(http->metrics);
     }
     *ret = http;
