@@ -1,10 +1,10 @@
 /* The append queue: one writer thread, helpers for what has to be synced, deliveries by sink.
  *
- * The writer thread takes all that waits and sorts it by volume, keeping the order. Volumes of
- * which nothing has to be durable it carries out itself, one after the other: a few microseconds
- * each. One that must be synced goes to a helper, so that a sync holds up nobody else, and those
- * of several volumes go to the disk together. While a helper has a volume, what comes for it
- * waits with it: no two threads work on one volume.
+ * Requests wait at their volume, in the order in which they came, and volumes wait in two lists: one for
+ * the writer thread, one for the helpers. Volumes of which nothing has to be durable are carried out by
+ * the writer thread, one after the other: a few microseconds each. One that must be synced goes to a
+ * helper, so that a sync holds up nobody else. A volume is in one of the lists or with one thread, never
+ * both: what comes for it meanwhile waits at the volume, wakes nobody, and makes the next batch larger.
  *
  * Requests are the callers' memory and are linked through `next` all the way; nothing is
  * allocated per request. Helpers are started when they are first needed. */
@@ -18,213 +18,213 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SYNCERS 4u /* helpers; more syncs at a time gain little */
+/* Helpers. Two keep a disk busy. More would share the same syncs out in smaller batches: each costs the file
+ * system a commit and the machine some 50 us of CPU, however few the requests in it. */
+#define SYNCERS 2u
 
-struct syncer {
+/* Linked by append_next. */
+struct volume_list {
+    struct volume *first, *last;
+};
+
+struct append_thread {
     pthread_t thread;
     struct append_queue *queue;
     struct append_worker *worker;
+    struct volume_list *list; /* of the volumes that wait for it */
 };
 
 struct append_queue {
-    pthread_t thread;
     char name[16];
     atomic_bool is_always_durable;
-    struct append_worker *worker; /* the writer thread's own */
+    struct append_thread writer;
 
     pthread_mutex_t lock; /* all that follows */
     pthread_cond_t arrived;
-    struct request_list waiting;
+    struct volume_list ready; /* for the writer thread */
     uint64_t bytes; /* of what waits or is being carried out */
     bool is_ending;
 
     pthread_cond_t sync_arrived;
-    struct volume *sync_first, *sync_last; /* for the helpers, linked by batch_next */
+    struct volume_list syncs; /* for the helpers */
     unsigned idle_syncers, syncer_count;
     bool no_more_syncs;
-    struct syncer syncers[SYNCERS];
+    struct append_thread syncers[SYNCERS];
 };
 
-/* ---- what workers ask ---- */
+/* ---- what waits; queue->lock held ---- */
+
+static void push(struct volume_list *list, struct volume *volume)
+{
+    volume->append_next = NULL;
+    if (list->first)
+        list->last->append_next = volume;
+    else
+        list->first = volume;
+    list->last = volume;
+}
+
+static struct volume *pop(struct volume_list *list)
+{
+    struct volume *volume = list->first;
+    if (volume)
+        list->first = volume->append_next;
+    return volume;
+}
+
+static void add_request(struct volume *volume, struct append_request *request)
+{
+    struct request_list waiting = {volume->append_first, volume->append_last};
+    request_list_append(&waiting, request);
+    volume->append_first = waiting.first;
+    volume->append_last = waiting.last;
+    volume->is_append_durable = volume->is_append_durable || request->is_durable;
+}
+
+static struct request_list take_requests(struct volume *volume)
+{
+    struct request_list waiting = {volume->append_first, volume->append_last};
+    volume->append_first = volume->append_last = NULL;
+    volume->is_append_durable = false;
+    return waiting;
+}
+
+static bool has_free_syncer(const struct append_queue *queue)
+{
+    return queue->idle_syncers > 0 && !queue->syncs.first;
+}
+
+static void push_to_syncers(struct append_queue *queue, struct volume *volume)
+{
+    push(&queue->syncs, volume);
+    if (queue->idle_syncers > 0)
+        pthread_cond_signal(&queue->sync_arrived);
+}
+
+/* The volume's first request, or several, wait for a thread. */
+static void queue_volume(struct append_queue *queue, struct volume *volume)
+{
+    volume->is_append_queued = true;
+    if (volume->is_append_durable && (has_free_syncer(queue) || queue->syncer_count == SYNCERS)) {
+        push_to_syncers(queue, volume);
+        return;
+    }
+    bool was_empty = !queue->ready.first;
+    push(&queue->ready, volume);
+    if (was_empty)
+        pthread_cond_signal(&queue->arrived);
+}
+
+/* ---- what workers tell ---- */
 
 static void on_delivered(void *ctx, uint64_t bytes)
 {
-    struct append_queue *queue = ctx;
+    struct append_queue *queue = ((struct append_thread *)ctx)->queue;
     pthread_mutex_lock(&queue->lock);
     queue->bytes -= bytes;
     pthread_mutex_unlock(&queue->lock);
 }
 
-/* queue->lock held. */
-static struct request_list take_late(struct volume *volume)
+/* A volume that never rests waits its turn like the others. Nobody is woken: the thread that had it looks
+ * at its list next. */
+static void on_let_go(void *ctx, struct volume *volume)
 {
-    struct request_list late = {volume->late_first, volume->late_last};
-    volume->late_first = volume->late_last = NULL;
-    return late;
+    struct append_thread *thread = ctx;
+    pthread_mutex_lock(&thread->queue->lock);
+    volume->is_append_queued = volume->append_first != NULL;
+    if (volume->is_append_queued)
+        push(thread->list, volume);
+    pthread_mutex_unlock(&thread->queue->lock);
 }
 
-/* queue->lock held. The volume's late list is what is to be carried out. */
-static void add_to_syncs(struct append_queue *queue, struct volume *volume)
+/* queue->lock held, and dropped while it works. */
+static void carry_out(struct append_thread *thread, struct volume *volume)
 {
-    volume->batch_next = NULL;
-    if (queue->sync_first)
-        queue->sync_last->batch_next = volume;
-    else
-        queue->sync_first = volume;
-    queue->sync_last = volume;
-    pthread_cond_signal(&queue->sync_arrived);
+    struct request_list list = take_requests(volume);
+    pthread_mutex_unlock(&thread->queue->lock);
+    append_worker_run(thread->worker, volume, list);
+    pthread_mutex_lock(&thread->queue->lock);
 }
 
-/* A volume that never rests waits its turn like the others, and meanwhile its next batch grows. */
-static struct request_list on_more(void *ctx, struct volume *volume)
+static void deliver(struct append_thread *thread)
 {
-    struct append_queue *queue = ctx;
-    struct request_list next = {0};
-    pthread_mutex_lock(&queue->lock);
-    volume->is_syncing = volume->late_first != NULL;
-    if (volume->is_syncing && queue->sync_first)
-        add_to_syncs(queue, volume);
-    else
-        next = take_late(volume);
-    pthread_mutex_unlock(&queue->lock);
-    return next;
-}
-
-static int create_worker(struct append_queue *queue, struct append_worker **ret, struct error *err)
-{
-    struct append_worker_owner owner = {on_delivered, on_more, queue};
-    return append_worker_create(ret, &owner, err);
+    pthread_mutex_unlock(&thread->queue->lock);
+    append_worker_deliver(thread->worker);
+    pthread_mutex_lock(&thread->queue->lock);
 }
 
 /* ---- helpers ---- */
 
 static void *run_syncer(void *arg)
 {
-    struct syncer *syncer = arg;
+    struct append_thread *syncer = arg;
     struct append_queue *queue = syncer->queue;
     pthread_setname_np(pthread_self(), queue->name);
     pthread_mutex_lock(&queue->lock);
     for (;;) {
         queue->idle_syncers++;
-        while (!queue->sync_first && !queue->no_more_syncs)
+        while (!queue->syncs.first && !queue->no_more_syncs)
             pthread_cond_wait(&queue->sync_arrived, &queue->lock);
         queue->idle_syncers--;
-        struct volume *volume = queue->sync_first;
+        struct volume *volume = pop(&queue->syncs);
         if (!volume)
             break;
-        queue->sync_first = volume->batch_next;
-        struct request_list list = take_late(volume);
-        pthread_mutex_unlock(&queue->lock);
-        append_worker_run(syncer->worker, volume, list);
-        append_worker_deliver(syncer->worker);
-        pthread_mutex_lock(&queue->lock);
+        carry_out(syncer, volume);
+        deliver(syncer);
     }
     pthread_mutex_unlock(&queue->lock);
     return NULL;
 }
 
-/* Writer thread only. Whether there is a helper at all. */
-static bool start_syncer(struct append_queue *queue)
+static int start_thread(struct append_queue *queue, struct append_thread *thread,
+                        struct volume_list *list, void *(*run)(void *), struct error *err)
 {
-    unsigned count = queue->syncer_count;
-    struct syncer *syncer = &queue->syncers[count];
-    if (count == SYNCERS)
-        return true;
-    syncer->queue = queue;
-    if (create_worker(queue, &syncer->worker, NULL) == 0 &&
-        pthread_create(&syncer->thread, NULL, run_syncer, syncer) == 0) {
-        queue->syncer_count = count + 1;
-        return true;
+    struct append_worker_owner owner = {on_delivered, on_let_go, thread};
+    thread->queue = queue;
+    thread->list = list;
+    int code = append_worker_create(&thread->worker, &owner, err);
+    if (code != 0)
+        return code;
+    int result = pthread_create(&thread->thread, NULL, run, thread);
+    if (result != 0) {
+        append_worker_destroy(thread->worker);
+        return error_set_errno(err, result, "start the writer thread %s", queue->name);
     }
-    append_worker_destroy(syncer->worker);
-    syncer->worker = NULL;
-    return count > 0;
+    return 0;
 }
 
-/* Gives the volume and its list away; false: nobody can take it. */
-static bool hand_to_syncer(struct append_queue *queue, struct volume *volume,
-                           struct request_list list)
+/* queue->lock held; writer thread only. Gives the volume away; false: nobody can take it. */
+static bool hand_to_syncer(struct append_queue *queue, struct volume *volume)
 {
-    pthread_mutex_lock(&queue->lock);
-    bool is_taken = (queue->idle_syncers > 0 && !queue->sync_first) || start_syncer(queue);
-    if (is_taken) {
-        volume->is_syncing = true;
-        volume->late_first = list.first;
-        volume->late_last = list.last;
-        add_to_syncs(queue, volume);
-    }
-    pthread_mutex_unlock(&queue->lock);
-    return is_taken;
+    unsigned count = queue->syncer_count;
+    if (!has_free_syncer(queue) && count < SYNCERS &&
+        start_thread(queue, &queue->syncers[count], &queue->syncs, run_syncer, NULL) == 0)
+        queue->syncer_count++;
+    if (queue->syncer_count == 0)
+        return false;
+    push_to_syncers(queue, volume);
+    return true;
 }
 
 /* ---- the writer thread ---- */
 
-/* Adds a request to those of its volume; the first one adds the volume to the round. */
-static void add_to_round(struct append_request *request, struct volume ***last)
-{
-    struct volume *volume = request->volume;
-    if (!volume->batch_first) {
-        volume->batch_next = NULL;
-        volume->is_batch_durable = false;
-        **last = volume;
-        *last = &volume->batch_next;
-    }
-    struct request_list mine = {volume->batch_first, volume->batch_last};
-    request_list_append(&mine, request);
-    volume->batch_first = mine.first;
-    volume->batch_last = mine.last;
-    volume->is_batch_durable = volume->is_batch_durable || request->is_durable;
-}
-
-static struct volume *sort_by_volume(struct append_queue *queue, struct append_request *list)
-{
-    struct volume *volumes = NULL, **last = &volumes;
-    struct append_request *next;
-    pthread_mutex_lock(&queue->lock);
-    for (struct append_request *request = list; request; request = next) {
-        struct volume *volume = request->volume;
-        next = request->next;
-        if (volume->is_syncing) {
-            struct request_list late = {volume->late_first, volume->late_last};
-            request_list_append(&late, request);
-            volume->late_first = late.first;
-            volume->late_last = late.last;
-        } else {
-            add_to_round(request, &last);
-        }
-    }
-    pthread_mutex_unlock(&queue->lock);
-    return volumes;
-}
-
-static void run_all(struct append_queue *queue, struct append_request *list)
-{
-    struct volume *following, *volumes = sort_by_volume(queue, list);
-    for (struct volume *volume = volumes; volume; volume = following) {
-        following = volume->batch_next; /* it may be gone after its turn */
-        struct request_list mine = {volume->batch_first, volume->batch_last};
-        volume->batch_first = volume->batch_last = NULL;
-        if (!volume->is_batch_durable || !hand_to_syncer(queue, volume, mine))
-            append_worker_run(queue->worker, volume, mine);
-    }
-    append_worker_deliver(queue->worker);
-}
-
 static void *run_writer(void *arg)
 {
-    struct append_queue *queue = arg;
+    struct append_thread *writer = arg;
+    struct append_queue *queue = writer->queue;
     pthread_setname_np(pthread_self(), queue->name);
     pthread_mutex_lock(&queue->lock);
     for (;;) {
-        while (!queue->waiting.first && !queue->is_ending)
+        while (!queue->ready.first && !queue->is_ending)
             pthread_cond_wait(&queue->arrived, &queue->lock);
-        struct append_request *list = queue->waiting.first;
-        queue->waiting = (struct request_list){0};
-        if (!list)
+        struct volume_list round = queue->ready; /* what comes after it waits for its completions */
+        queue->ready = (struct volume_list){0};
+        if (!round.first)
             break;
-        pthread_mutex_unlock(&queue->lock);
-        run_all(queue, list);
-        pthread_mutex_lock(&queue->lock);
+        for (struct volume *volume; (volume = pop(&round)) != NULL;)
+            if (!volume->is_append_durable || !hand_to_syncer(queue, volume))
+                carry_out(writer, volume);
+        deliver(writer);
     }
     pthread_mutex_unlock(&queue->lock);
     return NULL;
@@ -234,7 +234,6 @@ static void *run_writer(void *arg)
 
 static void free_queue(struct append_queue *queue)
 {
-    append_worker_destroy(queue->worker);
     pthread_mutex_destroy(&queue->lock);
     pthread_cond_destroy(&queue->arrived);
     pthread_cond_destroy(&queue->sync_arrived);
@@ -250,18 +249,19 @@ int append_queue_create(struct append_queue **ret, const char *name, struct erro
     CHECK(pthread_mutex_init(&queue->lock, NULL) == 0);
     CHECK(pthread_cond_init(&queue->arrived, NULL) == 0);
     CHECK(pthread_cond_init(&queue->sync_arrived, NULL) == 0);
-    int code = create_worker(queue, &queue->worker, err);
-    if (code == 0) {
-        int result = pthread_create(&queue->thread, NULL, run_writer, queue);
-        if (result != 0)
-            code = error_set_errno(err, result, "start the writer thread %s", name);
-    }
+    int code = start_thread(queue, &queue->writer, &queue->ready, run_writer, err);
     if (code != 0) {
         free_queue(queue);
         return code;
     }
     *ret = queue;
     return 0;
+}
+
+static void join(struct append_thread *thread)
+{
+    pthread_join(thread->thread, NULL);
+    append_worker_destroy(thread->worker);
 }
 
 void append_queue_destroy(struct append_queue *queue)
@@ -272,15 +272,13 @@ void append_queue_destroy(struct append_queue *queue)
     queue->is_ending = true;
     pthread_cond_signal(&queue->arrived);
     pthread_mutex_unlock(&queue->lock);
-    pthread_join(queue->thread, NULL);
+    join(&queue->writer);
     pthread_mutex_lock(&queue->lock);
     queue->no_more_syncs = true;
     pthread_cond_broadcast(&queue->sync_arrived);
     pthread_mutex_unlock(&queue->lock);
-    for (unsigned i = 0; i < queue->syncer_count; i++) {
-        pthread_join(queue->syncers[i].thread, NULL);
-        append_worker_destroy(queue->syncers[i].worker);
-    }
+    for (unsigned i = 0; i < queue->syncer_count; i++)
+        join(&queue->syncers[i]);
     free_queue(queue);
 }
 
@@ -291,7 +289,6 @@ void append_queue_set_always_durable(struct append_queue *queue, bool is_always)
 
 int append_queue_submit(struct append_queue *queue, struct append_request *list)
 {
-    struct append_request *last = NULL;
     uint64_t bytes = 0;
     bool is_durable = atomic_load_explicit(&queue->is_always_durable, memory_order_relaxed);
     int64_t now_ns = list ? os_monotonic_ns(list->volume->os) : 0;
@@ -299,10 +296,8 @@ int append_queue_submit(struct append_queue *queue, struct append_request *list)
         bytes += append_request_bytes(request);
         request->is_durable = request->is_durable || is_durable;
         request->submitted_at_ns = now_ns;
-        last = request;
     }
-    if (!last)
-        return 0;
+    struct append_request *next;
     pthread_mutex_lock(&queue->lock);
     CHECK(!queue->is_ending);
     if (queue->bytes > 0 && queue->bytes + bytes > APPEND_QUEUE_BYTES) {
@@ -310,12 +305,14 @@ int append_queue_submit(struct append_queue *queue, struct append_request *list)
         return KELP_E_LIMIT;
     }
     queue->bytes += bytes;
-    for (struct append_request *request = list; request; request = request->next)
-        atomic_fetch_add_explicit(&request->volume->pending_appends, 1, memory_order_relaxed);
-    bool was_empty = !queue->waiting.first;
-    request_list_join(&queue->waiting, &(struct request_list){list, last});
-    if (was_empty)
-        pthread_cond_signal(&queue->arrived);
+    for (struct append_request *request = list; request; request = next) {
+        struct volume *volume = request->volume;
+        next = request->next;
+        atomic_fetch_add_explicit(&volume->pending_appends, 1, memory_order_relaxed);
+        add_request(volume, request);
+        if (!volume->is_append_queued)
+            queue_volume(queue, volume);
+    }
     pthread_mutex_unlock(&queue->lock);
     return 0;
 }

@@ -2,8 +2,8 @@
  *
  * A loop hands over at the end of a turn all that the turn collected. The writer takes
  * everything that waits for a volume: one pwritev for the records, one for the index rows, one
- * fdatasync if any of them asked for durability (group commit, by a few helper threads: no
- * volume waits for another's sync), then one delivery per sink with all its completions. The
+ * fdatasync if any of them asked for durability (group commit, by helper threads: what needs no sync
+ * waits for none), then one delivery per sink with all its completions. The
  * index is published after the data is safe at the level that was asked for. A short or failed
  * write is cut off again and all its requests fail; a failed fsync quarantines the volume. */
 #pragma once

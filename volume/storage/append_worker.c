@@ -307,9 +307,8 @@ static void maintain_index(struct append_worker *worker, struct volume *volume)
         ;
 }
 
-/* One hold of the append lock. Answers what is to be carried out next. */
-static struct request_list run_list(struct append_worker *worker, struct volume *volume,
-                                    struct request_list list)
+void append_worker_run(struct append_worker *worker, struct volume *volume,
+                       struct request_list list)
 {
     size_t count = 0;
     bool has_synced = false;
@@ -325,23 +324,15 @@ static struct request_list run_list(struct append_worker *worker, struct volume 
     }
     flush(worker, volume);
     keep_index(volume);
-    struct request_list more = worker->owner.more(worker->owner.ctx, volume);
     collect_done(worker, volume);
     maintain_index(worker, volume);
+    worker->owner.let_go(worker->owner.ctx, volume);
     /* The last touch of the volume: once nothing is pending it may be closed. */
     if (atomic_fetch_sub(&volume->pending_appends, count) == count)
         pthread_cond_broadcast(&volume->append_idle);
     volume_unlock_appends(volume);
     if (has_synced) /* the next volume's sync need not hold these up */
         append_worker_deliver(worker);
-    return more;
-}
-
-void append_worker_run(struct append_worker *worker, struct volume *volume,
-                       struct request_list list)
-{
-    while (list.first)
-        list = run_list(worker, volume, list);
 }
 
 /* ---- life ---- */

@@ -1,8 +1,8 @@
-/* Carrying out the appends of one volume after another: what a thread of the append queue does.
+/* Carrying out the appends of one volume: what a thread of the append queue does.
  *
  * A worker has its own record writer and its own completions; any number of them may work for one
- * queue, but no two on one volume at a time. Its owner is told what was delivered, and is asked for
- * more of a volume before the worker lets go of it. */
+ * queue, but no two on one volume at a time. Its owner is told what was delivered, and when the worker
+ * lets go of a volume. */
 #pragma once
 
 #include "volume/storage/append_request.h"
@@ -12,9 +12,9 @@ struct append_worker;
 struct append_worker_owner {
     /* So many bytes of requests are about to be delivered. */
     void (*delivered)(void *ctx, uint64_t bytes);
-    /* What came for the volume meanwhile; none: the worker is done with it. Called with its append
-     * lock held, so it must not wait. */
-    struct request_list (*more)(void *ctx, struct volume *volume);
+    /* The worker is done with the volume but for letting go of its append lock, which is why this must
+     * not wait. From now on another worker may have it. */
+    void (*let_go)(void *ctx, struct volume *volume);
     void *ctx;
 };
 
@@ -25,9 +25,8 @@ int append_worker_create(struct append_worker **ret, const struct append_worker_
                          struct error *err);
 void append_worker_destroy(struct append_worker *worker);
 
-/* Carries out the list, all of one volume, and what the owner has of it after that. Completions
- * of durable requests are delivered at once, others at the latest by append_worker_deliver. The
- * volume may be gone afterwards. */
+/* Carries out the list, all of one volume. Completions of durable requests are delivered at once,
+ * others at the latest by append_worker_deliver. The volume may be gone afterwards. */
 void append_worker_run(struct append_worker *worker, struct volume *volume,
                        struct request_list list);
 void append_worker_deliver(struct append_worker *worker);

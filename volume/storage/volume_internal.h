@@ -77,13 +77,12 @@ struct volume {
     struct volume_vacuum *vacuum; /* NULL: idle */
     atomic_bool is_compacting;    /* set by the vacuum from the start of a copy to its end */
 
-    /* The append queue's own, for sorting what waits by volume. The writer thread's, while it sorts: */
-    struct append_request *batch_first, *batch_last;
-    struct volume *batch_next; /* of a volume that waits for a helper: under the queue's lock */
-    bool is_batch_durable;
-    /* Under the queue's lock: a helper has the volume, and what came for it since. */
-    bool is_syncing;
-    struct append_request *late_first, *late_last;
+    /* The append queue's own, under its lock: what waits for the volume, and whether one of that has to be
+     * synced. */
+    struct append_request *append_first, *append_last;
+    bool is_append_durable;
+    bool is_append_queued; /* it waits for a thread, linked by append_next, or one has it */
+    struct volume *append_next;
 };
 
 /* A reference to the current generation, never NULL between open and close. Any thread; does not wait. */

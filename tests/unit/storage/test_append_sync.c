@@ -21,6 +21,7 @@ static struct gate {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool is_armed, is_reached, is_open;
+    unsigned sync_count;
 } gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 /* Completions of requests that nobody waits for one by one. */
@@ -34,6 +35,7 @@ struct counting_sink {
 static int gated_fdatasync(struct os *os, int fd)
 {
     pthread_mutex_lock(&gate.lock);
+    gate.sync_count++;
     if (gate.is_armed) {
         gate.is_armed = false;
         gate.is_reached = true;
@@ -43,6 +45,14 @@ static int gated_fdatasync(struct os *os, int fd)
     }
     pthread_mutex_unlock(&gate.lock);
     return os_fdatasync(os_real(), fd);
+}
+
+static unsigned sync_count(void)
+{
+    pthread_mutex_lock(&gate.lock);
+    unsigned count = gate.sync_count;
+    pthread_mutex_unlock(&gate.lock);
+    return count;
 }
 
 static void wait_reached(void)
@@ -176,7 +186,7 @@ static void what_comes_during_a_sync_follows_in_order(void **state)
     begin_sync(&first);
     for (size_t i = 0; i < 4; i++)
         assert_int_equal(append_queue_submit(queue, &late[i]), 0);
-    struct needle needle = fixture_needle(1, 1, "x", 1); /* behind them: they have been sorted */
+    struct needle needle = fixture_needle(1, 1, "x", 1); /* behind them: they were queued */
     assert_int_equal(fixture_put(queue, other, &needle, false).code, 0);
     assert_int_equal(delivered(&sink), 0);
     open_gate();
@@ -184,6 +194,24 @@ static void what_comes_during_a_sync_follows_in_order(void **state)
     assert_int_equal(late[1].body_size, late[0].body_size);
     assert_true(fixture_has(slow, 1, "last", 4));
     assert_true(fixture_has(slow, 2, "kept", 4));
+}
+
+static void what_comes_during_a_sync_shares_the_next_one(void **state)
+{
+    struct counting_sink sink = new_sink();
+    struct append_request first = request_for(&sink, slow, 1, "first", true);
+    struct append_request late[20];
+    begin_sync(&first);
+    unsigned before = sync_count(); /* that of the first one, and of whatever creates a volume */
+    for (size_t i = 0; i < 20; i++) {
+        late[i] = request_for(&sink, slow, 10 + i, "late", true);
+        assert_int_equal(append_queue_submit(queue, &late[i]), 0);
+    }
+    open_gate();
+    wait_delivered(&sink, 21);
+    assert_int_equal(sync_count() - before, 1);
+    for (size_t i = 0; i < 20; i++)
+        assert_true(fixture_has(slow, 10 + i, "late", 4));
 }
 
 static void closing_waits_for_what_came_during_a_sync(void **state)
@@ -257,7 +285,7 @@ static int sync_and_submit(struct os *os, int fd)
     struct restless *restless = (struct restless *)os; /* its first member */
     if (!atomic_load(restless->is_over)) {
         submit_next(restless);
-        struct needle needle = fixture_needle(1, 1, "x", 1); /* behind it: it has been sorted */
+        struct needle needle = fixture_needle(1, 1, "x", 1); /* behind it */
         assert_int_equal(fixture_put(queue, slow, &needle, false).code, 0);
     }
     return os_fdatasync(os_real(), fd);
@@ -302,6 +330,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(a_sync_holds_up_no_other_volume),
         T(what_comes_during_a_sync_follows_in_order),
+        T(what_comes_during_a_sync_shares_the_next_one),
         T(closing_waits_for_what_came_during_a_sync),
         T(ending_the_queue_carries_out_what_waits_for_a_sync),
         T(volumes_that_never_rest_hold_up_no_other),
