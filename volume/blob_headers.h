@@ -7,5 +7,7 @@
 /* The stored pairs and the content type; sets blob->type, has_type, has_encoding,
  * has_disposition. */
 void blob_headers_stored(struct blob *blob);
+/* Under what name it goes out; may be empty. */
+struct slice blob_headers_file_name(const struct blob *blob);
 /* The response-* parameters and Content-Disposition. */
 void blob_headers_asked(struct blob *blob);
