@@ -225,7 +225,7 @@ struct http_call *http_call_create(const struct http_client_request *request,
 
 bool http_call_is_stalled(const struct http_call *call, uint64_t now_ms)
 {
-    return !call->is_paused && now_ms - call->moved_ms >= call->stall_limit_ms;
+    return !call->is_paused && now_ms >= call->moved_ms + call->stall_limit_ms;
 }
 
 static int code_of(const struct http_call *call)

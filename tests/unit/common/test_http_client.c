@@ -3,6 +3,7 @@
 
 #include "common/http_client.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 
 static struct fixture f;
@@ -222,6 +223,174 @@ static void cancels_what_runs_when_it_is_destroyed(void **state)
         assert_int_equal(a.codes[i], KELP_E_CANCELLED);
 }
 
+/* --- as it comes --------------------------------------------------------------------------------
+ */
+
+struct streamed {
+    struct loop_task task, again;
+    struct loop *loop;
+    struct http_client *client;
+    struct http_call *call;
+    const char *path;
+    bool refuses_head, waits_for_another, cancels;
+    size_t refuse_every; /* so many pieces; 0: never */
+    size_t pieces;
+    bool has_refused;
+    int status;
+    const char *length;
+    uint64_t taken;
+    uv_sem_t over;
+    int code;
+};
+
+static bool on_head(void *ctx, const struct http_client_response *head)
+{
+    struct streamed *s = ctx;
+    CHECK(s->status == 0 && s->taken == 0 && !head->body);
+    s->status = head->status;
+    s->length = http_client_response_header(head, "Content-Length") ? "known" : "unknown";
+    return !s->refuses_head;
+}
+
+static void on_other_done(void *ctx, int code, const struct http_client_response *response,
+                          const struct error *err)
+{
+    struct streamed *s = ctx;
+    CHECK(code == KELP_E_TIMEOUT);
+    http_client_resume(s->call);
+}
+
+static void go_on(struct loop_task *task)
+{
+    struct streamed *s = (struct streamed *)((char *)task - offsetof(struct streamed, again));
+    char url[128];
+    struct http_client_request request = to("GET", "/hold", url);
+    request.response_timeout_ms = 300;
+    if (s->cancels) {
+        http_client_cancel(s->call);
+        uv_sem_post(&s->over);
+    } else if (s->waits_for_another) {
+        http_client_send(s->client, &request, on_other_done, s);
+    } else {
+        http_client_resume(s->call);
+    }
+}
+
+static bool on_data(void *ctx, struct slice piece)
+{
+    struct streamed *s = ctx;
+    CHECK(piece.len > 0 && piece.len <= HTTP_CLIENT_PIECE_MAX);
+    if (s->refuse_every > 0 && s->pieces % s->refuse_every == 0 && !s->has_refused) {
+        s->has_refused = true;
+        s->again.run = go_on;
+        loop_at_turn_end(s->loop, &s->again);
+        return false;
+    }
+    s->has_refused = false;
+    s->pieces++;
+    s->taken += piece.len;
+    return true;
+}
+
+static const struct http_client_sink streamed_sink = {.on_head = on_head, .on_data = on_data};
+
+static void on_streamed(void *ctx, int code, const struct http_client_response *response,
+                        const struct error *err)
+{
+    struct streamed *s = ctx;
+    CHECK((code == 0) == (response != NULL) && (!response || response->body_size == 0));
+    s->code = code;
+    uv_sem_post(&s->over);
+}
+
+static void begin_stream(struct loop_task *task)
+{
+    struct streamed *s = (struct streamed *)task;
+    char url[128];
+    http_client_create(&s->client, s->loop, NULL);
+    struct http_client_request request = to("GET", s->path, url);
+    request.response_timeout_ms = s->waits_for_another ? 100 : 0;
+    s->call = http_client_stream(s->client, &request, &streamed_sink, on_streamed, s);
+}
+
+static void end_stream(struct loop_task *task)
+{
+    struct streamed *s = (struct streamed *)task;
+    http_client_destroy(s->client);
+}
+
+static void run_streamed(struct streamed *s)
+{
+    s->code = 1;
+    uv_sem_init(&s->over, 0);
+    assert_int_equal(loop_create(&s->loop, "client", NULL), 0);
+    s->task.run = begin_stream;
+    loop_post(s->loop, &s->task);
+    uv_sem_wait(&s->over);
+    s->task.run = end_stream;
+    loop_post(s->loop, &s->task);
+    loop_destroy(s->loop);
+    uv_sem_destroy(&s->over);
+}
+
+static void a_body_comes_piece_by_piece(void **state)
+{
+    static const char *const paths[] = {"/stream", "/stream/chunked", "/big"};
+    static const uint64_t sizes[] = {FIXTURE_STREAM_BYTES, FIXTURE_STREAM_BYTES, FIXTURE_BIG_BYTES};
+    for (int i = 0; i < 3; i++) {
+        struct streamed s = {.path = paths[i]};
+        run_streamed(&s);
+        assert_int_equal(s.code, 0);
+        assert_int_equal(s.status, 200);
+        assert_string_equal(s.length, i == 1 ? "unknown" : "known");
+        assert_true(s.taken == sizes[i]);
+    }
+}
+
+static void a_piece_that_was_not_taken_comes_again(void **state)
+{
+    struct streamed s = {.path = "/stream", .refuse_every = 3};
+    run_streamed(&s);
+    assert_int_equal(s.code, 0);
+    assert_true(s.taken == FIXTURE_STREAM_BYTES);
+}
+
+/* Another call's time-out, three times as long, passes while nothing is taken. */
+static void nobody_is_late_while_nothing_is_taken(void **state)
+{
+    struct streamed s = {.path = "/stream", .refuse_every = SIZE_MAX, .waits_for_another = true};
+    unsigned held = f.held;
+    run_streamed(&s);
+    assert_int_equal(s.code, 0);
+    assert_true(s.taken == FIXTURE_STREAM_BYTES);
+    assert_true(fixture_read(&f, &f.held) > held);
+    fixture_answer_held(&f);
+}
+
+static void a_body_that_breaks_off_says_so_at_its_end(void **state)
+{
+    struct streamed s = {.path = "/abort"};
+    run_streamed(&s);
+    assert_int_equal(s.code, KELP_E_PROTOCOL);
+    assert_true(s.taken == 10);
+}
+
+static void a_header_that_is_refused_ends_the_call(void **state)
+{
+    struct streamed s = {.path = "/stream", .refuses_head = true};
+    run_streamed(&s);
+    assert_int_equal(s.code, KELP_E_CANCELLED);
+    assert_int_equal(s.status, 200);
+    assert_true(s.taken == 0);
+}
+
+static void a_cancelled_call_ends_without_a_word(void **state)
+{
+    struct streamed s = {.path = "/stream", .refuse_every = 1, .cancels = true};
+    run_streamed(&s);
+    assert_int_equal(s.code, 1); /* nobody set it */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +401,12 @@ int main(void)
         cmocka_unit_test(runs_many_calls_on_a_loop),
         cmocka_unit_test(gives_up_on_a_loop_too),
         cmocka_unit_test(cancels_what_runs_when_it_is_destroyed),
+        cmocka_unit_test(a_body_comes_piece_by_piece),
+        cmocka_unit_test(a_piece_that_was_not_taken_comes_again),
+        cmocka_unit_test(nobody_is_late_while_nothing_is_taken),
+        cmocka_unit_test(a_body_that_breaks_off_says_so_at_its_end),
+        cmocka_unit_test(a_header_that_is_refused_ends_the_call),
+        cmocka_unit_test(a_cancelled_call_ends_without_a_word),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
