@@ -2,6 +2,8 @@
  * memory (or the last piece has been read), the memory once the bytes are sent. */
 #include "volume/blob.h"
 
+#include "volume/image_cache.h"
+
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -22,6 +24,8 @@ void blob_free(void *ctx)
         free(blob->record);
     free(blob->around);
     free(blob->unpacked);
+    image_entry_release(blob->picture);
+    blob->picture = NULL;
     blob->record = blob->around = blob->unpacked = NULL;
 }
 

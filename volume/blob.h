@@ -7,6 +7,7 @@
 #include "volume/blob_path.h"
 
 struct blob_manifest;
+struct image_entry;
 
 struct blob {
     struct blob_call *call;
@@ -26,6 +27,7 @@ struct blob {
     bool is_record_malloced;
     char *around;   /* malloc'd, or NULL: everything but the data of a big record */
     char *unpacked; /* malloc'd, or NULL */
+    const struct image_entry *picture; /* made of the content; NULL: not (yet) */
 
     /* What has been decided about the headers. */
     struct slice type; /* of the parts of a multipart answer; empty: unknown */

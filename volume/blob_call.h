@@ -52,6 +52,7 @@ struct volume_http {
     struct worker_pool *pool;        /* for what takes long */
     struct worker_pool **disk_pools; /* for what waits for a disk; one a location */
     size_t disk_count;
+    struct image_service *images;
     struct in_flight uploads, downloads;
     struct blob_metrics *metrics; /* NULL: none */
     struct slice server_text;
@@ -71,9 +72,9 @@ struct blob_call {
     uint64_t started_ns; /* monotonic */
     uint64_t upload_bytes, download_bytes; /* counted in flight, to be taken off at the end */
     struct in_flight_waiter *waiter;       /* while it waits for room */
+    struct blob_relay *relay; /* while another server's answer is on its way through */
     bool leads_uploads;   /* goes on whatever the limit says */
     bool is_sending_body; /* an upload whose body is not complete; nothing else has begun */
-    struct blob_relay *relay; /* while another server's answer is on its way through */
     char request_id[28];
 };
 
@@ -92,10 +93,10 @@ static inline bool blob_call_is_read(const struct blob_call *call)
 struct blob_call *blob_call_begin(struct volume_http *http, struct http_request *request,
                                   enum blob_call_kind kind, bool is_public);
 
-/* ---- replies: the call and its request are gone afterwards ---- */
-
 /* Forgets what was set for an answer that is not given after all; what every answer carries stays. */
 void blob_call_reset_headers(struct blob_call *call);
+
+/* ---- replies: the call and its request are gone afterwards ---- */
 
 void blob_call_reply(struct blob_call *call, int status, struct slice body,
                      void (*release)(void *ctx), void *ctx);

@@ -9,6 +9,7 @@
 #include "common/mime.h"
 #include "volume/blob_chunks.h"
 #include "volume/blob_headers.h"
+#include "volume/blob_image.h"
 #include "volume/blob_stream.h"
 
 #include <inttypes.h>
@@ -105,7 +106,7 @@ void blob_content_respond(struct blob *blob)
                        !blob_call_query_is(blob->call, "cm", "false");
     if (!(blob->needle.flags & NEEDLE_IS_GZIP) || !gzip_is_compressed(blob->needle.data)) {
         respond_unpacked(blob);
-    } else if (!is_expanded && client_takes_gzip(blob)) {
+    } else if (!is_expanded && client_takes_gzip(blob) && !blob_image_is_wanted(blob)) {
         blob_headers_stored(blob);
         http_response_set_header(blob->call->request, "Content-Encoding", SLICE("gzip"));
         blob->has_encoding = true;
@@ -132,7 +133,8 @@ static void respond_unpacked(struct blob *blob)
         !blob_call_query_is(blob->call, "cm", "false"))
         expand_manifest(blob);
     blob_headers_stored(blob);
-    send_content(blob);
+    if (!blob_image_start(blob, send_content))
+        send_content(blob);
 }
 
 /* ---- sending ---- */
@@ -147,7 +149,7 @@ static void send_slice(struct blob *blob, int status, struct slice body)
 {
     sniff(blob, body);
     blob_let_go(blob);
-    bool is_owned = blob->is_record_malloced || blob->around || blob->unpacked;
+    bool is_owned = blob->is_record_malloced || blob->around || blob->unpacked || blob->picture;
     blob_call_reply(blob->call, status, body, is_owned ? blob_free : NULL, blob);
 }
 

@@ -8,6 +8,7 @@
 #include "common/replica_placement.h"
 #include "volume/blob_access.h"
 #include "volume/blob_content.h"
+#include "volume/blob_image.h"
 #include "volume/blob_remote.h"
 
 #include <stdlib.h>
@@ -208,7 +209,8 @@ static void finish_around(struct blob *blob)
 {
     bool is_plain =
         blob->code == 0 && !(blob->needle.flags & (NEEDLE_IS_GZIP | NEEDLE_IS_CHUNK_MANIFEST));
-    if (blob->code == 0 && !is_plain) {
+    /* A big picture that is to be scaled is needed whole, unless that has been done. */
+    if (blob->code == 0 && (!is_plain || blob_image_wants_whole(blob))) {
         load_whole(blob);
         return;
     }

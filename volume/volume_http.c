@@ -12,6 +12,7 @@
 #include "volume/blob_read.h"
 #include "volume/blob_relay.h"
 #include "volume/blob_write.h"
+#include "volume/image_service.h"
 #include "volume/upload_gate.h"
 #include "volume/static_files.h"
 #include "volume/volume_page.h"
@@ -259,7 +260,8 @@ static void on_admin_body(struct http_request *request, uint64_t length, void *c
         upload_gate_progress(request->user, length);
 }
 
-/* Whoever waits for room is told; everything else goes on as if the client were there. */
+/* Whoever waits for room or for another server is told; everything else goes on as if the client were
+ * there. */
 static void on_aborted(struct http_request *request, void *ctx)
 {
     struct blob_call *call = request->user;
@@ -267,11 +269,11 @@ static void on_aborted(struct http_request *request, void *ctx)
         upload_gate_abandon(call);
     else if (call && call->waiter)
         in_flight_cancel(call->waiter);
+    else if (call && call->relay)
+        blob_relay_abandon(call->relay);
 }
 
 /* ---- life ---- */
-    else if (call && call->relay)
-        blob_relay_abandon(call->relay);
 
 uint64_t volume_http_body_limit(const struct volume_http *http)
 {
@@ -341,6 +343,8 @@ int volume_http_create(struct volume_http **ret, const struct volume_http_config
     http->config = *config;
     fill_in_defaults(http);
     int code = make_pools(http, err);
+    if (code == 0)
+        code = image_service_create(&http->images, config->metrics, err);
     if (code != 0) {
         destroy_pools(http);
         free(http);
@@ -370,6 +374,7 @@ void volume_http_destroy(struct volume_http *http)
     if (!http)
         return;
     destroy_pools(http);
+    image_service_destroy(http->images);
     for (unsigned i = 0; i < http->config.loop_count; i++)
         blob_lane_fini(&http->lanes[i]);
     free(http->lanes);
