@@ -2,6 +2,8 @@
  * memory (or the last piece has been read), the memory once the bytes are sent. */
 #include "volume/blob.h"
 
+#include "volume/blob_remote.h"
+
 #include "volume/image_cache.h"
 
 #include <stddef.h>
@@ -27,6 +29,24 @@ void blob_free(void *ctx)
     image_entry_release(blob->picture);
     blob->picture = NULL;
     blob->record = blob->around = blob->unpacked = NULL;
+}
+
+bool blob_replace(struct blob *blob, int code, const char *reason)
+{
+    struct blob_metrics *metrics = blob->call->http->metrics;
+    bool is_ours = code == KELP_E_CORRUPT || code == KELP_E_IO;
+    if (!is_ours || !blob->volume)
+        return false;
+    unsigned copies = replica_placement_copies(volume_replica_placement(blob->volume));
+    if (!blob_remote_may_replace(blob->call, copies))
+        return false;
+    if (code == KELP_E_CORRUPT)
+        blob_metrics_event(metrics, BLOB_EVENT_GET_DAMAGED);
+    blob_metrics_outcome(metrics, code);
+    blob_let_go(blob);
+    blob_free(blob);
+    blob_remote_replace(blob->call, blob->volume_id, &blob->path, reason);
+    return true;
 }
 
 void blob_reply_empty(struct blob *blob, int status)

@@ -44,6 +44,10 @@ struct blob {
 void blob_let_go(struct blob *blob);
 /* Frees the memory: as the release of a reply. */
 void blob_free(void *blob);
+/* A copy that cannot be read, and nothing of the answer has gone out: another server is asked, if there
+ * may be one, and the call is its business then. `reason` is for when there is none ("": no text). False:
+ * nothing has happened. */
+bool blob_replace(struct blob *blob, int code, const char *reason);
 /* Both, and an answer without a body. */
 void blob_reply_empty(struct blob *blob, int status);
 

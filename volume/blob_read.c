@@ -98,6 +98,8 @@ void blob_read_start(struct blob_call *call)
 
 static void fail(struct blob *blob, int code)
 {
+    if (blob_replace(blob, code, ""))
+        return;
     bool is_missing = code == KELP_E_NOT_FOUND || code == KELP_E_DELETED || code == KELP_E_COOKIE;
     bool is_short = code == KELP_E_LIMIT || code == KELP_E_NO_MEMORY;
     struct blob_metrics *metrics = blob->call->http->metrics;

@@ -306,13 +306,14 @@ void blob_remote_read(struct blob_call *call, uint32_t volume_id, const struct b
     start(call, volume_id, path, mode, loading ? 503 : 404, loading ? loading->message : NULL);
 }
 
-bool blob_remote_replace(struct blob_call *call, uint32_t volume_id, const struct blob_path *path,
-                         unsigned copies, const char *reason)
+bool blob_remote_may_replace(const struct blob_call *call, unsigned copies)
 {
-    enum volume_read_mode mode = call->http->config.read_mode;
-    if (copies < 2 || !may_ask(call, mode))
-        return false;
+    return copies > 1 && may_ask(call, call->http->config.read_mode);
+}
+
+void blob_remote_replace(struct blob_call *call, uint32_t volume_id, const struct blob_path *path,
+                         const char *reason)
+{
     blob_call_reset_headers(call);
-    start(call, volume_id, path, mode, 500, reason);
-    return true;
+    start(call, volume_id, path, call->http->config.read_mode, 500, reason);
 }

@@ -10,9 +10,10 @@
 void blob_remote_read(struct blob_call *call, uint32_t volume_id, const struct blob_path *path,
                       enum volume_read_mode mode, const struct error *loading);
 
-/* The copy here cannot be read, and nothing has been sent: another one may do. False when none may be
- * asked (there is one copy, the server is to answer for itself, the request comes from another server);
- * then nothing has happened. Else the call is answered, now or later; where no other copy can be read
- * either, with 500 and `reason` (copied; "": no text). */
-bool blob_remote_replace(struct blob_call *call, uint32_t volume_id, const struct blob_path *path,
-                         unsigned copies, const char *reason);
+/* Whether another server may be asked for what cannot be read here: not when there is one copy, when the
+ * server is to answer for itself, or when the request comes from another server. */
+bool blob_remote_may_replace(const struct blob_call *call, unsigned copies);
+/* Answers the call, now or later, from another copy; nothing has been sent. Where none can be read either,
+ * with 500 and `reason` (copied; "": no text). */
+void blob_remote_replace(struct blob_call *call, uint32_t volume_id, const struct blob_path *path,
+                         const char *reason);

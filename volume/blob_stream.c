@@ -5,7 +5,9 @@
  * can only be known at the end: when all of the data was asked for in one stretch, the last
  * piece is held back unless it matches, and the connection is cut instead, so that a client
  * never takes damaged data for whole. When only parts were asked for, all of it is read and
- * checked first, on the pool, unless this lane has done so of late.
+ * checked first, on the pool, unless this lane has done so of late. So it is when damage has been
+ * seen in the volume and another server may have a better copy: once a byte is out, it is too late
+ * for that one.
  *
  *   fill -> (full) -> write -> (written) -> fill ...       one fill and one write at a time
  *   a check (of parts) comes before the first fill
@@ -14,6 +16,7 @@
 
 #include "common/crc32c.h"
 #include "common/mime.h"
+#include "volume/blob_remote.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -225,10 +228,8 @@ static void start_write(struct stream *stream)
 
 /* ---- the end ---- */
 
-static void let_go(struct stream *stream)
+static void free_pieces(struct stream *stream)
 {
-    blob_let_go(stream->blob);
-    blob_free(stream->blob);
     free(stream->pieces[0].data);
     free(stream->pieces[1].data);
 }
@@ -237,7 +238,11 @@ static void finish(struct stream *stream)
 {
     struct blob_call *call = stream->blob->call;
     bool is_complete = stream->code == 0 && !stream->is_gone;
-    let_go(stream);
+    free_pieces(stream);
+    if (!stream->is_started && blob_replace(stream->blob, stream->code, stream->err.message))
+        return;
+    blob_let_go(stream->blob);
+    blob_free(stream->blob);
     if (!stream->is_started) {
         blob_metrics_event(call->http->metrics, BLOB_EVENT_GET_INTERNAL);
         if (stream->code == KELP_E_CORRUPT)
@@ -270,6 +275,17 @@ static void pump(struct stream *stream)
         finish(stream);
 }
 
+static bool is_to_be_checked(const struct stream *stream)
+{
+    const struct blob *blob = stream->blob;
+    if (!blob->is_streamed || stream->plan.segment_count == 0 ||
+        blob_lane_has_checked(blob->call->lane, &blob->read))
+        return false;
+    unsigned copies = replica_placement_copies(volume_replica_placement(blob->volume));
+    return !stream->is_checked || (volume_has_damage(blob->volume) &&
+                                   blob_remote_may_replace(blob->call, copies));
+}
+
 void blob_stream_start(struct blob *blob, const struct blob_stream_plan *plan)
 {
     struct stream *stream = arena_calloc(blob->call->request->arena, sizeof(*stream));
@@ -283,9 +299,7 @@ void blob_stream_start(struct blob *blob, const struct blob_stream_plan *plan)
         stream->pieces[i].data = malloc(stream->capacity);
     if (!stream->pieces[0].data || !stream->pieces[1].data)
         stream->code = error_set(&stream->err, KELP_E_NO_MEMORY, "out of memory: try again later");
-    bool is_unchecked = blob->is_streamed && !stream->is_checked && plan->segment_count > 0 &&
-                        !blob_lane_has_checked(blob->call->lane, &blob->read);
-    if (is_unchecked && stream->code == 0)
+    if (stream->code == 0 && is_to_be_checked(stream))
         start_check(stream);
     else
         pump(stream);

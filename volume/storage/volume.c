@@ -145,6 +145,11 @@ struct replica_placement volume_replica_placement(const struct volume *volume)
     return replica_placement_from_byte((uint8_t)atomic_load(&volume->placement));
 }
 
+bool volume_has_damage(const struct volume *volume)
+{
+    return atomic_load(&volume->damaged_count) > 0;
+}
+
 void volume_stat(struct volume *volume, struct volume_stat *ret)
 {
     struct volume_generation *generation = volume_get_generation(volume);

@@ -168,6 +168,7 @@ struct volume_damage {
     int64_t found_at_ns;
     char reason[96];
 };
+bool volume_has_damage(const struct volume *volume); /* at least one was found since it was loaded */
 void volume_note_damage(struct volume *volume, uint64_t key, uint64_t offset, const char *reason);
 /* Those that are still there, the oldest first; how many. May block on the index. */
 size_t volume_damaged(struct volume *volume, struct volume_damage ret[VOLUME_DAMAGE_MAX]);
