@@ -115,6 +115,7 @@ static struct slice decide_type(struct arena *arena, struct slice name, struct s
 static void set_name_and_type(struct blob_upload *upload, struct slice name, struct slice type)
 {
     struct needle *needle = &upload->needle;
+    upload->type = type;
     if (name.len <= STORED_TEXT_MAX) {
         needle->name = name;
         needle->flags |= NEEDLE_HAS_NAME;
@@ -263,7 +264,7 @@ static bool is_to_compress(const struct blob_upload *upload)
     const struct needle *needle = &upload->needle;
     if (upload->is_gzip_given || upload->is_replicate || needle->data.len == 0)
         return false;
-    return mime_is_compressible(needle->mime, needle->name, needle->data);
+    return mime_is_compressible(upload->type, needle->name, needle->data);
 }
 
 bool blob_upload_is_slow(const struct blob_upload *upload)

@@ -7,6 +7,7 @@
 
 struct blob_upload {
     struct needle needle; /* all but key and cookie; slices of the request, arena or `packed` */
+    struct slice type;        /* decides on compression, also where it is too long to be stored */
     struct slice content_md5; /* what the client expects, base64; empty: nothing */
     uint64_t original_size;   /* uncompressed */
     bool is_replicate;        /* type=replicate */

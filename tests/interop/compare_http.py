@@ -111,6 +111,8 @@ CASES = [
     Case("bad ttl and ts", r("PUT", "/{f}?ttl=xx&ts=yy", {}, b"hello"), r("GET", "/{f}")),
     Case("fsync", r("PUT", "/{f}?fsync=true&" + PAST, {}, b"hello"), r("GET", "/{f}")),
     Case("long name", r("PUT", "/{f}" + P, {"Content-Disposition": 'attachment; filename="' + "n" * 300 + '"'}, b"hello"), r("GET", "/{f}")),
+    Case("a type too long to be stored", r("PUT", "/{f}" + P, {"Content-Type": "x" * 300}, TEXT),
+         r("GET", "/{f}", {"Accept-Encoding": "gzip"})),
     Case("cm flag", r("PUT", "/{f}?cm=true&" + PAST, {"Content-Type": "text/plain"}, b'{"size":0,"chunks":[]}'),
          r("GET", "/{f}?cm=false"), r("HEAD", "/{f}?cm=false")),
     Case("chunk manifest", r("PUT", "/3,{K}0a00000001", {}, b"hello "), r("PUT", "/3,{K}0b00000001", {}, b"chunked world"),
