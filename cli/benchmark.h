@@ -1,4 +1,5 @@
-/* Measuring a cluster: phases of many small requests by a few threads. Internal to `kelp benchmark`.
+/* Measuring a cluster: phases of many small requests by a few threads. Internal to `kelp
+ * benchmark`.
  *
  * A phase is shared by its threads; each runs an event loop with its share of the requests that are
  * under way at a time (benchmark_worker.c). The main thread waits and tells how far it is. */
@@ -11,8 +12,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-#define BENCHMARK_FID_SIZE     40
-#define BENCHMARK_PADDING_MAX  64
+#define BENCHMARK_FID_SIZE    40
+#define BENCHMARK_PADDING_MAX 64
 
 struct benchmark_options {
     const char *master; /* host:port of its HTTP */
@@ -44,9 +45,9 @@ struct benchmark_phase {
     const char *title;
     const struct benchmark_options *options;
     int64_t total;
-    const struct fid_list *to_read; /* NULL: write */
+    const struct fid_list *to_read;          /* NULL: write */
     const struct benchmark_volumes *volumes; /* of what is read */
-    struct fid_list *written; /* has room for `total`; its count is set at the end */
+    struct fid_list *written;                /* has room for `total`; its count is set at the end */
 
     /* What the threads share. */
     atomic_llong next;

@@ -2,7 +2,10 @@
 #include "cli/benchmark.h"
 #include "common/json_writer.h"
 
-static double rate(uint64_t amount, double seconds) { return seconds > 0 ? (double)amount / seconds : 0; }
+static double rate(uint64_t amount, double seconds)
+{
+    return seconds > 0 ? (double)amount / seconds : 0;
+}
 
 void benchmark_print_text(FILE *out, const struct benchmark_phase *phase,
                           const struct benchmark_result *result)
@@ -16,8 +19,10 @@ void benchmark_print_text(FILE *out, const struct benchmark_phase *phase,
     if (result->deleted > 0)
         fprintf(out, "Deleted again:          %llu\n", (unsigned long long)result->deleted);
     fprintf(out, "Total transferred:      %llu bytes\n", (unsigned long long)result->bytes);
-    fprintf(out, "Requests per second:    %.2f [#/sec]\n", rate(result->completed, result->seconds));
-    fprintf(out, "Transfer rate:          %.2f [Kbytes/sec]\n", rate(result->bytes, result->seconds) / 1024);
+    fprintf(out, "Requests per second:    %.2f [#/sec]\n",
+            rate(result->completed, result->seconds));
+    fprintf(out, "Transfer rate:          %.2f [Kbytes/sec]\n",
+            rate(result->bytes, result->seconds) / 1024);
     if (h->count > 0) {
         fprintf(out, "\nConnection Times (ms)\n              min      avg        max      std\n");
         fprintf(out, "Total:        %.2f     %.2f       %.2f     %.2f\n", (double)h->min_us / 1000,
@@ -25,7 +30,8 @@ void benchmark_print_text(FILE *out, const struct benchmark_phase *phase,
         fprintf(out, "\nPercentage of the requests served within a certain time (ms)\n");
     }
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && h->count > 0; i++)
-        fprintf(out, "%6.4g%% %8.2f ms\n", 100 * parts[i], (double)latency_percentile(h, parts[i]) / 1000);
+        fprintf(out, "%6.4g%% %8.2f ms\n", 100 * parts[i],
+                (double)latency_percentile(h, parts[i]) / 1000);
     if (result->has_given_up)
         fprintf(out, "\nGiven up: nothing but failures for a long time\n");
     fflush(out);
@@ -46,7 +52,7 @@ void benchmark_print_json(FILE *out, const struct benchmark_phase *phase,
     static const struct {
         const char *key;
         double part;
-    } parts[] = {{"p50", 0.5}, {"p66", 0.66}, {"p75", 0.75},   {"p80", 0.8},  {"p90", 0.9},
+    } parts[] = {{"p50", 0.5},  {"p66", 0.66}, {"p75", 0.75}, {"p80", 0.8},   {"p90", 0.9},
                  {"p95", 0.95}, {"p98", 0.98}, {"p99", 0.99}, {"p999", 0.999}};
     const struct latency_histogram *h = &result->latencies;
     struct buffer text = BUFFER_INIT;

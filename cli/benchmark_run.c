@@ -1,4 +1,5 @@
-/* One phase of a benchmark: its threads, and the line a second that says how far it is. Main thread. */
+/* One phase of a benchmark: its threads, and the line a second that says how far it is. Main
+ * thread. */
 #include "cli/benchmark.h"
 #include "common/check.h"
 #include "common/os.h"
@@ -16,7 +17,8 @@ struct ticker {
     struct benchmark_phase *phase;
 };
 
-static void tell(struct benchmark_phase *phase, uint64_t *completed, uint64_t *bytes, double seconds)
+static void tell(struct benchmark_phase *phase, uint64_t *completed, uint64_t *bytes,
+                 double seconds)
 {
     uint64_t new_completed = atomic_load(&phase->completed), new_bytes = atomic_load(&phase->bytes);
     fprintf(phase->options->progress, "Completed %llu of %lld requests, %.1f%% %.1f/s %.1fMB/s\n",
@@ -86,7 +88,8 @@ static void merge(struct benchmark_result *into, const struct benchmark_result *
 void benchmark_run(struct benchmark_phase *phase, struct benchmark_result *ret)
 {
     const struct benchmark_options *options = phase->options;
-    int64_t threads = options->threads < options->concurrency ? options->threads : options->concurrency;
+    int64_t threads =
+        options->threads < options->concurrency ? options->threads : options->concurrency;
     struct benchmark_worker *workers = must(calloc((size_t)threads, sizeof(*workers)));
     struct ticker ticker;
     memset(ret, 0, sizeof(*ret));
@@ -94,7 +97,8 @@ void benchmark_run(struct benchmark_phase *phase, struct benchmark_result *ret)
     ticker_start(&ticker, phase);
     for (int64_t i = 0; i < threads; i++) {
         workers[i].phase = phase;
-        workers[i].slot_count = options->concurrency / threads + (i < options->concurrency % threads);
+        workers[i].slot_count =
+            options->concurrency / threads + (i < options->concurrency % threads);
         CHECK(pthread_create(&workers[i].thread, NULL, benchmark_work, &workers[i]) == 0);
     }
     for (int64_t i = 0; i < threads; i++) {

@@ -4,7 +4,10 @@
 
 #include <stdlib.h>
 
-static uint32_t volume_of(const char *fid) { return (uint32_t)strtoul(fid, NULL, 10); }
+static uint32_t volume_of(const char *fid)
+{
+    return (uint32_t)strtoul(fid, NULL, 10);
+}
 
 static int by_id(const void *a, const void *b)
 {

@@ -1,9 +1,11 @@
-/* One thread of a benchmark: an event loop with a number of slots, each of which does one blob at a time.
+/* One thread of a benchmark: an event loop with a number of slots, each of which does one blob at a
+ * time.
  *
- *     write:  assign -> put -> (delete) -> next        503 on assign: the cluster grows; again in a while
- *     read:   get -> next                              401: ask the master for a token, then get
+ *     write:  assign -> put -> (delete) -> next        503 on assign: the cluster grows; again in a
+ * while read:   get -> next                              401: ask the master for a token, then get
  *
- * The time of a write is that of its assign and its put, as the peer counts; deletes are not in it. */
+ * The time of a write is that of its assign and its put, as the peer counts; deletes are not in it.
+ */
 #include "cli/benchmark.h"
 #include "cli/load_client.h"
 #include "common/buffer.h"
@@ -38,7 +40,7 @@ struct slot {
     struct team *team;
     uv_timer_t pause;
     int64_t start_ns;
-    size_t length;       /* of the blob */
+    size_t length; /* of the blob */
     unsigned attempts;
     char fid[64], server[ADDRESS_TEXT_SIZE], head[HEAD_SIZE];
     char authorization[FILE_TOKEN_MAX + 8];
@@ -89,8 +91,9 @@ static void refuse(struct slot *slot, const char *what)
         struct json_object *document = json_tokener_parse(call->kept), *text = NULL;
         if (document && json_object_is_type(document, json_type_object))
             json_object_object_get_ex(document, "error", &text);
-        error_set(&err, KELP_E_UNKNOWN, "%s http://%s/%s: status %d%s%.200s", what, call->server, slot->fid,
-                  call->status, text ? ": " : " ", text ? json_object_get_string(text) : call->kept);
+        error_set(&err, KELP_E_UNKNOWN, "%s http://%s/%s: status %d%s%.200s", what, call->server,
+                  slot->fid, call->status, text ? ": " : " ",
+                  text ? json_object_get_string(text) : call->kept);
         json_object_put(document);
     }
     fail_slot(slot, &err);
@@ -114,8 +117,8 @@ static bool is_fine(const struct load_call *call)
     return call->code == 0 && call->status >= 200 && call->status <= 299;
 }
 
-/* `extra` is the header beyond Host and Authorization, with its line ends. `stamp` goes out with the
- * head, and zeros follow, until there are `length` bytes. */
+/* `extra` is the header beyond Host and Authorization, with its line ends. `stamp` goes out with
+ * the head, and zeros follow, until there are `length` bytes. */
 static void send_blob(struct slot *slot, const char *server, const char *method, const char *path,
                       const char *extra, struct slice stamp, size_t length,
                       void (*done)(struct load_call *call))
@@ -137,8 +140,8 @@ static void send_blob(struct slot *slot, const char *server, const char *method,
     load_client_send(slot->team->client, &slot->call);
 }
 
-static void send_request(struct slot *slot, const char *server, const char *method, const char *path,
-                         void (*done)(struct load_call *call))
+static void send_request(struct slot *slot, const char *server, const char *method,
+                         const char *path, void (*done)(struct load_call *call))
 {
     send_blob(slot, server, method, path, "", SLICE(""), 0, done);
 }
@@ -154,7 +157,8 @@ static void list_blob(struct slot *slot)
 {
     struct benchmark_phase *phase = slot->team->phase;
     size_t index = atomic_fetch_add_explicit(&phase->written_count, 1, memory_order_relaxed);
-    snprintf(phase->written->items[index], BENCHMARK_FID_SIZE, "%.*s", BENCHMARK_FID_SIZE - 1, slot->fid);
+    snprintf(phase->written->items[index], BENCHMARK_FID_SIZE, "%.*s", BENCHMARK_FID_SIZE - 1,
+             slot->fid);
 }
 
 static void on_deleted(struct load_call *call)
@@ -215,7 +219,10 @@ static void assign(struct slot *slot)
     send_request(slot, slot->team->options->master, "GET", slot->team->assign_path, on_assigned);
 }
 
-static void on_pause_over(uv_timer_t *timer) { assign(timer->data); }
+static void on_pause_over(uv_timer_t *timer)
+{
+    assign(timer->data);
+}
 
 static void on_assigned(struct load_call *call)
 {
@@ -231,12 +238,13 @@ static void on_assigned(struct load_call *call)
         return;
     }
     slot->length = (size_t)team->options->size_bytes + draw(team) % BENCHMARK_PADDING_MAX;
-    snprintf(extra, sizeof(extra), "Content-Type: application/octet-stream\r\nContent-Length: %zu\r\n",
-             slot->length);
+    snprintf(extra, sizeof(extra),
+             "Content-Type: application/octet-stream\r\nContent-Length: %zu\r\n", slot->length);
     snprintf(path, sizeof(path), "%s%s", slot->fid, team->options->is_durable ? "?fsync=true" : "");
     uint64_t stamp = draw(team);
     send_blob(slot, slot->server, "PUT", path, extra,
-              slice_of(&stamp, slot->length < STAMP_SIZE ? slot->length : STAMP_SIZE), slot->length, on_put);
+              slice_of(&stamp, slot->length < STAMP_SIZE ? slot->length : STAMP_SIZE), slot->length,
+              on_put);
 }
 
 /* ---- Reading --------------------------------------------------------------------------------- */
@@ -257,7 +265,8 @@ static void on_token(struct load_call *call)
 static void ask_for_token(struct slot *slot)
 {
     char path[128];
-    snprintf(path, sizeof(path), "dir/lookup?fileId=%.*s&read=yes", (int)strcspn(slot->fid, "_"), slot->fid);
+    snprintf(path, sizeof(path), "dir/lookup?fileId=%.*s&read=yes", (int)strcspn(slot->fid, "_"),
+             slot->fid);
     send_request(slot, slot->team->options->master, "GET", path, on_token);
 }
 
@@ -301,7 +310,8 @@ static bool begin_read(struct slot *slot, int64_t i)
     struct team *team = slot->team;
     const struct fid_list *list = team->phase->to_read;
     size_t index = team->options->is_sequential ? (size_t)i : draw(team) % list->count;
-    const struct benchmark_volume *volume = benchmark_volumes_find(team->phase->volumes, list->items[index]);
+    const struct benchmark_volume *volume =
+        benchmark_volumes_find(team->phase->volumes, list->items[index]);
     if (volume->replicas.count == 0) {
         count_failure(slot, &volume->err);
         return false;
@@ -357,7 +367,8 @@ void *benchmark_work(void *arg)
 {
     struct benchmark_worker *worker = arg;
     struct benchmark_phase *phase = worker->phase;
-    struct team team = {.worker = worker, .phase = phase, .options = phase->options, .seed = os_random(os_real())};
+    struct team team = {
+        .worker = worker, .phase = phase, .options = phase->options, .seed = os_random(os_real())};
     struct error err;
     if (load_client_create(&team.client, phase->options->tls, &err) != 0) {
         worker->result.failures = 1;

@@ -11,18 +11,11 @@
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include <uthash.h>
 
-#define ASSIGN_TIMEOUT_MS  10000
-#define ASSIGN_ATTEMPTS    10
-#define FETCH_LIMIT        (8ull << 30)
-#define ERROR_BODY_SHOWN   200
-
-struct blob_known {
-    uint32_t volume_id;
-    struct blob_target target; /* its fid is of whatever was asked first */
-    UT_hash_handle hh;
-};
+#define ASSIGN_TIMEOUT_MS 10000
+#define ASSIGN_ATTEMPTS   10
+#define FETCH_LIMIT       (8ull << 30)
+#define ERROR_BODY_SHOWN  200
 
 int blob_client_init(struct blob_client *client, struct rpc_client *rpc, const char *master,
                      struct error *err)
@@ -41,18 +34,15 @@ int blob_client_init(struct blob_client *client, struct rpc_client *rpc, const c
 
 void blob_client_fini(struct blob_client *client)
 {
-    struct blob_known *known, *next;
-    HASH_ITER(hh, client->known, known, next)
-    {
-        HASH_DEL(client->known, known);
-        free(known);
-    }
     http_client_destroy(client->http);
     process_security_close(&client->security);
     *client = (struct blob_client){0};
 }
 
-static char *wire_text(const char *text) { return text ? (char *)(uintptr_t)text : (char *)(uintptr_t)""; }
+static char *wire_text(const char *text)
+{
+    return text ? (char *)(uintptr_t)text : (char *)(uintptr_t) "";
+}
 
 static int read_assignment(const MasterPb__AssignResponse *response, struct blob_target *ret,
                            struct error *err)
@@ -85,9 +75,9 @@ int blob_client_assign(struct blob_client *client, const struct blob_place *plac
     for (int attempt = 0; attempt < ASSIGN_ATTEMPTS; attempt++) {
         ProtobufCMessage *answer;
         enum rpc_status status;
-        code = rpc_client_call(client->rpc, client->master, "/master_pb.Seaweed/Assign", &request.base,
-                               &master_pb__assign_response__descriptor, ASSIGN_TIMEOUT_MS, &answer,
-                               &status, err);
+        code = rpc_client_call(client->rpc, client->master, "/master_pb.Seaweed/Assign",
+                               &request.base, &master_pb__assign_response__descriptor,
+                               ASSIGN_TIMEOUT_MS, &answer, &status, err);
         if (code == 0) {
             code = read_assignment((const void *)answer, ret, err);
             protobuf_c_message_free_unpacked(answer, NULL);
@@ -101,7 +91,7 @@ int blob_client_assign(struct blob_client *client, const struct blob_place *plac
     return error_prefix(err, "assign from %s", client->master);
 }
 
-int blob_client_lookup(struct blob_client *client, const char *fid, struct blob_target *ret,
+int blob_client_locate(struct blob_client *client, const char *fid, struct blob_replicas *ret,
                        struct error *err)
 {
     struct file_id id;
@@ -114,44 +104,21 @@ int blob_client_lookup(struct blob_client *client, const char *fid, struct blob_
     request.n_volume_or_file_ids = 1;
     request.volume_or_file_ids = ids;
     ProtobufCMessage *answer;
-    code = rpc_client_call(client->rpc, client->master, "/master_pb.Seaweed/LookupVolume", &request.base,
-                           &master_pb__lookup_volume_response__descriptor, ASSIGN_TIMEOUT_MS, &answer,
-                           NULL, err);
+    code = rpc_client_call(client->rpc, client->master, "/master_pb.Seaweed/LookupVolume",
+                           &request.base, &master_pb__lookup_volume_response__descriptor,
+                           ASSIGN_TIMEOUT_MS, &answer, NULL, err);
     if (code != 0)
         return error_prefix(err, "look volume %s up at %s", volume, client->master);
     const MasterPb__LookupVolumeResponse *response = (const void *)answer;
-    if (response->n_volume_id_locations == 0 || response->volume_id_locations[0]->n_locations == 0) {
-        code = error_set(err, KELP_E_NOT_FOUND, "no server has volume %s", volume);
-    } else {
-        const MasterPb__Location *location = response->volume_id_locations[0]->locations[0];
-        snprintf(ret->fid, sizeof(ret->fid), "%s", fid);
-        snprintf(ret->url, sizeof(ret->url), "%s", location->url);
-        snprintf(ret->public_url, sizeof(ret->public_url), "%s", location->public_url);
-        ret->token[0] = '\0';
+    ret->count = 0;
+    for (size_t i = 0; i < response->n_volume_id_locations; i++) {
+        const MasterPb__LookupVolumeResponse__VolumeIdLocation *found =
+            response->volume_id_locations[i];
+        for (size_t j = 0; j < found->n_locations && ret->count < BLOB_REPLICAS_MAX; j++)
+            snprintf(ret->urls[ret->count++], ADDRESS_TEXT_SIZE, "%s", found->locations[j]->url);
     }
     protobuf_c_message_free_unpacked(answer, NULL);
-    return code;
-}
-
-int blob_client_lookup_cached(struct blob_client *client, const char *fid, struct blob_target *ret,
-                              struct error *err)
-{
-    struct blob_known *known;
-    uint32_t id = (uint32_t)strtoul(fid, NULL, 10);
-    HASH_FIND(hh, client->known, &id, sizeof(id), known);
-    if (!known) {
-        struct blob_target target;
-        int code = blob_client_lookup(client, fid, &target, err);
-        if (code != 0)
-            return code;
-        known = must(malloc(sizeof(*known)));
-        known->volume_id = id;
-        known->target = target;
-        HASH_ADD(hh, client->known, volume_id, sizeof(id), known);
-    }
-    *ret = known->target;
-    snprintf(ret->fid, sizeof(ret->fid), "%s", fid);
-    return 0;
+    return ret->count ? 0 : error_set(err, KELP_E_NOT_FOUND, "no server has volume %s", volume);
 }
 
 /* The server's own words, where it gave some. */
@@ -173,11 +140,11 @@ static int refused(const char *what, const char *url, const char *fid,
     return code;
 }
 
-#define BEARER "Bearer "
+#define BEARER      "Bearer "
 #define BEARER_SIZE (FILE_TOKEN_MAX + sizeof(BEARER))
 
-/* A token for the blob from the master, as the value of a header; false when it gives none. A token for
- * "3,01637037d6" is good for "3,01637037d6_1", too. */
+/* A token for the blob from the master, as the value of a header; false when it gives none. A token
+ * for "3,01637037d6" is good for "3,01637037d6_1", too. */
 static bool ask_for_token(struct blob_client *client, const char *fid, bool is_read,
                           char header[BEARER_SIZE])
 {
@@ -228,8 +195,8 @@ static int exchange(struct blob_client *client, const char *url, const char *fid
                     struct http_client_response *ret, struct error *err)
 {
     char whole[ADDRESS_TEXT_SIZE + 256];
-    snprintf(whole, sizeof(whole), "%s%s/%s%s", security_client_scheme(client->security.security), url,
-             fid, query);
+    snprintf(whole, sizeof(whole), "%s%s/%s%s", security_client_scheme(client->security.security),
+             url, fid, query);
     request->tls = security_client_tls(client->security.security);
     request->url = whole;
     request->response_limit_bytes = FETCH_LIMIT;
@@ -243,21 +210,22 @@ static int exchange(struct blob_client *client, const char *url, const char *fid
     return code;
 }
 
-int blob_client_send(struct blob_client *client, const char *url, const char *fid, const char *token,
-                     const char *query, const char *file_name, const char *mime, struct slice data,
-                     struct error *err)
+int blob_client_send(struct blob_client *client, const char *url, const char *fid,
+                     const char *token, const char *query, const char *file_name, const char *mime,
+                     struct slice data, struct error *err)
 {
     char boundary[64], type[128];
     struct buffer form = BUFFER_INIT;
     snprintf(boundary, sizeof(boundary), "kelp-%016llx%016llx",
              (unsigned long long)os_random(os_real()), (unsigned long long)os_random(os_real()));
     snprintf(type, sizeof(type), "multipart/form-data; boundary=%s", boundary);
-    struct http_multipart_part part = {
-        .filename = slice_cstr(file_name), .content_type = slice_cstr(mime ? mime : "")};
+    struct http_multipart_part part = {.filename = slice_cstr(file_name),
+                                       .content_type = slice_cstr(mime ? mime : "")};
     struct http_client_header headers[2] = {[1] = {"Content-Type", type}};
     struct http_client_response response;
     if (buffer_reserve(&form, data.len + 1024) != 0)
-        return error_set(err, KELP_E_NO_MEMORY, "no memory for %zu bytes of %s", data.len, file_name);
+        return error_set(err, KELP_E_NO_MEMORY, "no memory for %zu bytes of %s", data.len,
+                         file_name);
     http_multipart_begin(&form, boundary, &part);
     buffer_append_slice(&form, data);
     http_multipart_end(&form, boundary);
@@ -283,19 +251,20 @@ int blob_client_put(struct blob_client *client, const char *url, const char *fid
     return code;
 }
 
-int blob_client_fetch(struct blob_client *client, const char *url, const char *fid, const char *query,
-                      struct http_client_response *ret, struct error *err)
+int blob_client_fetch(struct blob_client *client, const char *url, const char *fid,
+                      const char *query, struct http_client_response *ret, struct error *err)
 {
     struct http_client_header header;
     struct http_client_request request = {.method = "GET", .headers = &header, .header_count = 1};
     return exchange(client, url, fid, "", query, &request, ret, err);
 }
 
-int blob_client_delete(struct blob_client *client, const char *url, const char *fid, const char *token,
-                       struct error *err)
+int blob_client_delete(struct blob_client *client, const char *url, const char *fid,
+                       const char *token, struct error *err)
 {
     struct http_client_header header;
-    struct http_client_request request = {.method = "DELETE", .headers = &header, .header_count = 1};
+    struct http_client_request request = {
+        .method = "DELETE", .headers = &header, .header_count = 1};
     struct http_client_response response;
     int code = exchange(client, url, fid, token, "", &request, &response, err);
     if (code == 0)

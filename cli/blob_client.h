@@ -1,8 +1,9 @@
-/* What upload, download and benchmark do with a cluster: assign file ids, look volumes up, send and fetch
- * blobs. One per thread; all calls block.
+/* What upload, download and benchmark do with a cluster: assign file ids, look volumes up, send and
+ * fetch blobs. One per thread; all calls block.
  *
- * Where the cluster wants tokens, they come from the assignment, and, when that one has run out or there
- * is none, from the master: a server that answers 401 is asked again, once, with a fresh one. */
+ * Where the cluster wants tokens, they come from the assignment, and, when that one has run out or
+ * there is none, from the master: a server that answers 401 is asked again, once, with a fresh one.
+ */
 #pragma once
 
 #include "cli/process_security.h"
@@ -11,13 +12,14 @@
 #include "common/http_client.h"
 #include "common/rpc_client.h"
 
+#define BLOB_REPLICAS_MAX 8
+
 struct blob_client {
     struct rpc_client *rpc;   /* borrowed; threads may share it */
     struct http_client *http; /* its own */
     char master[ADDRESS_TEXT_SIZE], master_http[ADDRESS_TEXT_SIZE];
     struct process_security security;
-    bool wants_read_tokens;         /* a server has said so */
-    struct blob_known *known;       /* volumes looked up by blob_client_lookup_cached */
+    bool wants_read_tokens; /* a server has said so */
 };
 
 struct blob_place { /* where the master wants new blobs; NULL counts as "" */
@@ -26,9 +28,14 @@ struct blob_place { /* where the master wants new blobs; NULL counts as "" */
 
 struct blob_target {
     char fid[64];
-    char url[ADDRESS_TEXT_SIZE];        /* host:port of the first replica */
+    char url[ADDRESS_TEXT_SIZE]; /* host:port of the first replica */
     char public_url[ADDRESS_TEXT_SIZE];
-    char token[512];                    /* for writing; "": none */
+    char token[512]; /* for writing; "": none */
+};
+
+struct blob_replicas {
+    size_t count;
+    char urls[BLOB_REPLICAS_MAX][ADDRESS_TEXT_SIZE]; /* host:port */
 };
 
 /* `master` is "host:port[.grpcPort]", or several, comma separated, of which the first is taken. */
@@ -39,24 +46,20 @@ void blob_client_fini(struct blob_client *client);
 /* One assignment for `count` blobs: fid, fid_1, fid_2, ... Waits while the cluster grows. */
 int blob_client_assign(struct blob_client *client, const struct blob_place *place, unsigned count,
                        uint64_t expected_bytes, struct blob_target *ret, struct error *err);
-/* Any replica of the blob's volume. */
-int blob_client_lookup(struct blob_client *client, const char *fid, struct blob_target *ret,
+/* The servers that have the blob's volume, at least one. */
+int blob_client_locate(struct blob_client *client, const char *fid, struct blob_replicas *ret,
                        struct error *err);
-
-/* The same, asking once a volume. */
-int blob_client_lookup_cached(struct blob_client *client, const char *fid, struct blob_target *ret,
-                              struct error *err);
 
 /* In what follows `token` is the target's, or "".
  * Sends one blob as a multipart form. `query` is "" or "?cm=true...". */
-int blob_client_send(struct blob_client *client, const char *url, const char *fid, const char *token,
-                     const char *query, const char *file_name, const char *mime, struct slice data,
-                     struct error *err);
+int blob_client_send(struct blob_client *client, const char *url, const char *fid,
+                     const char *token, const char *query, const char *file_name, const char *mime,
+                     struct slice data, struct error *err);
 /* Sends one blob as it is: the cheap way. */
 int blob_client_put(struct blob_client *client, const char *url, const char *fid, const char *token,
                     const char *query, struct slice data, struct error *err);
 /* Fetches the blob, or what a chunk manifest stands for. KELP_E_NOT_FOUND when there is none. */
-int blob_client_fetch(struct blob_client *client, const char *url, const char *fid, const char *query,
-                      struct http_client_response *ret, struct error *err);
-int blob_client_delete(struct blob_client *client, const char *url, const char *fid, const char *token,
-                       struct error *err);
+int blob_client_fetch(struct blob_client *client, const char *url, const char *fid,
+                      const char *query, struct http_client_response *ret, struct error *err);
+int blob_client_delete(struct blob_client *client, const char *url, const char *fid,
+                       const char *token, struct error *err);

@@ -1,5 +1,5 @@
-/* kelp download: fetches blobs into a folder, each under the name it was stored with. A file that is
- * there already is replaced only once the new one is whole. */
+/* kelp download: fetches blobs into a folder, each under the name it was stored with. A file that
+ * is there already is replaced only once the new one is whole. */
 #include "cli/blob_client.h"
 #include "cli/command.h"
 #include "cli/process_rpc.h"
@@ -33,8 +33,8 @@ static const char *file_name(struct arena *arena, const char *fid,
     const char *header = http_client_response_header(response, "Content-Disposition");
     struct slice name = {NULL, 0};
     if (header)
-        name = content_disposition_base_name(
-            content_disposition_raw_name(arena, slice_cstr(header)));
+        name =
+            content_disposition_base_name(content_disposition_raw_name(arena, slice_cstr(header)));
     if (name.len == 0 || slice_equals(name, SLICE(".")) || slice_equals(name, SLICE("..")))
         name = slice_cstr(fid);
     return arena_strndup(arena, name.ptr, name.len);
@@ -42,11 +42,11 @@ static const char *file_name(struct arena *arena, const char *fid,
 
 static int download(struct blob_client *client, const char *fid, struct error *err)
 {
-    struct blob_target target;
+    struct blob_replicas replicas;
     struct http_client_response response;
-    int code = blob_client_lookup(client, fid, &target, err);
+    int code = blob_client_locate(client, fid, &replicas, err);
     if (code == 0)
-        code = blob_client_fetch(client, target.url, fid, "", &response, err);
+        code = blob_client_fetch(client, replicas.urls[0], fid, "", &response, err);
     if (code != 0)
         return code;
     struct arena arena;

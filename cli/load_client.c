@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <utlist.h>
 
-#define BUFFER_SIZE   (256u << 10)
+#define BUFFER_SIZE    (256u << 10)
 #define STALL_LIMIT_MS 30000u
-#define LOOK_EVERY_MS 1000u
+#define LOOK_EVERY_MS  1000u
 
 struct load_client {
     uv_loop_t loop;
@@ -26,7 +26,10 @@ struct load_client {
     char *buffer;
 };
 
-uv_loop_t *load_client_uv(struct load_client *client) { return &client->loop; }
+uv_loop_t *load_client_uv(struct load_client *client)
+{
+    return &client->loop;
+}
 
 char *load_client_buffer(struct load_client *client, size_t *ret_size)
 {
@@ -70,7 +73,8 @@ static int resolve(struct load_server *server, struct error *err)
     snprintf(port, sizeof(port), "%u", address.port);
     int result = getaddrinfo(address.host, port, &hints, &found);
     if (result != 0)
-        return error_set(err, KELP_E_UNAVAILABLE, "resolve %s: %s", address.host, gai_strerror(result));
+        return error_set(err, KELP_E_UNAVAILABLE, "resolve %s: %s", address.host,
+                         gai_strerror(result));
     memcpy(&server->address, found->ai_addr, found->ai_addrlen);
     server->address_size = found->ai_addrlen;
     snprintf(server->host, sizeof(server->host), "%s", address.host);
@@ -78,12 +82,13 @@ static int resolve(struct load_server *server, struct error *err)
     return 0;
 }
 
-static struct load_server *server_by_text(struct load_client *client, const char *text, struct error *err)
+static struct load_server *server_by_text(struct load_client *client, const char *text,
+                                          struct error *err)
 {
     struct load_server *server;
     LL_FOREACH(client->servers, server)
-        if (strcmp(server->text, text) == 0)
-            return server;
+    if (strcmp(server->text, text) == 0)
+        return server;
     server = must(calloc(1, sizeof(*server)));
     snprintf(server->text, sizeof(server->text), "%s", text);
     if (resolve(server, err) != 0) {
@@ -144,7 +149,8 @@ void load_client_broken(struct load_connection *c, const struct error *err)
     load_connection_close(c);
     if (!call)
         return;
-    /* A server may close a connection that has been idle just when the next request is under way. */
+    /* A server may close a connection that has been idle just when the next request is under way.
+     */
     if (was_kept && !call->is_second_try && err->code != KELP_E_TIMEOUT) {
         call->is_second_try = true;
         send_call(client, call);
@@ -179,7 +185,8 @@ static int load_tls(SSL_CTX *tls, const struct http_client_tls *files, struct er
         bad = files->ca;
     else if (*files->cert && SSL_CTX_use_certificate_chain_file(tls, files->cert) != 1)
         bad = files->cert;
-    else if (*files->cert && *files->key && SSL_CTX_use_PrivateKey_file(tls, files->key, SSL_FILETYPE_PEM) != 1)
+    else if (*files->cert && *files->key &&
+             SSL_CTX_use_PrivateKey_file(tls, files->key, SSL_FILETYPE_PEM) != 1)
         bad = files->key;
     if (!bad)
         return 0;
@@ -189,7 +196,8 @@ static int load_tls(SSL_CTX *tls, const struct http_client_tls *files, struct er
     return error_set(err, KELP_E_INVALID, "%s cannot be used for TLS: %s", bad, text);
 }
 
-int load_client_create(struct load_client **ret, const struct http_client_tls *tls, struct error *err)
+int load_client_create(struct load_client **ret, const struct http_client_tls *tls,
+                       struct error *err)
 {
     SSL_CTX *context = NULL;
     if (tls) {
@@ -213,7 +221,10 @@ int load_client_create(struct load_client **ret, const struct http_client_tls *t
     return 0;
 }
 
-void load_client_stop(struct load_client *client) { client->is_stopped = true; }
+void load_client_stop(struct load_client *client)
+{
+    client->is_stopped = true;
+}
 
 void load_client_run(struct load_client *client)
 {
@@ -232,7 +243,7 @@ void load_client_destroy(struct load_client *client)
     LL_FOREACH_SAFE(client->servers, server, next)
     {
         DL_FOREACH_SAFE(server->idle, c, following)
-            load_connection_close(c);
+        load_connection_close(c);
         free(server);
     }
     uv_close((uv_handle_t *)&client->late, NULL);

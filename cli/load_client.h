@@ -1,9 +1,10 @@
-/* An HTTP/1.1 client for load: many requests at a time on one thread, and so little of it for each that
- * what is measured is the server. (libcurl, which the other commands use, takes five times as much.)
+/* An HTTP/1.1 client for load: many requests at a time on one thread, and so little of it for each
+ * that what is measured is the server. (libcurl, which the other commands use, takes five times as
+ * much.)
  *
  * Connections are kept alive and shared by all calls to a server. One that the server has closed
- * meanwhile is replaced, unnoticed, once a call. No redirects, no proxies, nothing is decoded. One thread
- * at a time; nothing blocks but the lookup of a server's name, once. */
+ * meanwhile is replaced, unnoticed, once a call. No redirects, no proxies, nothing is decoded. One
+ * thread at a time; nothing blocks but the lookup of a server's name, once. */
 #pragma once
 
 #include "common/bytes.h"
@@ -20,9 +21,10 @@ struct load_client;
 /* Embed it in what the call is about; it must stay until `done`. */
 struct load_call {
     const char *server; /* "host:port" */
-    struct slice head;  /* request line and header with its empty line, and any beginning of the body */
+    struct slice
+        head; /* request line and header with its empty line, and any beginning of the body */
     struct slice body;
-    bool is_head_only;  /* a HEAD request */
+    bool is_head_only; /* a HEAD request */
     /* Exactly once, from load_client_run, never from within load_client_send. */
     void (*done)(struct load_call *call);
 
@@ -31,7 +33,7 @@ struct load_call {
     struct error err;
     int status;
     uint64_t body_bytes;
-    char kept[LOAD_BODY_KEPT]; /* how the body begins, terminated */
+    char kept[LOAD_BODY_KEPT];              /* how the body begins, terminated */
     char authorization[FILE_TOKEN_MAX + 8]; /* the header's value, "" without one */
 
     size_t kept_length, authorization_length; /* the client's own */
@@ -40,7 +42,8 @@ struct load_call {
 };
 
 /* `tls` (NULL: plain HTTP) is borrowed. A file of it that cannot be used is KELP_E_INVALID. */
-int load_client_create(struct load_client **ret, const struct http_client_tls *tls, struct error *err);
+int load_client_create(struct load_client **ret, const struct http_client_tls *tls,
+                       struct error *err);
 /* No call may be left. NULL is fine. */
 void load_client_destroy(struct load_client *client);
 

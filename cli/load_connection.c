@@ -15,12 +15,16 @@ static void advance(struct load_connection *c);
 
 /* ---- What comes back ------------------------------------------------------------------------- */
 
-static struct load_connection *connection_of(llhttp_t *parser) { return parser->data; }
+static struct load_connection *connection_of(llhttp_t *parser)
+{
+    return parser->data;
+}
 
 static int on_field(llhttp_t *parser, const char *at, size_t size)
 {
     struct load_connection *c = connection_of(parser);
-    /* A name that two reads cut is missed: tokens are the head's business, and that comes in one. */
+    /* A name that two reads cut is missed: tokens are the head's business, and that comes in one.
+     */
     c->is_authorization = slice_equals_nocase(slice_of(at, size), SLICE("Authorization"));
     return 0;
 }
@@ -38,7 +42,10 @@ static int on_value(llhttp_t *parser, const char *at, size_t size)
 }
 
 /* 1: no body follows, whatever the header says. */
-static int on_headers_complete(llhttp_t *parser) { return connection_of(parser)->call->is_head_only; }
+static int on_headers_complete(llhttp_t *parser)
+{
+    return connection_of(parser)->call->is_head_only;
+}
 
 static int on_body(llhttp_t *parser, const char *at, size_t size)
 {
@@ -165,8 +172,8 @@ static void shake_hands(struct load_connection *c)
     advance(c);
 }
 
-/* Head and body leave in one call, and so in one packet where they are small. Returns bytes, 0 to wait
- * (the poll is set), or -1 when the connection is broken. */
+/* Head and body leave in one call, and so in one packet where they are small. Returns bytes, 0 to
+ * wait (the poll is set), or -1 when the connection is broken. */
 static ssize_t send_some(struct load_connection *c)
 {
     struct slice head = slice_from(c->call->head, c->sent);
@@ -180,7 +187,8 @@ static ssize_t send_some(struct load_connection *c)
             return result;
         return wait_for_tls(c, result) ? 0 : -1;
     }
-    struct iovec parts[2] = {{(void *)(uintptr_t)head.ptr, head.len}, {(void *)(uintptr_t)body.ptr, body.len}};
+    struct iovec parts[2] = {{(void *)(uintptr_t)head.ptr, head.len},
+                             {(void *)(uintptr_t)body.ptr, body.len}};
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     ssize_t n = sendmsg(c->fd, &message, MSG_NOSIGNAL);
     if (n >= 0)
@@ -313,10 +321,12 @@ static SSL *tls_of(const struct load_server *server, SSL_CTX *tls, int fd)
     return ssl;
 }
 
-struct load_connection *load_connection_create(struct load_client *client, struct load_server *server,
-                                               SSL_CTX *tls, struct error *err)
+struct load_connection *load_connection_create(struct load_client *client,
+                                               struct load_server *server, SSL_CTX *tls,
+                                               struct error *err)
 {
-    int one = 1, fd = socket(server->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int one = 1,
+        fd = socket(server->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         error_set_errno(err, errno, "socket for %s", server->text);
         if (errno == EMFILE)

@@ -1,5 +1,5 @@
-/* One connection of the load client: a socket, TLS on it where that is wanted, and the parser of what
- * comes back. Carries one call at a time. Internal to load_*.c. */
+/* One connection of the load client: a socket, TLS on it where that is wanted, and the parser of
+ * what comes back. Carries one call at a time. Internal to load_*.c. */
 #pragma once
 
 #include "cli/load_client.h"
@@ -16,7 +16,14 @@ struct load_server { /* by its text, "host:port" */
     struct load_connection *idle; /* utlist, doubly linked */
 };
 
-enum load_state { LOAD_CONNECTING, LOAD_HANDSHAKE, LOAD_SENDING, LOAD_RECEIVING, LOAD_IDLE, LOAD_CLOSED };
+enum load_state {
+    LOAD_CONNECTING,
+    LOAD_HANDSHAKE,
+    LOAD_SENDING,
+    LOAD_RECEIVING,
+    LOAD_IDLE,
+    LOAD_CLOSED
+};
 
 struct load_connection {
     uv_poll_t poll;
@@ -35,13 +42,15 @@ struct load_connection {
 };
 
 /* To begin with a call. A failure is the call's: load_connection_create then returns NULL. */
-struct load_connection *load_connection_create(struct load_client *client, struct load_server *server,
-                                               SSL_CTX *tls, struct error *err);
+struct load_connection *load_connection_create(struct load_client *client,
+                                               struct load_server *server, SSL_CTX *tls,
+                                               struct error *err);
 void load_connection_begin(struct load_connection *c, struct load_call *call);
 /* Frees it on a later turn of the loop. */
 void load_connection_close(struct load_connection *c);
 
-/* The client's side. The call's answer is there, and the connection can take the next, or is closed. */
+/* The client's side. The call's answer is there, and the connection can take the next, or is
+ * closed. */
 void load_client_answered(struct load_connection *c, struct load_call *call);
 /* The connection is of no use any more; `err` is why. Its call, if any, has not been answered. */
 void load_client_broken(struct load_connection *c, const struct error *err);
