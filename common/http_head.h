@@ -16,8 +16,8 @@ struct http_head {
     uint64_t seen; /* a bit for each name that was added, shared with others: spares most searches */
 };
 
-/* Adds a line. A name that is no token is left out; a line break in the value must not become a header,
- * so it becomes a blank. Both are copied. */
+/* Adds a line. That the name is a token (http_is_token) is for the caller to know; a line break in
+ * the value must not become a header, so it becomes a blank. Both are copied. */
 void http_head_add(struct http_head *head, struct arena *arena, struct slice name,
                    struct slice value);
 /* Takes all lines of that name away. */

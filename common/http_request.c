@@ -2,14 +2,11 @@
 #include "common/http_server_internal.h"
 #include "common/url.h"
 
-struct slice http_request_header(const struct http_request *request, const char *name)
+struct slice http_request_field(const struct http_request *request, struct slice name)
 {
-    size_t length = strlen(name);
-    for (size_t i = 0; i < request->header_count; i++) {
-        struct slice have = request->headers[i].name;
-        if (have.len == length && strncasecmp(have.ptr, name, length) == 0)
+    for (size_t i = 0; i < request->header_count; i++)
+        if (slice_equals_nocase(request->headers[i].name, name))
             return request->headers[i].value;
-    }
     return (struct slice){NULL, 0};
 }
 

@@ -22,17 +22,17 @@
 /* --- headers ------------------------------------------------------------------------------------
  */
 
-void http_response_header(struct http_request *request, const char *name, struct slice value)
+void http_response_add_field(struct http_request *request, struct slice name, struct slice value)
 {
     struct http_exchange *x = http_exchange_of(request);
-    http_head_add(&x->head_out, &x->arena, slice_cstr(name), value);
+    http_head_add(&x->head_out, &x->arena, name, value);
 }
 
-void http_response_set_header(struct http_request *request, const char *name, struct slice value)
+void http_response_set_field(struct http_request *request, struct slice name, struct slice value)
 {
     struct http_exchange *x = http_exchange_of(request);
-    http_head_remove(&x->head_out, slice_cstr(name));
-    http_head_add(&x->head_out, &x->arena, slice_cstr(name), value);
+    http_head_remove(&x->head_out, name);
+    http_head_add(&x->head_out, &x->arena, name, value);
 }
 
 void http_response_clear_headers(struct http_request *request)

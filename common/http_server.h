@@ -110,7 +110,11 @@ void http_server_destroy(struct http_server *server, unsigned grace_ms);
 /* Everything below: loop thread of the request only. */
 
 /* First header of that name, case-insensitive; ptr is NULL when absent. */
-struct slice http_request_header(const struct http_request *request, const char *name);
+struct slice http_request_field(const struct http_request *request, struct slice name);
+static inline struct slice http_request_header(const struct http_request *request, const char *name)
+{
+    return http_request_field(request, slice_cstr(name));
+}
 /* First query parameter of that name, decoded into the arena; ptr is NULL when absent. */
 struct slice http_request_query(const struct http_request *request, const char *name);
 /* In on_headers, before an answer that does not wait for the body: what of it comes nevertheless
@@ -132,11 +136,22 @@ bool http_request_has_connection(const struct http_request *request);
 /* "192.0.2.1", without port and brackets. */
 void http_request_peer_ip(const struct http_request *request, char text[INET6_ADDRSTRLEN]);
 
-/* Response headers, before respond/start. Name and value are copied into the arena. Content-Length,
- * Date, Connection and Transfer-Encoding are the server's own. */
-void http_response_header(struct http_request *request, const char *name, struct slice value);
+/* Response headers, before respond/start. Name and value are copied. A name from outside has to be
+ * looked at first: http_is_token. A line break in a value becomes a blank. Content-Length, Date,
+ * Connection and Transfer-Encoding are the server's own. */
+void http_response_add_field(struct http_request *request, struct slice name, struct slice value);
 /* Replaces a header of that name set before, if any. */
-void http_response_set_header(struct http_request *request, const char *name, struct slice value);
+void http_response_set_field(struct http_request *request, struct slice name, struct slice value);
+static inline void http_response_header(struct http_request *request, const char *name,
+                                        struct slice value)
+{
+    http_response_add_field(request, slice_cstr(name), value);
+}
+static inline void http_response_set_header(struct http_request *request, const char *name,
+                                            struct slice value)
+{
+    http_response_set_field(request, slice_cstr(name), value);
+}
 
 /* Forgets all that were set. */
 void http_response_clear_headers(struct http_request *request);

@@ -107,6 +107,8 @@ static bool is_html(struct slice text)
         "<!DOCTYPE HTML", "<HTML", "<HEAD", "<SCRIPT", "<IFRAME", "<H1", "<DIV", "<FONT", "<TABLE",
         "<A", "<STYLE", "<TITLE", "<B", "<BODY", "<BR", "<P", "<!--",
     };
+    if (text.len == 0 || text.ptr[0] != '<')
+        return false;
     for (size_t i = 0; i < sizeof(tags) / sizeof(tags[0]); i++) {
         size_t n = strlen(tags[i]);
         if (text.len > n && strncasecmp(text.ptr, tags[i], n) == 0 &&
@@ -123,8 +125,8 @@ struct magic_row {
     const char *type;
 };
 
-#define MAGIC(bytes, type) {bytes, sizeof(bytes) - 1, 0, 0, 0, type}
-#define BOM(bytes, type) {bytes, sizeof(bytes) - 1, 0, 0, 4, type}
+#define MAGIC(bytes, type) {bytes, sizeof(bytes) - 1, 1, 1, 0, type}
+#define BOM(bytes, type) {bytes, sizeof(bytes) - 1, 1, 1, 4, type}
 #define RIFF(bytes, type) {bytes, sizeof(bytes) - 1, 4, 8, 0, type}
 
 static const struct magic_row magic_rows[] = {
@@ -168,6 +170,8 @@ static bool matches(const struct magic_row *row, struct slice data)
 {
     if (data.len < row->size || data.len < row->least)
         return false;
+    if (row->wild_start > 0 && data.ptr[0] != row->bytes[0])
+        return false; /* most of the time, and sooner than by a call */
     size_t rest = row->wild_end;
     return memcmp(data.ptr, row->bytes, row->wild_start) == 0 &&
            memcmp(data.ptr + rest, row->bytes + rest, row->size - rest) == 0;

@@ -205,8 +205,9 @@ bool url_clean_path(struct arena *arena, struct slice path, struct slice *ret)
 void url_split(struct slice url, struct url_parts *ret)
 {
     struct url_parts parts = {0};
-    const char *mark = url.len >= 3 ? memmem(url.ptr, url.len, "://", 3) : NULL;
-    if (mark && url.ptr[0] != '/' && !memchr(url.ptr, '?', (size_t)(mark - url.ptr))) {
+    bool may_be_absolute = url.len >= 3 && url.ptr[0] != '/';
+    const char *mark = may_be_absolute ? memmem(url.ptr, url.len, "://", 3) : NULL;
+    if (mark && !memchr(url.ptr, '?', (size_t)(mark - url.ptr))) {
         parts.scheme = slice_until(url, (size_t)(mark - url.ptr));
         url = slice_from(url, parts.scheme.len + 3);
         size_t end = 0;

@@ -5,6 +5,7 @@
  * is not passed on again, or two servers that both lost a volume would send it around for ever. */
 #include "volume/blob_remote.h"
 
+#include "common/http_token.h"
 #include "common/url.h"
 #include "volume/blob_relay.h"
 
@@ -106,7 +107,8 @@ static bool on_head(struct blob_relay *relay, const struct http_client_response 
     read->header_count = 0;
     for (size_t i = 0; i < head->header_count; i++) {
         const struct http_client_header *header = &head->headers[i];
-        if (!is_one_of(header->name, strlen(header->name), own_headers))
+        if (http_is_token(slice_cstr(header->name)) &&
+            !is_one_of(header->name, strlen(header->name), own_headers))
             read->headers[read->header_count++] = (struct http_client_header){
                 arena_printf(arena, "%s", header->name), arena_printf(arena, "%s", header->value)};
     }
