@@ -18,18 +18,13 @@ _Static_assert(PIECES <= IOV_MAX, "a batch goes out in one call");
 _Static_assert(2 * RECORD_WRITER_RECORDS + 2 <= PIECES, "a batch goes out in one call");
 _Static_assert(SCRATCH_SIZE > 2 * (NEEDLE_HEAD_MAX + NEEDLE_TAIL_MAX), "the largest record fits");
 
-struct pending_row {
-    struct needle_entry entry;
-    bool is_reserved;
-};
-
 struct record_writer {
     struct volume_generation *generation;
     uint64_t end; /* of the .dat with this batch */
     size_t count, piece_count, scratch_used;
     uint32_t epoch; /* of the key set: entries of older batches do not count */
     struct iovec pieces[PIECES];
-    struct pending_row pending[RECORD_WRITER_RECORDS];
+    struct needle_entry pending[RECORD_WRITER_RECORDS];
     struct {
         uint64_t key;
         uint32_t epoch;
@@ -126,12 +121,12 @@ static int check_offset(const struct record_writer *writer, struct error *err)
 }
 
 static void add_row(struct record_writer *writer, const struct needle_entry *entry,
-                    uint64_t record_size, bool is_reserved)
+                    uint64_t record_size)
 {
     size_t slot = key_slot(writer, entry->key);
     writer->keys[slot].key = entry->key;
     writer->keys[slot].epoch = writer->epoch;
-    writer->pending[writer->count] = (struct pending_row){*entry, is_reserved};
+    writer->pending[writer->count] = *entry;
     index_row_store(writer->rows + writer->count * index_row_size(writer->generation->offset_bytes),
                     entry, writer->generation->offset_bytes);
     writer->count++;
@@ -188,7 +183,7 @@ int record_writer_put(struct record_writer *writer, const struct needle *needle,
     if (record.body_size == 0 && generation->version == 3)
         store_be32(writer->scratch + writer->scratch_used - 4, NEEDLE_EMPTY_MARK);
     struct needle_entry entry = {needle->key, writer->end, record.body_size};
-    add_row(writer, &entry, record.head_size + record.data_size + record.tail_size, true);
+    add_row(writer, &entry, record.head_size + record.data_size + record.tail_size);
     if (ret)
         *ret = entry;
     return 0;
@@ -200,6 +195,9 @@ int record_writer_delete(struct record_writer *writer, const struct needle *need
     CHECK(record_writer_has_room(writer, needle->key, NEEDLE_ALIGNMENT * 3));
     struct needle_entry entry = {needle->key, 0, NEEDLE_TOMBSTONE};
     uint64_t record_size = 0;
+    int code = needle_index_reserve_delete(writer->generation->index, needle->key, err);
+    if (code != 0)
+        return code;
     if (!is_row_only) {
         struct needle tombstone = {
             .key = needle->key,
@@ -208,12 +206,12 @@ int record_writer_delete(struct record_writer *writer, const struct needle *need
             .append_at_ns = needle->append_at_ns,
         };
         struct needle_record record;
-        int code = add_record(writer, &tombstone, &record, err);
+        code = add_record(writer, &tombstone, &record, err);
         CHECK(code == 0);
         entry.offset = writer->end;
         record_size = record.head_size + record.tail_size;
     }
-    add_row(writer, &entry, record_size, false);
+    add_row(writer, &entry, record_size);
     return 0;
 }
 
@@ -222,14 +220,15 @@ int record_writer_raw(struct record_writer *writer, uint64_t key, int32_t size, 
 {
     CHECK(record_writer_has_room(writer, key, 0));
     int code = check_offset(writer, err);
-    if (code == 0 && size >= 0)
-        code = needle_index_reserve(writer->generation->index, key, err);
+    if (code == 0)
+        code = size >= 0 ? needle_index_reserve(writer->generation->index, key, err)
+                         : needle_index_reserve_delete(writer->generation->index, key, err);
     if (code != 0)
         return code;
     uint64_t record_size = needle_record_size(writer->generation->version, size);
     struct needle_entry entry = {key, writer->end, size};
     add_piece(writer, record, record_size);
-    add_row(writer, &entry, record_size, size >= 0);
+    add_row(writer, &entry, record_size);
     if (ret)
         *ret = entry;
     return 0;
@@ -238,8 +237,7 @@ int record_writer_raw(struct record_writer *writer, uint64_t key, int32_t size, 
 void record_writer_discard(struct record_writer *writer)
 {
     for (size_t i = 0; i < writer->count; i++)
-        if (writer->pending[i].is_reserved)
-            needle_index_unreserve(writer->generation->index, writer->pending[i].entry.key);
+        needle_index_unreserve(writer->generation->index, writer->pending[i].key);
     writer->count = 0;
     if (writer->generation)
         start_batch(writer);
@@ -250,7 +248,7 @@ void record_writer_discard(struct record_writer *writer)
 static bool has_telling_row(const struct record_writer *writer)
 {
     for (size_t i = 0; i < writer->count; i++)
-        if (writer->pending[i].entry.size == 0 || writer->pending[i].entry.offset == 0)
+        if (writer->pending[i].size == 0 || writer->pending[i].offset == 0)
             return true;
     return false;
 }
@@ -315,7 +313,7 @@ int record_writer_flush(struct record_writer *writer, bool is_durable, enum need
     /* The end first: whoever finds an entry must find its record below the end. */
     atomic_store_explicit(&generation->dat_end, writer->end, memory_order_release);
     for (size_t i = 0; i < writer->count; i++) {
-        const struct needle_entry *entry = &writer->pending[i].entry;
+        const struct needle_entry *entry = &writer->pending[i];
         if (index_row_is_put(entry))
             code = needle_index_put(generation->index, entry, event, err);
         else

@@ -197,6 +197,63 @@ static void paths_in_messages_follow_a_rename(void **state)
     assert_non_null(strstr(err.message, "/d/2.dat"));
 }
 
+/* ---- no memory ---- */
+
+static int refuse_reservation(struct needle_index *index, uint64_t key, struct error *err)
+{
+    return error_set(err, KELP_E_NO_MEMORY, "no memory");
+}
+
+/* A delete is in the files before it is in the index, so it must not fail there. */
+static void delete_without_memory_is_refused_before_it_is_written(void **state)
+{
+    struct needle needle = fixture_needle(1, 7, "kept", 4);
+    struct needle_index *index = generation->index;
+    const struct needle_index_ops *ops = index->ops;
+    struct needle_index_ops without_memory = *ops;
+    without_memory.reserve_delete = refuse_reservation;
+    assert_int_equal(record_writer_put(writer, &needle, NULL, NULL), 0);
+    flush();
+    uint64_t end = volume_generation_end(generation), idx_end = index_file_end(&generation->idx);
+    index->ops = &without_memory;
+    assert_int_equal(record_writer_delete(writer, &needle, false, NULL), KELP_E_NO_MEMORY);
+    assert_int_equal(record_writer_delete(writer, &needle, true, NULL), KELP_E_NO_MEMORY);
+    index->ops = ops;
+    assert_int_equal(record_writer_count(writer), 0);
+    flush();
+    assert_int_equal(volume_generation_end(generation), end);
+    assert_int_equal(index_file_end(&generation->idx), idx_end);
+    assert_reads(1, "kept", 4);
+}
+
+static unsigned reservations;
+
+static int count_reservation(struct needle_index *index, uint64_t key, struct error *err)
+{
+    reservations++;
+    return 0;
+}
+
+static void count_return(struct needle_index *index, uint64_t key) { reservations--; }
+
+static void every_reservation_of_a_dropped_batch_is_given_back(void **state)
+{
+    struct needle needle = fixture_needle(1, 7, "never", 5);
+    struct needle_index *index = generation->index;
+    const struct needle_index_ops *ops = index->ops;
+    struct needle_index_ops counting = *ops;
+    counting.reserve = counting.reserve_delete = count_reservation;
+    counting.unreserve = count_return;
+    index->ops = &counting;
+    assert_int_equal(record_writer_put(writer, &needle, NULL, NULL), 0);
+    needle.key = 2;
+    assert_int_equal(record_writer_delete(writer, &needle, false, NULL), 0);
+    assert_int_equal(reservations, 2);
+    record_writer_discard(writer);
+    assert_int_equal(reservations, 0);
+    index->ops = ops;
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -207,6 +264,8 @@ int main(void)
         T(records_as_they_are_keep_every_byte),
         T(put_past_the_last_offset_is_refused),
         T(wrapped_offset_is_found_32_gib_further),
+        T(delete_without_memory_is_refused_before_it_is_written),
+        T(every_reservation_of_a_dropped_batch_is_given_back),
         T(paths_in_messages_follow_a_rename),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

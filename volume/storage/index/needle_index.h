@@ -43,6 +43,7 @@ struct needle_index_ops {
     void (*destroy)(struct needle_index *);
     int (*get)(struct needle_index *, uint64_t key, struct needle_entry *ret, struct error *err);
     int (*reserve)(struct needle_index *, uint64_t key, struct error *err);
+    int (*reserve_delete)(struct needle_index *, uint64_t key, struct error *err);
     void (*unreserve)(struct needle_index *, uint64_t key);
     int (*put)(struct needle_index *, const struct needle_entry *, enum needle_index_event,
                struct error *err);
@@ -108,11 +109,16 @@ static inline bool needle_index_may_block(const struct needle_index *index)
 {
     return index->ops->may_block;
 }
-/* Makes room for one put of this key, so that the put, which comes after its record is on disk, cannot
- * fail for want of memory. Each reserve is followed by one put or one unreserve of the same key. */
+/* Make room for one put of this key, or one delete, so that it, which comes after its record is on disk,
+ * cannot fail for want of memory. Each of these is followed by one put, delete or unreserve of the key. */
 static inline int needle_index_reserve(struct needle_index *index, uint64_t key, struct error *err)
 {
     return index->ops->reserve(index, key, err);
+}
+static inline int needle_index_reserve_delete(struct needle_index *index, uint64_t key,
+                                              struct error *err)
+{
+    return index->ops->reserve_delete(index, key, err);
 }
 static inline void needle_index_unreserve(struct needle_index *index, uint64_t key)
 {
@@ -125,7 +131,7 @@ static inline int needle_index_put(struct needle_index *index, const struct need
 {
     return index->ops->put(index, entry, event, err);
 }
-/* An unknown or deleted key only counts. */
+/* An unknown or deleted key only counts. Without a reservation it may fail with KELP_E_NO_MEMORY. */
 static inline int needle_index_delete(struct needle_index *index, uint64_t key,
                                       enum needle_index_event event, struct error *err)
 {

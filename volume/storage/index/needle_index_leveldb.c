@@ -245,6 +245,8 @@ static int leveldb_delete_entry(struct needle_index *base, uint64_t key,
     int code = find_old(index, key, event, &old, &has_old, err);
     if (code != 0)
         return code;
+    if (index->reserved > 0)
+        index->reserved--;
     if (has_old && old.size >= 0) {
         const struct needle_entry row = {key, old.offset, needle_deleted_size(old.size)};
         code = set_row(index, &row, err);
@@ -357,6 +359,7 @@ int needle_index_leveldb_create(struct needle_index **ret, const struct needle_i
         .destroy = leveldb_destroy,
         .get = leveldb_get_entry,
         .reserve = leveldb_reserve,
+        .reserve_delete = leveldb_reserve,
         .unreserve = leveldb_unreserve,
         .put = leveldb_put_entry,
         .delete = leveldb_delete_entry,

@@ -37,6 +37,13 @@ static void memory_unreserve(struct needle_index *base, uint64_t key)
     packed_tree_unreserve(&of(base)->tree);
 }
 
+/* For a put or delete that changes nothing. */
+static void give_reservation_back(struct memory_index *index)
+{
+    if (index->tree.reserved > 0)
+        packed_tree_unreserve(&index->tree);
+}
+
 static int memory_put(struct needle_index *base, const struct needle_entry *entry,
                       enum needle_index_event event, struct error *err)
 {
@@ -47,8 +54,7 @@ static int memory_put(struct needle_index *base, const struct needle_entry *entr
         return needle_fill_add(index->fill, entry, event, err);
     bool is_known = packed_tree_get_own(&index->tree, entry->key, &old);
     if (event == NEEDLE_INDEX_RUNTIME && is_known && old.size >= 0 && old.offset >= entry->offset) {
-        if (index->tree.reserved > 0)
-            packed_tree_unreserve(&index->tree);
+        give_reservation_back(index);
         return 0;
     }
     int code = packed_tree_put(&index->tree, entry, err);
@@ -70,6 +76,8 @@ static int memory_delete(struct needle_index *base, uint64_t key, enum needle_in
         int code = packed_tree_put(&index->tree, &deleted, err);
         if (code != 0)
             return code;
+    } else {
+        give_reservation_back(index);
     }
     needle_counters_delete(&index->counters, index->tree.version, key, is_known ? &old : NULL, event);
     return 0;
@@ -132,6 +140,7 @@ int needle_index_memory_create(struct needle_index **ret, const struct needle_in
         .destroy = memory_destroy,
         .get = memory_get,
         .reserve = memory_reserve,
+        .reserve_delete = memory_reserve,
         .unreserve = memory_unreserve,
         .put = memory_put,
         .delete = memory_delete,

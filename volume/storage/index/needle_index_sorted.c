@@ -32,6 +32,7 @@ struct sorted_index {
     struct needle_counters counters;
     pthread_rwlock_t lock; /* the sizes in the file, and: */
     struct needle_pending lost; /* deleted, but the file could not be told */
+    uint32_t reserved; /* rows of it; the writer's own */
 };
 
 static int sorted_put(struct needle_index *base, const struct needle_entry *entry,
@@ -111,7 +112,24 @@ static int sorted_reserve(struct needle_index *base, uint64_t key, struct error 
     return refuse(of(base), err);
 }
 
-static void sorted_unreserve(struct needle_index *base, uint64_t key) {}
+/* Where the file cannot be written the delete is remembered, and that takes memory. */
+static int sorted_reserve_delete(struct needle_index *base, uint64_t key, struct error *err)
+{
+    struct sorted_index *index = of(base);
+    pthread_rwlock_wrlock(&index->lock);
+    bool has_room = needle_pending_reserve(&index->lost, index->reserved + 1);
+    pthread_rwlock_unlock(&index->lock);
+    if (!has_room)
+        return error_set(err, KELP_E_NO_MEMORY, "no memory for an index row");
+    index->reserved++;
+    return 0;
+}
+
+static void sorted_unreserve(struct needle_index *base, uint64_t key)
+{
+    if (of(base)->reserved > 0)
+        of(base)->reserved--;
+}
 
 static int sorted_put(struct needle_index *base, const struct needle_entry *entry,
                       enum needle_index_event event, struct error *err)
@@ -145,6 +163,7 @@ static int sorted_delete(struct needle_index *base, uint64_t key, enum needle_in
     struct sorted_index *index = of(base);
     struct needle_entry old;
     uint64_t at;
+    sorted_unreserve(base, key);
     pthread_rwlock_wrlock(&index->lock);
     int found = find_row(index, key, &at, &old, NULL), code = 0;
     if (found == 0 && old.size >= 0)
@@ -367,6 +386,7 @@ int needle_index_sorted_open(struct needle_index **ret, const struct needle_inde
         .destroy = sorted_destroy,
         .get = sorted_get,
         .reserve = sorted_reserve,
+        .reserve_delete = sorted_reserve_delete,
         .unreserve = sorted_unreserve,
         .put = sorted_put,
         .delete = sorted_delete,
