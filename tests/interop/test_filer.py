@@ -3,10 +3,11 @@ import hashlib
 import os
 import random
 import re
+import shutil
 import subprocess
 
 import pytest
-from lib.cluster import Cluster, Server, free_port, http, wait_until, weed_binary
+from lib.cluster import Cluster, Server, free_port, http, run, wait_until, weed_binary
 
 GROWTH = 6  # volumes at a time, so that both servers get some
 
@@ -129,6 +130,81 @@ def test_a_multipart_upload_over_s3(store):
     assert done.status == 200, done.body
     got = s3(store, 'GET', 'parts/large.bin').body
     assert hashlib.sha256(got).digest() == hashlib.sha256(b''.join(pieces)).digest()
+
+
+def test_a_tree_goes_in_by_filer_copy(store, tmp_path):
+    files = {}
+    for path, data in tree(60):
+        (tmp_path / 'copied' / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'copied' / path).write_bytes(data)
+        files[path] = data
+    run([weed_binary(), 'filer.copy', '-maxMB=1', '-c=4', tmp_path / 'copied', f'http://{store.filer.address}/in/'],
+        cwd=store.folder)
+    check(f'{store.filer.address}/in/copied', files)
+
+
+def why_not_mounted():
+    if os.geteuid() != 0:
+        return 'a mount needs root'
+    if not os.path.exists('/dev/fuse'):
+        return 'there is no /dev/fuse'
+    if not shutil.which('fusermount3') and not shutil.which('fusermount'):
+        return 'there is no fusermount'
+    return None
+
+
+@pytest.fixture
+def mounted(store):
+    """A folder that is the filer's, through the kernel."""
+    reason = why_not_mounted()
+    folder, cache = store.folder / 'mounted', store.folder / 'mount-cache'
+    if reason is None:
+        folder.mkdir()
+        cache.mkdir()
+        server = Server('mount', [weed_binary(), 'mount', f'-filer={store.filer.address}', f'-dir={folder}',
+                                  '-filer.path=/mounted', f'-cacheDir={cache}', '-chunkSizeLimitMB=1',
+                                  f'-localSocket={store.folder}/mount.sock', '-dirAutoCreate'],
+                        store.folder, {'HOME': str(store.folder)}).start()
+        store.servers.append(server)
+
+        def is_there():
+            return os.path.ismount(folder) or not server.is_running()
+        wait_until(is_there, 'it is mounted')
+        if not server.is_running():
+            reason = server.log().strip()[-500:]
+    if reason:
+        pytest.skip(f'weed mount: {reason}')
+    try:
+        yield folder
+    finally:
+        subprocess.run(['umount', '-l', folder], capture_output=True)  # and with that the process ends
+        server.stop()
+
+
+def test_a_tree_through_a_mount(store, mounted):
+    files = dict(tree(60))
+    for path, data in files.items():
+        (mounted / path).parent.mkdir(parents=True, exist_ok=True)
+        (mounted / path).write_bytes(data)
+    for path, data in files.items():
+        assert (mounted / path).read_bytes() == data, path
+    check(f'{store.filer.address}/mounted', files)  # closed files are the filer's
+    # in place: the middle of a file of several pieces, its end, its length, its name
+    large = next(p for p, d in files.items() if len(d) > 2 << 20)
+    with open(mounted / large, 'r+b') as file:
+        file.seek(1 << 20)
+        file.write(b'middle')
+        file.seek(0, os.SEEK_END)
+        file.write(b'end')
+        os.fsync(file.fileno())
+    data = files[large][:1 << 20] + b'middle' + files[large][(1 << 20) + 6:] + b'end'
+    assert (mounted / large).read_bytes() == data
+    os.truncate(mounted / large, 1_500_000)
+    os.rename(mounted / large, mounted / 'moved')
+    assert (mounted / 'moved').read_bytes() == data[:1_500_000]
+    assert http('GET', f'{store.filer.address}/mounted/moved').body == data[:1_500_000]
+    shutil.rmtree(mounted / 'd0')
+    assert http('GET', f'{store.filer.address}/mounted/d0/').status == 404
 
 
 def test_the_filer_is_seen_by_the_shells(store):
