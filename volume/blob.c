@@ -3,7 +3,6 @@
 #include "volume/blob.h"
 
 #include "volume/blob_remote.h"
-
 #include "volume/image_cache.h"
 
 #include <stddef.h>

@@ -51,6 +51,7 @@ static void delete_at(struct blob_cascade *cascade, const struct volume_location
         .authorization = blob_access_own_token(call, SECURITY_WRITE, fid),
         .request_id = slice_cstr(call->request_id),
         .tls = security_client_tls(call->http->config.security),
+        .timeout_ms = call->http->config.peer_timeout_ms,
     };
     replicator_delete(replicator, &target, on_deleted, cascade);
 }

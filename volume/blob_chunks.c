@@ -158,6 +158,7 @@ static void fetch(struct chunks *chunks)
         .tls = security_client_tls(call->http->config.security),
         .headers = headers,
         .header_count = token.len > 0 ? 2 : 1,
+        .response_timeout_ms = call->http->config.peer_timeout_ms,
     };
     chunks->relay = (struct blob_relay){
         .call = call, .ops = &relay_ops, .ops_ctx = chunks, .wanted_bytes = chunks->wanted};

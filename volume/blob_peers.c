@@ -96,5 +96,6 @@ void blob_peers_target(struct blob_peers *peers, struct replicator_target *ret)
         .authorization = token_for_replicas(call),
         .request_id = slice_cstr(call->request_id),
         .tls = security_client_tls(call->http->config.security),
+        .timeout_ms = call->http->config.peer_timeout_ms,
     };
 }

@@ -225,6 +225,7 @@ static void proxy(struct remote_read *read)
         .tls = security_client_tls(call->http->config.security),
         .headers = headers,
         .header_count = count,
+        .response_timeout_ms = call->http->config.peer_timeout_ms,
     };
     read->status = 0;
     read->relay = arena_calloc(request->arena, sizeof(*read->relay));

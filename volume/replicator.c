@@ -38,6 +38,7 @@ struct fanout {
     bool is_put;
     struct metric_family *errors; /* the replicator's */
     const struct http_client_tls *tls;
+    unsigned timeout_ms;
     struct buffer body;
     struct arena arena; /* headers, hosts, urls */
     struct http_client_header *headers;
@@ -200,6 +201,7 @@ static struct fanout *make_fanout(const struct replicator_target *target, bool i
     arena_init(&fanout->arena);
     fanout->is_put = is_put;
     fanout->tls = target->tls;
+    fanout->timeout_ms = target->timeout_ms;
     fanout->count = fanout->pending = count;
     fanout->path = arena_slice(&fanout->arena, slice_from(target->path, 1));
     fanout->done = done;
@@ -279,6 +281,7 @@ static void send_all(struct replicator *replicator, struct fanout *fanout, const
             .headers = fanout->headers,
             .header_count = fanout->header_count,
             .body = buffer_slice(&fanout->body),
+            .response_timeout_ms = fanout->timeout_ms,
             .response_limit_bytes = ANSWER_MAX,
         };
         http_client_send(replicator->client, &request, on_answer, &fanout->peers[i]);

@@ -30,6 +30,7 @@ struct replicator_target {
     struct slice authorization; /* the client's token, without "Bearer "; may be empty */
     struct slice request_id;    /* sent on as x-amz-request-id */
     const struct http_client_tls *tls; /* borrowed until done; NULL: plain HTTP */
+    unsigned timeout_ms; /* a peer, no byte of which has moved; 0: 30 s */
 };
 
 /* How many peers the target has. */

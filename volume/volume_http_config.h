@@ -31,6 +31,8 @@ struct volume_http_config {
     uint64_t download_limit_bytes;
     unsigned upload_wait_ms;       /* how long a request waits for room; 0: 60 s */
     unsigned download_wait_ms;
+    unsigned peer_timeout_ms;      /* another server, no byte of which has moved; 0: 30 s */
+    bool turns_upright;            /* JPEGs that say that they lie on their side, as they are stored */
     unsigned reader_threads;       /* for what is not in the page cache, and for gzip; 0: 8 */
     unsigned reader_queue;         /* as much waits for them; beyond it 503; 0: 10000 */
     struct security *security;     /* who may read and write; NULL: everybody */

@@ -164,6 +164,7 @@ void data_port_start(struct data_port *port, const struct data_port_options *opt
         .download_limit_bytes = options->download_limit_bytes,
         .upload_wait_ms = options->wait_ms ? options->wait_ms : 1,
         .download_wait_ms = options->wait_ms ? options->wait_ms : 1,
+        .peer_timeout_ms = options->peer_timeout_ms,
         .reader_threads = 2,
         .reader_queue = options->reader_queue,
         .security = port->security,

@@ -18,6 +18,7 @@ struct data_port_options {
     uint64_t file_size_limit_bytes; /* 0: 64 MiB */
     uint64_t upload_limit_bytes, download_limit_bytes;
     unsigned wait_ms; /* 0: 1 ms */
+    unsigned peer_timeout_ms; /* 0: 30 s */
     bool has_no_volume;
     bool is_unhealthy;
     bool has_public_port;
