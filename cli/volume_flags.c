@@ -165,6 +165,7 @@ int volume_flags_apply(struct volume_server_config *config, struct error *err)
     config->index_directory = *f->index_directory ? process_expand_path(f->index_directory) : "";
     config->offset_bytes = (uint8_t)f->offset_bytes;
     config->read_mode = f->read_mode;
+    config->turns_upright = f->turns_upright;
     config->white_list = f->white_list;
     config->upload_timeout_ns = f->upload_timeout_ns;
     config->download_timeout_ns = f->download_timeout_ns;

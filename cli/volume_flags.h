@@ -15,6 +15,7 @@ struct volume_flags {
     int64_t sync_interval_ns;
     int64_t file_size_limit_mb, upload_limit_mb, download_limit_mb, read_buffer_mb;
     int64_t upload_timeout_ns, download_timeout_ns;
+    bool turns_upright;
     int64_t idle_timeout_seconds, pre_stop_seconds, compaction_mbps, offset_bytes, pulse_ms;
 };
 
@@ -76,7 +77,8 @@ extern struct volume_flags volume_flags;
         {p "pulseMilliseconds", CONFIG_INT, &volume_flags.pulse_ms, "5000",                        \
          "pause between two heartbeats (kelp only)"},                                              \
         {p "hasSlowRead", CONFIG_IGNORED_SWITCH, NULL, NULL, NULL},                                \
-        {p "images.fix.orientation", CONFIG_IGNORED_SWITCH, NULL, NULL, NULL},                     \
+        {p "images.fix.orientation", CONFIG_BOOL, &volume_flags.turns_upright, NULL,               \
+         "turn JPEGs upright as their Exif says when they are stored"},                            \
         {p "maintenanceMBps", CONFIG_IGNORED_VALUE, NULL, NULL, NULL},                             \
         {p "pprof", CONFIG_IGNORED_SWITCH, NULL, NULL, NULL},                                      \
         {"volume.allowUntrustedRemoteEndpoints", CONFIG_IGNORED_SWITCH, NULL, NULL, NULL}

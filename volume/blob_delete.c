@@ -12,6 +12,7 @@
 #include "volume/blob_cascade.h"
 #include "volume/blob_path.h"
 #include "volume/blob_peers.h"
+#include "volume/image_service.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -117,6 +118,7 @@ static void on_appended(struct blob_append *append)
         fail(delete, &append->request.err);
         return;
     }
+    image_service_forget(delete->call->http->images, delete->volume_id, delete->key);
     delete->size = delete->manifest ? delete->manifest->size : (uint64_t)append->request.body_size;
     if (delete->peers) {
         replicate(delete);

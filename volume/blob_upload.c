@@ -13,6 +13,7 @@
 #include "common/mime.h"
 #include "common/url.h"
 #include "volume/blob_path.h"
+#include "volume/image_service.h"
 
 #include <stdlib.h>
 #include <ctype.h>
@@ -72,6 +73,8 @@ int blob_upload_parse_form(struct blob_call *call, struct blob_upload *ret, stru
 {
     struct http_request *request = call->request;
     *ret = (struct blob_upload){0};
+    if (call->http->config.turns_upright)
+        ret->turns_upright = call->http->images;
     ret->needle.flags = NEEDLE_HAS_LAST_MODIFIED;
     ret->needle.last_modified = (uint64_t)(blob_call_now_ns(call) / 1000000000);
     int code = request->query.len > 0 ? url_query_check(request->query, err) : 0;
@@ -267,9 +270,21 @@ static bool is_to_compress(const struct blob_upload *upload)
     return mime_is_compressible(upload->type, needle->name, needle->data);
 }
 
+/* One that the client compressed stays as it is, like with the peer. */
+static bool may_be_turned(const struct blob_upload *upload)
+{
+    const struct needle *needle = &upload->needle;
+    return upload->turns_upright && !upload->is_gzip_given &&
+           !(needle->flags & NEEDLE_IS_CHUNK_MANIFEST) &&
+           (slice_equals(needle->mime, SLICE("image/jpeg")) ||
+            image_format_of(blob_path_extension(needle->name)) == IMAGE_JPEG);
+}
+
 bool blob_upload_is_slow(const struct blob_upload *upload)
 {
     size_t size = upload->needle.data.len;
+    if (may_be_turned(upload))
+        return true;
     if (size <= FAST_BYTES && !upload->is_gzip_given)
         return false;
     return size > FAST_CRC_BYTES || upload->is_gzip_given || upload->content_md5.len > 0 ||
@@ -335,9 +350,22 @@ static int digest_plain(struct blob_upload *upload, struct error *err)
     return 0;
 }
 
+static void turn(struct blob_upload *upload)
+{
+    size_t size;
+    if ((upload->needle.flags & NEEDLE_IS_GZIP) ||
+        !image_service_turn_upright(upload->turns_upright, upload->needle.data, &upload->packed,
+                                    &size))
+        return;
+    upload->needle.data = slice_of(upload->packed, size);
+    upload->is_turned = true;
+}
+
 int blob_upload_digest(struct blob_upload *upload, struct error *err)
 {
     int code = upload->is_gzip_given ? digest_given_gzip(upload, err) : digest_plain(upload, err);
+    if (code == 0 && may_be_turned(upload))
+        turn(upload);
     if (code == 0)
         upload->needle.checksum = crc32c(0, upload->needle.data.ptr, upload->needle.data.len);
     return code;

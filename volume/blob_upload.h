@@ -13,7 +13,9 @@ struct blob_upload {
     bool is_replicate;        /* type=replicate */
     bool is_durable;          /* fsync=true */
     bool is_gzip_given;       /* the client compressed it */
-    char *packed;             /* malloc'd compressed data, or NULL */
+    struct image_service *turns_upright; /* NULL: pictures stay as they are */
+    bool is_turned;           /* the data is not what the client sent and measured */
+    char *packed;             /* malloc'd data instead of the request's, or NULL */
 };
 
 /* Query and Content-Type; begins *ret. Both are for the loop thread, copy nothing large, and

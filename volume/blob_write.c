@@ -12,6 +12,7 @@
 #include "volume/blob_path.h"
 #include "volume/blob_peers.h"
 #include "volume/blob_upload.h"
+#include "volume/image_service.h"
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -189,7 +190,9 @@ static void replicate(struct blob_write *write)
     blob_peers_target(write->peers, &target);
     write->phase_began_ns = monotonic_ns(write);
     blob_metrics_phase_begin(write->call->lane->tally, BLOB_PHASE_REPLICAS);
-    replicator_put(replicator, &target, &write->upload.needle, write->upload.content_md5,
+    /* The sum is of what the client sent, which may not be what is stored. */
+    struct slice sum = write->upload.is_turned ? (struct slice){0} : write->upload.content_md5;
+    replicator_put(replicator, &target, &write->upload.needle, sum,
                    write->upload.is_durable, on_replicated, write);
 }
 
@@ -210,6 +213,9 @@ static void on_appended(struct blob_append *append)
         return;
     }
     write->is_unchanged = append->request.is_unchanged;
+    if (!write->is_unchanged)
+        image_service_forget(write->call->http->images, write->volume_id,
+                             write->upload.needle.key);
     /* The volume's own TTL may have come in: the replicas are to have it too. */
     write->upload.needle.ttl = append->request.needle.ttl;
     write->upload.needle.flags = append->request.needle.flags;

@@ -65,6 +65,7 @@ struct volume_server_config {
     uint32_t download_limit_mb;      /* -concurrentDownloadLimitMB: 0 = no limit */
     int64_t upload_timeout_ns;       /* -inflightUploadDataTimeout; 0: 60 s */
     int64_t download_timeout_ns;     /* -inflightDownloadDataTimeout; 0: 60 s */
+    bool turns_upright;              /* -images.fix.orientation */
     uint32_t read_buffer_mb;         /* -readBufferSizeMB; 0: 4 */
     uint32_t idle_timeout_seconds;   /* -idleTimeout; 0: never */
 

@@ -147,6 +147,7 @@ static int open_http_handlers(struct volume_server *server, struct error *err)
         .download_limit_bytes = (uint64_t)config->download_limit_mb << 20,
         .upload_wait_ms = (unsigned)(config->upload_timeout_ns / 1000000),
         .download_wait_ms = (unsigned)(config->download_timeout_ns / 1000000),
+        .turns_upright = config->turns_upright,
         .security = server->security,
         .metrics = server->registry,
         .is_healthy = is_healthy,
