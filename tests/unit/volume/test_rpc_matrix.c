@@ -36,7 +36,7 @@ static const struct row rows[] = {
     ROW(GetState, get_state, false, false),
     ROW(ReadNeedleBlob, read_needle_blob, false, false),
     ROW(ReadNeedleMeta, read_needle_meta, false, false),
-    ROW(WriteNeedleBlob, write_needle_blob, false, true),
+    ROW(WriteNeedleBlob, write_needle_blob, true, true),
     ROW(ReadAllNeedles, read_all_needles, true, false),
     ROW(VolumeNeedleStatus, volume_needle_status, true, false),
     ROW(ScrubVolume, scrub_volume, true, false),
