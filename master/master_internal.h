@@ -41,6 +41,7 @@ struct master {
     unsigned loop_count;
     struct http_handler http_handler, metrics_handler;
     struct http_server *http, *http_localhost, *http_metrics;
+    struct metrics_push *metrics_push; /* NULL without a gateway */
 };
 
 /* master_ports.c */

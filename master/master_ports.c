@@ -1,6 +1,7 @@
-/* The master's listeners: HTTP, its twin on localhost, the metrics page, gRPC. */
+/* The master's listeners: HTTP, its twin on localhost, gRPC, the metrics page; and who pushes it. */
 #include "master/master_internal.h"
 
+#include "common/metrics_push.h"
 #include "master/master_http.h"
 #include "master/master_rpc.h"
 
@@ -114,8 +115,25 @@ static int open_ports(struct master *m, struct error *err)
     return code;
 }
 
+static int begin_pushing(struct master *m, struct error *err)
+{
+    const struct master_config *c = &m->config;
+    if (!c->metrics_address[0] || c->metrics_interval_seconds == 0)
+        return 0;
+    struct metrics_push_config push = {
+        .metrics = m->metrics->registry,
+        .address = c->metrics_address,
+        .job = "masterServer",
+        .instance = m->http_address,
+        .interval_seconds = c->metrics_interval_seconds,
+    };
+    return metrics_push_create(&m->metrics_push, &push, err);
+}
+
 void master_close_ports(struct master *m, unsigned grace_ms)
 {
+    metrics_push_destroy(m->metrics_push);
+    m->metrics_push = NULL;
     rpc_server_destroy(m->rpc_server, grace_ms);
     http_server_destroy(m->http, grace_ms);
     http_server_destroy(m->http_localhost, grace_ms);
@@ -134,5 +152,5 @@ int master_open_ports(struct master *m, struct error *err)
         if (!code)
             code = open_ports(m, err);
     }
-    return code;
+    return code ? code : begin_pushing(m, err);
 }

@@ -14,7 +14,7 @@ import pytest
 from lib.cluster import free_port, http as ask, wait_until
 
 OURS = 'SeaweedFS_volumeServer_'
-PUSHED = '/metrics/job/volumeServer/instance/'
+PUSHED = '/metrics/job/{}/instance/'
 
 
 class Page:
@@ -337,17 +337,18 @@ def gateway():
 @pytest.mark.parametrize('kind', ['kelp', 'weed'])
 def test_pages_are_pushed_where_the_master_says(cluster, gateway, kind):
     flags = (f'-metrics.address=127.0.0.1:{gateway.server_address[1]}', '-metrics.intervalSeconds=1')
-    cluster.any_master(kind, *flags)
-    servers = [cluster.kelp_volume(), cluster.weed_volume()]
+    master = cluster.any_master(kind, *flags)
+    servers = [cluster.kelp_volume(), cluster.weed_volume(), master]
 
     def pushed(server):
-        path = PUSHED + server.address.replace(':', '%3A')
+        path = PUSHED.format('masterServer' if server is master else 'volumeServer') + server.address.replace(':', '%3A')
         return [push for push in list(gateway.pushes) if push[0] == path]
     for server in servers:
         wait_until(lambda server=server: len(pushed(server)) >= 2, f'{server.name} pushes again and again')
     _, content_type, body = pushed(servers[0])[-1]
     assert content_type == 'text/plain; version=0.0.4; charset=utf-8'
     assert b'# TYPE SeaweedFS_volumeServer_max_volumes gauge\nSeaweedFS_volumeServer_max_volumes 100\n' in body
+    assert b'SeaweedFS_master_' in pushed(master)[-1][2]
     began = time.monotonic()
     servers[0].stop()
     assert time.monotonic() - began < 10
