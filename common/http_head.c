@@ -5,7 +5,7 @@
 #include "common/http_status.h"
 
 #define HTTP_HEAD_FRONT 64u
-#define FIRST_CAPACITY  768u
+#define FIRST_CAPACITY  2048u /* with a small body behind it, which goes out in the same piece */
 
 char *http_head_room(struct http_head *head, struct arena *arena, size_t size)
 {
