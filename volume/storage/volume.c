@@ -34,6 +34,7 @@ int volume_allocate(struct volume **ret, const struct volume_place *place, struc
     CHECK(pthread_mutex_init(&volume->generation_lock, NULL) == 0);
     CHECK(pthread_mutex_init(&volume->append_lock, NULL) == 0);
     CHECK(pthread_cond_init(&volume->append_idle, NULL) == 0);
+    CHECK(pthread_mutex_init(&volume->mark_lock, NULL) == 0);
     CHECK(pthread_mutex_init(&volume->state_lock, NULL) == 0);
     CHECK(pthread_mutex_init(&volume->damage_lock, NULL) == 0);
     CHECK(pthread_mutex_init(&volume->vacuum_lock, NULL) == 0);
@@ -53,6 +54,7 @@ void volume_release(struct volume *volume)
     pthread_mutex_destroy(&volume->generation_lock);
     pthread_mutex_destroy(&volume->append_lock);
     pthread_cond_destroy(&volume->append_idle);
+    pthread_mutex_destroy(&volume->mark_lock);
     pthread_mutex_destroy(&volume->state_lock);
     pthread_mutex_destroy(&volume->damage_lock);
     pthread_mutex_destroy(&volume->vacuum_lock);

@@ -1,6 +1,7 @@
 /* The inside of a volume, for the files of this folder that work on it: load, append queue, vacuum.
  *
  * Locks, in the order in which they may be taken:
+ *   mark_lock        one mark (read-only, writable) after the other, with all that it does.
  *   vacuum_lock      the vacuum's own state (`vacuum`); whoever runs or ends one. Never held while copying.
  *   append_lock      who may append to the generation, or swap it: the writer thread for a batch, a vacuum
  *                    for its last round, volume_close, the mark calls. Writers wait for it, readers never.
@@ -63,6 +64,7 @@ struct volume {
     _Atomic int64_t data_checked_at_ns; /* monotonic; when the .dat's name was last looked for */
     atomic_bool is_data_missing;
 
+    pthread_mutex_t mark_lock;
     pthread_mutex_t state_lock;
     struct volume_info info;
     bool is_info_foreign; /* the .vif could not be read: it is left alone */

@@ -94,7 +94,7 @@ static void change_bits(struct volume *volume, unsigned clear, unsigned set)
     volume_unlock_appends(volume);
 }
 
-int volume_mark_read_only(struct volume *volume, bool can_delete, bool persist, struct error *err)
+static int mark_read_only(struct volume *volume, bool can_delete, bool persist, struct error *err)
 {
     int code = can_delete ? volume_unsort_index(volume, err) : 0;
     if (code == 0 && persist)
@@ -136,7 +136,7 @@ static int settle_files(struct volume *volume, struct error *err)
     return code == 0 ? volume_files_sync_directories(&volume->files, volume->os, err) : code;
 }
 
-int volume_mark_writable(struct volume *volume, struct error *err)
+static int mark_writable(struct volume *volume, struct error *err)
 {
     unsigned read_only = atomic_load(&volume->read_only);
     if (read_only & (VOLUME_RO_FILE_MODE | VOLUME_RO_CORRUPT))
@@ -159,6 +159,23 @@ int volume_mark_writable(struct volume *volume, struct error *err)
         atomic_store(&volume->consecutive_eio, 0);
     change_bits(volume, VOLUME_RO_OPERATOR | VOLUME_RO_OPERATOR_CAN_DELETE | settled, 0);
     return volume_refuse(volume, VOLUME_RO_IO_ERROR, err);
+}
+
+/* Of two marks at the same time the later one holds, in the .vif and in memory. */
+int volume_mark_read_only(struct volume *volume, bool can_delete, bool persist, struct error *err)
+{
+    pthread_mutex_lock(&volume->mark_lock);
+    int code = mark_read_only(volume, can_delete, persist, err);
+    pthread_mutex_unlock(&volume->mark_lock);
+    return code;
+}
+
+int volume_mark_writable(struct volume *volume, struct error *err)
+{
+    pthread_mutex_lock(&volume->mark_lock);
+    int code = mark_writable(volume, err);
+    pthread_mutex_unlock(&volume->mark_lock);
+    return code;
 }
 
 int volume_set_replication(struct volume *volume, const char *replication, struct error *err)
