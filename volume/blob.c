@@ -3,7 +3,7 @@
 #include "volume/blob.h"
 
 #include "volume/blob_remote.h"
-#include "volume/image_cache.h"
+#include "volume/image_service.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -26,6 +26,9 @@ void blob_free(void *ctx)
     free(blob->around);
     free(blob->unpacked);
     image_entry_release(blob->picture);
+    if (blob->entered_bytes > 0)
+        image_service_leave(blob->call->http->images, blob->entered_bytes);
+    blob->entered_bytes = 0;
     blob->picture = NULL;
     blob->record = blob->around = blob->unpacked = NULL;
 }

@@ -8,6 +8,7 @@
 
 struct blob_manifest;
 struct image_entry;
+struct picture;
 
 struct blob {
     struct blob_call *call;
@@ -22,12 +23,15 @@ struct blob {
     struct needle needle;
     struct slice content; /* what goes out: needle.data, or what it unpacks to */
     struct blob_manifest *manifest; /* expanded: content.len is the file's length, ptr nothing */
+    bool is_assembled; /* from a manifest: the content is all there after all */
 
     char *record; /* in the arena, or malloc'd */
     bool is_record_malloced;
     char *around;   /* malloc'd, or NULL: everything but the data of a big record */
     char *unpacked; /* malloc'd, or NULL */
     const struct image_entry *picture; /* made of the content; NULL: not (yet) */
+    struct picture *making;            /* blob_image.c's */
+    uint64_t entered_bytes;            /* of the image service's room: taken up by what is assembled */
 
     /* What has been decided about the headers. */
     struct slice type; /* of the parts of a multipart answer; empty: unknown */

@@ -17,6 +17,7 @@
 
 #include <inttypes.h>
 #include <stddef.h>
+#include <stdlib.h>
 
 struct chunks {
     struct blob *blob;
@@ -35,17 +36,35 @@ struct chunks {
     const char *url;     /* of the chunk, at the one that was asked last */
     int status;          /* that it answered; 0: none */
     struct blob_relay relay;
+    char *assembled; /* malloc'd: where all goes instead of to the client; NULL: to the client */
+    void (*next)(struct blob *blob);
 };
 
 static void go_on(struct chunks *chunks);
 
 /* ---- the end ---- */
 
+/* What the manifest itself was unpacked to is not needed any more. */
+static void hand_over(struct chunks *chunks)
+{
+    struct blob *blob = chunks->blob;
+    free(blob->unpacked);
+    blob->unpacked = chunks->assembled;
+    blob->content = slice_of(chunks->assembled, blob->manifest->total);
+    blob->is_assembled = true;
+    chunks->next(blob);
+}
+
 static void finish(struct chunks *chunks, const char *failure)
 {
     struct blob_call *call = chunks->blob->call;
     volume_locations_unref(chunks->locations);
     chunks->locations = NULL;
+    if (chunks->assembled && !failure) {
+        hand_over(chunks);
+        return;
+    }
+    free(chunks->assembled);
     blob_free(chunks->blob);
     if (!chunks->is_started && failure) {
         blob_metrics_event(call->http->metrics, BLOB_EVENT_GET_INTERNAL);
@@ -162,6 +181,8 @@ static void fetch(struct chunks *chunks)
     };
     chunks->relay = (struct blob_relay){
         .call = call, .ops = &relay_ops, .ops_ctx = chunks, .wanted_bytes = chunks->wanted};
+    if (chunks->assembled)
+        chunks->relay.into = chunks->assembled + chunks->done;
     blob_relay_start(&chunks->relay, &request);
 }
 
@@ -226,7 +247,8 @@ static void go_on(struct chunks *chunks)
         chunks->done = 0;
         chunks->is_head_sent = false;
     }
-    start(chunks, (struct slice){0});
+    if (!chunks->assembled)
+        start(chunks, (struct slice){0});
     if (!chunks->is_tail_sent && chunks->plan.tail.len > 0) {
         chunks->is_tail_sent = true;
         write_out(chunks, chunks->plan.tail);
@@ -235,8 +257,8 @@ static void go_on(struct chunks *chunks)
     finish(chunks, NULL);
 }
 
-void blob_chunks_start(struct blob *blob, const struct blob_manifest *manifest,
-                       const struct blob_stream_plan *plan)
+static struct chunks *make_chunks(struct blob *blob, const struct blob_manifest *manifest,
+                                  const struct blob_stream_plan *plan)
 {
     struct chunks *chunks = arena_calloc(blob->call->request->arena, sizeof(*chunks));
     chunks->blob = blob;
@@ -244,9 +266,37 @@ void blob_chunks_start(struct blob *blob, const struct blob_manifest *manifest,
     chunks->plan = *plan;
     chunks->lookup.loop = blob->call->request->loop;
     chunks->lookup.done = on_found;
-    blob_let_go(blob);
-    if (blob->call->http->config.lookup)
+    return chunks;
+}
+
+static void begin_with_first(struct chunks *chunks)
+{
+    blob_let_go(chunks->blob);
+    if (chunks->blob->call->http->config.lookup)
         go_on(chunks);
     else
         finish(chunks, "File Not Found");
+}
+
+void blob_chunks_start(struct blob *blob, const struct blob_manifest *manifest,
+                       const struct blob_stream_plan *plan)
+{
+    begin_with_first(make_chunks(blob, manifest, plan));
+}
+
+void blob_chunks_assemble(struct blob *blob, void (*next)(struct blob *blob))
+{
+    const struct blob_manifest *manifest = blob->manifest;
+    struct blob_stream_segment *all = arena_calloc(blob->call->request->arena, sizeof(*all));
+    all->length = manifest->total;
+    struct chunks *chunks = make_chunks(
+        blob, manifest,
+        &(struct blob_stream_plan){
+            .status = 200, .segments = all, .segment_count = 1, .total_length = all->length});
+    chunks->next = next;
+    chunks->assembled = malloc(all->length + 1);
+    if (chunks->assembled)
+        begin_with_first(chunks);
+    else
+        finish(chunks, "out of memory: try again later");
 }

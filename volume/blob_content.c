@@ -155,7 +155,7 @@ static void send_slice(struct blob *blob, int status, struct slice body)
 
 static void stream(struct blob *blob, const struct blob_stream_plan *plan)
 {
-    if (blob->manifest)
+    if (blob->manifest && !blob->is_assembled)
         blob_chunks_start(blob, blob->manifest, plan);
     else
         blob_stream_start(blob, plan);
@@ -170,7 +170,8 @@ static void send_range(struct blob *blob, const struct http_range *range, uint64
         http_response_set_header(request, "Content-Range",
                                  http_range_content_range(request->arena, *range, size));
     }
-    if ((!blob->is_streamed && !blob->manifest) || range->length == 0) {
+    bool is_here = !blob->is_streamed && (!blob->manifest || blob->is_assembled);
+    if (is_here || range->length == 0) {
         struct slice body = {"", 0};
         if (range->length > 0)
             body = slice_until(slice_from(blob->content, range->start), range->length);

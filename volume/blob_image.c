@@ -4,6 +4,7 @@
 #include "volume/blob_image.h"
 
 #include "common/url.h"
+#include "volume/blob_chunks.h"
 #include "volume/blob_headers.h"
 #include "volume/image_service.h"
 
@@ -94,19 +95,21 @@ bool blob_image_wants_whole(struct blob *blob)
 
 /* ---- making it ---- */
 
+/* A request on its way through the service; in its arena. */
 struct picture {
     struct image_job job;
     struct blob *blob;
     void (*next)(struct blob *blob);
 };
 
-/* Not of the size that is asked: it goes out as it is, streamed or not. */
+/* Where there is nothing to be done it goes out as it is, streamed or not. */
 static void take(struct blob *blob)
 {
     if (blob->picture->size == 0)
         return;
     blob->content = slice_of(blob->picture->bytes, blob->picture->size);
     blob->is_streamed = false;
+    blob->is_assembled = blob->manifest != NULL;
 }
 
 static void refuse(struct blob *blob)
@@ -128,17 +131,34 @@ static void on_made(struct image_job *job)
     picture->next(blob);
 }
 
+static void submit(struct blob *blob)
+{
+    struct picture *picture = blob->making;
+    struct image_service *images = blob->call->http->images;
+    image_service_leave(images, blob->entered_bytes);
+    blob->entered_bytes = 0;
+    picture->job.source = blob->content;
+    if (image_service_submit(images, &picture->job) != 0)
+        refuse(blob);
+}
+
 static void make(struct blob *blob, const struct image_key *key, void (*next)(struct blob *blob))
 {
     struct picture *picture = arena_calloc(blob->call->request->arena, sizeof(*picture));
     picture->blob = blob;
     picture->next = next;
     picture->job.key = *key;
-    picture->job.source = blob->content;
     picture->job.loop = blob->call->request->loop;
     picture->job.done = on_made;
-    if (image_service_submit(blob->call->http->images, &picture->job) != 0)
+    blob->making = picture;
+    if (!blob->manifest) {
+        submit(blob);
+    } else if (image_service_enter(blob->call->http->images, blob->content.len)) {
+        blob->entered_bytes = blob->content.len;
+        blob_chunks_assemble(blob, submit);
+    } else {
         refuse(blob);
+    }
 }
 
 bool blob_image_start(struct blob *blob, void (*next)(struct blob *blob))
@@ -148,9 +168,8 @@ bool blob_image_start(struct blob *blob, void (*next)(struct blob *blob))
         take(blob);
         return false;
     }
-    if (blob->is_streamed || blob->manifest || blob->call->request->query.len == 0 ||
-        blob->content.len == 0 || blob->content.len > IMAGE_SOURCE_MAX ||
-        !read_request(blob, extension_of(blob), &request))
+    if (blob->is_streamed || blob->call->request->query.len == 0 || blob->content.len == 0 ||
+        blob->content.len > IMAGE_SOURCE_MAX || !read_request(blob, extension_of(blob), &request))
         return false;
     struct image_key key = key_of(blob, &request, blob->content.len);
     blob->picture = image_service_find(blob->call->http->images, &key);

@@ -139,7 +139,10 @@ static bool on_data(void *ctx, struct slice piece)
         rest.len = (size_t)left;
         relay->has_excess = true;
     }
-    if (rest.len > 0) {
+    if (relay->into) {
+        memcpy(relay->into + relay->taken_bytes, rest.ptr, rest.len);
+        relay->taken_bytes += rest.len;
+    } else if (rest.len > 0) {
         char *room = make_room(relay, rest.len);
         if (!room && relay->code == 0) {
             relay->is_held = true;

@@ -29,6 +29,7 @@ struct blob_relay {
     const struct blob_relay_ops *ops;
     void *ops_ctx;
     uint64_t wanted_bytes; /* of the body; what comes beyond is left. BLOB_RELAY_ALL */
+    char *into; /* where they go instead of to the client, all of them; NULL: to the client */
     uint64_t skip_bytes;   /* on_head may set it: of the beginning, which nobody wants */
     /* What on_head may look at: as announced, or HTTP_LENGTH_CHUNKED. */
     uint64_t announced_bytes;

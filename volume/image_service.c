@@ -79,8 +79,25 @@ static void on_worker(struct worker_task *task)
     struct image_job *job =
         (struct image_job *)((char *)task - offsetof(struct image_job, worker_task));
     job->entry = make(job->service, job);
-    atomic_fetch_sub(&job->service->source_bytes, job->source.len);
+    image_service_leave(job->service, job->source.len);
     loop_post(job->loop, &job->loop_task);
+}
+
+bool image_service_enter(struct image_service *service, uint64_t bytes)
+{
+    uint64_t before = atomic_fetch_add(&service->source_bytes, bytes);
+    /* One alone is always taken. */
+    if (before == 0 || before + bytes <= IMAGE_SERVICE_SOURCES)
+        return true;
+    image_service_leave(service, bytes);
+    if (service->metrics)
+        metric_add(service->refused, 1);
+    return false;
+}
+
+void image_service_leave(struct image_service *service, uint64_t bytes)
+{
+    atomic_fetch_sub(&service->source_bytes, bytes);
 }
 
 int image_service_submit(struct image_service *service, struct image_job *job)
@@ -89,14 +106,12 @@ int image_service_submit(struct image_service *service, struct image_job *job)
     job->entry = NULL;
     job->worker_task.run = on_worker;
     job->loop_task.run = on_loop;
-    uint64_t before = atomic_fetch_add(&service->source_bytes, job->source.len);
-    /* One alone is always taken. */
-    int code = before != 0 && before + job->source.len > IMAGE_SERVICE_SOURCES
-                   ? KELP_E_LIMIT
-                   : worker_pool_submit(service->pool, &job->worker_task);
+    if (!image_service_enter(service, job->source.len))
+        return KELP_E_LIMIT;
+    int code = worker_pool_submit(service->pool, &job->worker_task);
     if (code == 0)
         return 0;
-    atomic_fetch_sub(&service->source_bytes, job->source.len);
+    image_service_leave(service, job->source.len);
     if (service->metrics)
         metric_add(service->refused, 1);
     return code;

@@ -45,6 +45,10 @@ struct image_job {
 /* Any thread. KELP_E_LIMIT: too much waits; nothing happens then. */
 int image_service_submit(struct image_service *service, struct image_job *job);
 
+/* Room for a source that is still to be put together, until it is submitted: false if there is none now. */
+bool image_service_enter(struct image_service *service, uint64_t bytes);
+void image_service_leave(struct image_service *service, uint64_t bytes);
+
 /* A JPEG that lies on its side, upright; on the calling thread, which may have to wait for its
  * turn. False: it stays as it is. *ret is the caller's, to be freed. */
 bool image_service_turn_upright(struct image_service *service, struct slice source, char **ret,
