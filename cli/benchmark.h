@@ -16,7 +16,8 @@
 #define BENCHMARK_PADDING_MAX 64
 
 struct benchmark_options {
-    const char *master; /* host:port of its HTTP */
+    const char *master;   /* host:port of its HTTP */
+    bool is_master_plain; /* it speaks no TLS, whatever the volume servers do */
     struct blob_place place;
     int64_t concurrency, threads, size_bytes, delete_percent;
     bool is_durable, is_sequential;

@@ -134,6 +134,8 @@ static void send_blob(struct slot *slot, const char *server, const char *method,
         memcpy(slot->head + head.len, stamp.ptr, stamp.len);
     head.len += stamp.len;
     slot->call.server = server;
+    slot->call.is_plain =
+        server == slot->team->options->master && slot->team->options->is_master_plain;
     slot->call.head = head;
     slot->call.body = slice_of(slot->team->zeros, length - stamp.len);
     slot->call.done = done;

@@ -15,7 +15,7 @@
 
 #define CONCURRENCY_MAX 10000
 #define BLOB_MAX        (1 << 30)
-#define LIST_MAX        (4u << 30)
+#define LIST_MAX        (4ull << 30)
 
 static const char *masters, *list_path, *options_path;
 static struct benchmark_options options;
@@ -152,6 +152,22 @@ static int run_phases(struct blob_client *client, struct error *err)
     return status;
 }
 
+/* A master may well speak plain HTTP where the volume servers speak HTTPS: clients need no more of
+ * it than gRPC, as a rule. */
+static bool is_master_plain(struct blob_client *client)
+{
+    struct buffer url = BUFFER_INIT;
+    struct http_client_response response;
+    buffer_printf(&url, "https://%s/cluster/status", client->master_http);
+    struct http_client_request request = {
+        .method = "GET", .url = buffer_cstr(&url), .tls = options.tls};
+    bool is_sealed = http_client_fetch(client->http, &request, &response, NULL) == 0;
+    if (is_sealed)
+        http_client_response_fini(&response);
+    buffer_fini(&url);
+    return !is_sealed;
+}
+
 static void on_interrupt(int number)
 {
     atomic_store(&is_interrupted, true);
@@ -204,6 +220,7 @@ static int run(int argc, char **argv)
     if (status == 0) {
         options.master = client.master_http;
         options.tls = security_client_tls(client.security.security);
+        options.is_master_plain = options.tls && is_master_plain(&client);
         status = run_phases(&client, &err);
     }
     if (status < 0)

@@ -82,14 +82,15 @@ static int resolve(struct load_server *server, struct error *err)
     return 0;
 }
 
-static struct load_server *server_by_text(struct load_client *client, const char *text,
-                                          struct error *err)
+static struct load_server *server_by_name(struct load_client *client, const char *text,
+                                          bool is_plain, struct error *err)
 {
     struct load_server *server;
     LL_FOREACH(client->servers, server)
-    if (strcmp(server->text, text) == 0)
+    if (server->is_plain == is_plain && strcmp(server->text, text) == 0)
         return server;
     server = must(calloc(1, sizeof(*server)));
+    server->is_plain = is_plain;
     snprintf(server->text, sizeof(server->text), "%s", text);
     if (resolve(server, err) != 0) {
         free(server);
@@ -103,12 +104,12 @@ static void send_call(struct load_client *client, struct load_call *call)
 {
     struct error err;
     struct load_connection *c = NULL;
-    struct load_server *server = server_by_text(client, call->server, &err);
+    struct load_server *server = server_by_name(client, call->server, call->is_plain, &err);
     if (server && server->idle && !call->is_second_try) {
         c = server->idle;
         DL_DELETE(server->idle, c);
     } else if (server) {
-        c = load_connection_create(client, server, client->tls, &err);
+        c = load_connection_create(client, server, server->is_plain ? NULL : client->tls, &err);
     }
     if (!c) {
         fail(client, call, &err);

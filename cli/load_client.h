@@ -24,7 +24,7 @@ struct load_call {
     struct slice
         head; /* request line and header with its empty line, and any beginning of the body */
     struct slice body;
-    bool is_head_only; /* a HEAD request */
+    bool is_plain; /* no TLS with this one, though the client has it */
     /* Exactly once, from load_client_run, never from within load_client_send. */
     void (*done)(struct load_call *call);
 

@@ -41,12 +41,6 @@ static int on_value(llhttp_t *parser, const char *at, size_t size)
     return 0;
 }
 
-/* 1: no body follows, whatever the header says. */
-static int on_headers_complete(llhttp_t *parser)
-{
-    return connection_of(parser)->call->is_head_only;
-}
-
 static int on_body(llhttp_t *parser, const char *at, size_t size)
 {
     struct load_call *call = connection_of(parser)->call;
@@ -72,7 +66,6 @@ static const llhttp_settings_t *parser_settings(void)
     static const llhttp_settings_t settings = {
         .on_header_field = on_field,
         .on_header_value = on_value,
-        .on_headers_complete = on_headers_complete,
         .on_body = on_body,
         .on_message_complete = on_message_complete,
     };

@@ -8,8 +8,9 @@
 #include <openssl/ssl.h>
 #include <sys/socket.h>
 
-struct load_server { /* by its text, "host:port" */
+struct load_server { /* by its text, "host:port", and how it is spoken to */
     struct load_server *next;
+    bool is_plain;
     char text[300], host[256];
     struct sockaddr_storage address;
     socklen_t address_size;

@@ -377,6 +377,19 @@ def test_clients_speak_https(sealed, tmp_path, name):
     assert (tmp_path / 'out/one.bin').read_bytes() == (tmp_path / 'one.bin').read_bytes()
 
 
+def test_the_benchmark_speaks_https(sealed, tmp_path):
+    (tmp_path / 'security.toml').write_text(https_section(sealed.folder, 'client'))
+    for flags in ['-size=1000'], ['-size=300000', '-deletePercent=50']:
+        done = run([kelp_binary(), 'benchmark', '-n=100', '-c=8', '-json', '-list=list.txt', *flags,
+                    f'-master={sealed.master}'], cwd=tmp_path)
+        for phase in map(json.loads, done.stdout.splitlines()):
+            assert phase['completed'] == 100 and phase['failures'] == 0, phase
+    (tmp_path / 'security.toml').write_text(https_section(sealed.folder, 'client').replace('ca.pem', 'stranger.pem'))
+    done = run([kelp_binary(), 'benchmark', '-n=10', '-c=2', '-readOnly', '-list=list.txt', f'-master={sealed.master}'],
+               cwd=tmp_path, check=False)
+    assert done.returncode == 1 and 'certificate is not trusted' in done.stderr, done
+
+
 def test_a_renewed_certificate_is_served(tmp_path):
     make_certificates(tmp_path)
     with Cluster(tmp_path) as cluster:
