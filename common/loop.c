@@ -1,26 +1,34 @@
 /* An event loop on its own thread.
  *
  * Tasks from other threads are pushed on a lock-free stack; whoever finds it empty sends the one
- * wake-up, and the loop takes the whole stack and runs it in the order of posting. Turn-end tasks
- * hang on a plain list that is run right after the I/O callbacks (uv_check) and again right before
- * the loop would wait (uv_prepare, for what timers and closing handles have added). A task that is
- * added while the list runs waits for the next round; an idle handle keeps the loop from sleeping
- * meanwhile.
+ * wake-up, and the loop takes the whole stack and runs it in the order of posting. The wake-up is an
+ * eventfd of our own: uv_async_t makes a loop spin for as long as a sender has not come back from
+ * waking it, which is long when the two share a core.
+ *
+ * Turn-end tasks hang on a plain list that is run right after the I/O callbacks (uv_check) and again
+ * right before the loop would wait (uv_prepare, for what timers and closing handles have added). A
+ * task that is added while the list runs waits for the next round; an idle handle keeps the loop from
+ * sleeping meanwhile.
  *
  * Runs on: the loop's thread, but for create, destroy, post and what the watchdog has found. */
 #include "common/loop.h"
 
 #include "common/check.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 struct loop {
     uv_loop_t uv;
-    uv_async_t wakeup;
+    int wakeup_fd;
+    uv_poll_t wakeup;
     uv_check_t after_io;
     uv_prepare_t before_wait;
     uv_idle_t no_wait;
@@ -28,6 +36,7 @@ struct loop {
     char name[16];
 
     _Atomic(struct loop_task *) posted; /* newest first; any thread pushes, the loop takes all */
+    atomic_uint posters; /* threads within loop_post: their task may be done before they are */
     struct loop_task *turn_end_first;
     struct loop_task **turn_end_last;
     struct loop_task stop;
@@ -84,7 +93,24 @@ static bool run_posted(struct loop *loop)
     return has_run;
 }
 
-static void on_wakeup(uv_async_t *handle) { run_posted(handle->data); }
+static void on_wakeup(uv_poll_t *handle, int status, int events)
+{
+    struct loop *loop = handle->data;
+    uint64_t count;
+    /* Before the tasks are taken, so that one that comes after them wakes the loop again. */
+    CHECK(read(loop->wakeup_fd, &count, sizeof(count)) == (ssize_t)sizeof(count) || errno == EAGAIN);
+    run_posted(loop);
+}
+
+static void wake_up(struct loop *loop)
+{
+    uint64_t one = 1;
+    ssize_t written;
+    do
+        written = write(loop->wakeup_fd, &one, sizeof(one));
+    while (written < 0 && errno == EINTR);
+    CHECK(written == (ssize_t)sizeof(one));
+}
 
 static void run_turn_end(struct loop *loop)
 {
@@ -127,6 +153,15 @@ static void on_stop(struct loop_task *task)
     uv_unref((uv_handle_t *)&loop->wakeup);
 }
 
+static void close_handles(struct loop *loop)
+{
+    uv_close((uv_handle_t *)&loop->wakeup, NULL);
+    uv_close((uv_handle_t *)&loop->after_io, NULL);
+    uv_close((uv_handle_t *)&loop->before_wait, NULL);
+    uv_close((uv_handle_t *)&loop->no_wait, NULL);
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+}
+
 static void *loop_main(void *ctx)
 {
     struct loop *loop = ctx;
@@ -139,11 +174,7 @@ static void *loop_main(void *ctx)
         run_turn_end(loop);
     } while (run_posted(loop) || !loop->is_stopping || loop->turn_end_first);
 
-    uv_close((uv_handle_t *)&loop->wakeup, NULL);
-    uv_close((uv_handle_t *)&loop->after_io, NULL);
-    uv_close((uv_handle_t *)&loop->before_wait, NULL);
-    uv_close((uv_handle_t *)&loop->no_wait, NULL);
-    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    close_handles(loop);
     CHECK(uv_loop_close(&loop->uv) == 0); /* else somebody has left a handle open */
     return NULL;
 }
@@ -162,8 +193,33 @@ static void init_handles(struct loop *loop)
 
 static void free_loop(struct loop *loop)
 {
+    if (loop->wakeup_fd >= 0)
+        close(loop->wakeup_fd);
     loop_watch_fini(&loop->watch);
     free(loop);
+}
+
+static int start(struct loop *loop)
+{
+    loop->wakeup_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (loop->wakeup_fd < 0)
+        return -errno;
+    int code = uv_loop_init(&loop->uv);
+    if (code < 0)
+        return code;
+    code = uv_poll_init(&loop->uv, &loop->wakeup, loop->wakeup_fd);
+    if (code < 0) {
+        uv_loop_close(&loop->uv);
+        return code;
+    }
+    init_handles(loop);
+    uv_poll_start(&loop->wakeup, UV_READABLE, on_wakeup);
+    code = -pthread_create(&loop->thread, NULL, loop_main, loop);
+    if (code < 0) {
+        close_handles(loop);
+        uv_loop_close(&loop->uv);
+    }
+    return code;
 }
 
 int loop_create(struct loop **ret, const char *name, struct error *err)
@@ -173,28 +229,10 @@ int loop_create(struct loop **ret, const char *name, struct error *err)
     loop->turn_end_last = &loop->turn_end_first;
     loop->stop.run = on_stop;
     loop_watch_init(&loop->watch);
-    int code = uv_loop_init(&loop->uv);
+    int code = start(loop);
     if (code < 0) {
         free_loop(loop);
         return error_set_errno(err, -code, "start the event loop %s", name);
-    }
-    code = uv_async_init(&loop->uv, &loop->wakeup, on_wakeup);
-    if (code < 0) {
-        uv_loop_close(&loop->uv);
-        free_loop(loop);
-        return error_set_errno(err, -code, "start the event loop %s", name);
-    }
-    init_handles(loop);
-    code = pthread_create(&loop->thread, NULL, loop_main, loop);
-    if (code != 0) {
-        uv_close((uv_handle_t *)&loop->wakeup, NULL);
-        uv_close((uv_handle_t *)&loop->after_io, NULL);
-        uv_close((uv_handle_t *)&loop->before_wait, NULL);
-        uv_close((uv_handle_t *)&loop->no_wait, NULL);
-        uv_run(&loop->uv, UV_RUN_DEFAULT);
-        uv_loop_close(&loop->uv);
-        free_loop(loop);
-        return error_set_errno(err, code, "start the thread of the event loop %s", name);
     }
     *ret = loop;
     return 0;
@@ -207,6 +245,8 @@ void loop_destroy(struct loop *loop)
     CHECK(!loop_is_current(loop));
     loop_post(loop, &loop->stop);
     pthread_join(loop->thread, NULL);
+    while (atomic_load_explicit(&loop->posters, memory_order_acquire) > 0)
+        sched_yield();
     free_loop(loop);
 }
 
@@ -216,13 +256,15 @@ uint64_t loop_now_ms(const struct loop *loop) { return uv_now(&loop->uv); }
 
 void loop_post(struct loop *loop, struct loop_task *task)
 {
+    atomic_fetch_add_explicit(&loop->posters, 1, memory_order_relaxed);
     struct loop_task *newest = atomic_load_explicit(&loop->posted, memory_order_relaxed);
     do
         task->next = newest;
     while (!atomic_compare_exchange_weak_explicit(&loop->posted, &newest, task,
                                                   memory_order_release, memory_order_relaxed));
     if (!newest)
-        uv_async_send(&loop->wakeup);
+        wake_up(loop);
+    atomic_fetch_sub_explicit(&loop->posters, 1, memory_order_release);
 }
 
 void loop_at_turn_end(struct loop *loop, struct loop_task *task)
