@@ -16,7 +16,9 @@ int store_settle_one(struct store *store, struct store_pending *pending, bool an
     else
         code = store_load_volume(store, pending->disk, pending->collection, pending->id, announce,
                                  &err);
-    if (code)
+    if (code == KELP_E_CANCELLED)
+        log_info("volume not loaded", "volume=%u why=\"the server stops\"", pending->id);
+    else if (code)
         log_error("volume not loaded", "volume=%u collection=\"%s\" directory=%s error=\"%s\"",
                   pending->id, pending->collection,
                   disk_location_directory(pending->disk->location), err.message);

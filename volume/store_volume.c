@@ -31,6 +31,7 @@ int store_load_volume(struct store *store, struct store_disk *disk, const char *
         .id = id,
         .index_store = disk->index_store,
         .foreground = disk->foreground,
+        .is_stopping = &store->is_load_stopping,
     };
     struct volume *volume;
     char *note = NULL;

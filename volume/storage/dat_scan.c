@@ -46,7 +46,9 @@ static int bytes_at(struct dat_scan *scan, uint64_t offset, size_t n, const uint
         uint64_t left = scan->end - offset;
         size_t size = left < WINDOW_SIZE ? (size_t)left : WINDOW_SIZE;
         scan->window_size = 0;
-        int code = volume_generation_pread(scan->generation, scan->window, size, offset, false, err);
+        int code = volume_generation_check_stop(scan->generation, err);
+        if (code == 0)
+            code = volume_generation_pread(scan->generation, scan->window, size, offset, false, err);
         if (code != 0)
             return code;
         scan->window_offset = offset;

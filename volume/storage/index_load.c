@@ -28,6 +28,7 @@
 #include <stdlib.h>
 
 #define TAIL_ROWS 17u /* compared with the .dat; the first only says what stands before the second */
+#define ROWS_TO_A_CHECK 4096u /* whether the load is still wanted */
 
 struct loader {
     struct volume_generation *generation;
@@ -62,6 +63,11 @@ static int load_row(void *ctx, const struct needle_entry *entry, uint64_t positi
     struct loader *loader = ctx;
     struct volume_generation *generation = loader->generation;
     size_t tail_row = SIZE_MAX;
+    if (loader->walk.rows % ROWS_TO_A_CHECK == 0) {
+        int code = volume_generation_check_stop(generation, loader->err);
+        if (code != 0)
+            return code;
+    }
     if (position >= loader->tail_from)
         tail_row = (position - loader->tail_from) / index_row_size(generation->offset_bytes);
     if (!is_plausible(loader, entry) || (tail_row < TAIL_ROWS && loader->is_tail_bad[tail_row])) {

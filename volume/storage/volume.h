@@ -15,6 +15,8 @@
 #include "common/ttl.h"
 #include "volume/storage/format/needle.h"
 
+#include <stdatomic.h>
+
 struct volume;
 struct foreground;
 
@@ -45,6 +47,7 @@ struct volume_place {
     uint32_t id;
     struct index_store *index_store; /* of the disk; must outlive the volume; NULL: index in memory */
     struct foreground *foreground;   /* of the disk, likewise: learns how long its clients wait; may be NULL */
+    const atomic_bool *is_stopping;  /* once set, volume_open ends soon, with KELP_E_CANCELLED; may be NULL */
 };
 
 struct volume_options {

@@ -40,6 +40,7 @@ struct volume_generation {
     _Atomic uint64_t dat_end;     /* logical end: where the next record goes, a multiple of 8 */
     /* What lies below was synced for somebody who was told so: no vacuum may risk it. */
     _Atomic uint64_t promised_end;
+    const atomic_bool *is_stopping; /* while it is loaded: nobody wants it any more, once set; may be NULL */
     void (*on_close)(void *ctx);  /* called last, when the memory is gone; may be NULL */
     void *on_close_ctx;
     char *owned_paths[4]; /* what dat_path and idx.path have ever pointed to */
@@ -48,6 +49,15 @@ struct volume_generation {
 static inline uint64_t volume_generation_end(const struct volume_generation *generation)
 {
     return atomic_load_explicit(&generation->dat_end, memory_order_acquire);
+}
+
+/* KELP_E_CANCELLED once whoever loads it wants it no more. */
+static inline int volume_generation_check_stop(const struct volume_generation *generation,
+                                               struct error *err)
+{
+    if (!generation->is_stopping || !atomic_load_explicit(generation->is_stopping, memory_order_relaxed))
+        return 0;
+    return error_set(err, KELP_E_CANCELLED, "the server stops");
 }
 
 static inline void volume_generation_promise(struct volume_generation *generation, uint64_t end)

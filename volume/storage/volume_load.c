@@ -12,7 +12,8 @@
  * What was changed is told to the caller, and kept in <base>.repair.log. If such a repair cannot be
  * written, the volume serves from memory, read-only (VOLUME_RO_CORRUPT). What
  * cannot be understood at all (no super block, a version that nobody writes) fails and is left as it is.
- * Blocks; any worker thread, volumes in parallel. */
+ * Blocks; any worker thread, volumes in parallel. Who stops in the middle of it finds what a crash would
+ * have left. */
 #include "volume/storage/volume_internal.h"
 
 #include "common/buffer.h"
@@ -248,7 +249,7 @@ static int walk_index(struct loading *loading, struct index_verdict *ret, struct
     struct volume_generation *generation = loading->generation;
     struct error reason = {0};
     int code = index_load(generation, ret, &reason);
-    if (code != 0 && generation->index_store) {
+    if (code != 0 && code != KELP_E_CANCELLED && generation->index_store) {
         needle_index_destroy(generation->index);
         generation->index = NULL;
         generation->index_store = NULL;
@@ -274,7 +275,7 @@ static int load_index(struct loading *loading, struct error *err)
     code = is_writable ? fill_padding(loading, &reason) : 0;
     if (code == 0)
         code = repair_index(loading, &verdict, is_writable, &reason);
-    if (code != 0 && is_writable) {
+    if (code != 0 && code != KELP_E_CANCELLED && is_writable) {
         /* Serve what can be served: begin again, and change nothing. */
         add_note(loading, "the repair failed (%s), the volume is read only", reason.message);
         snprintf(volume->fault, sizeof(volume->fault), "the repair failed: %.100s", reason.message);
@@ -381,8 +382,11 @@ int volume_open(struct volume **ret, const struct volume_place *place, char **re
         code = load_info(&loading, err);
     if (code == 0)
         code = open_files(&loading, err);
-    if (code == 0)
+    if (code == 0) {
+        loading.generation->is_stopping = place->is_stopping;
         code = load_index(&loading, err);
+        loading.generation->is_stopping = NULL;
+    }
     if (code == 0)
         sort_index(&loading);
     if (code == 0)
