@@ -43,6 +43,7 @@ enum blob_phase { BLOB_PHASE_LOCAL, BLOB_PHASE_REPLICAS, BLOB_PHASES };
 
 struct blob_metrics; /* blob_metrics.c */
 struct image_service;
+struct blob_doubts;
 struct blob_relay;
 
 struct volume_http {
@@ -55,6 +56,7 @@ struct volume_http {
     struct image_service *images;
     struct in_flight uploads, downloads;
     struct blob_metrics *metrics; /* NULL: none */
+    struct blob_doubts *doubts;
     struct slice server_text;
     uint64_t body_limit_bytes; /* of one request */
     int64_t monotonic_epoch_ns; /* what o'clock it was when the monotonic clock was zero */

@@ -2,15 +2,17 @@
  * reply.
  *
  * Everything that can be wrong with the request is found before the volume is touched. The local
- * append comes first, also when it finds the same blob there already; then all peers at once;
- * the reply tells of the first failure, and what was written stays (the contract of the peer:
- * the client writes again). */
+ * append comes first, also when it finds the same blob there already; then all peers at once; the
+ * reply tells of all that failed. A new blob is then taken back wherever it was stored (blob_undo.h),
+ * so that what the client was refused is not there after all; an overwritten one stays as it is. */
 #include "volume/blob_write.h"
 
 #include "common/crc32c.h"
 #include "common/file_id.h"
+#include "volume/blob_doubt.h"
 #include "volume/blob_path.h"
 #include "volume/blob_peers.h"
+#include "volume/blob_undo.h"
 #include "volume/blob_upload.h"
 #include "volume/image_service.h"
 
@@ -23,6 +25,9 @@ struct blob_write {
     uint32_t volume_id;
     struct volume *volume; /* acquired while it is looked at or written to, else NULL */
     bool is_local, is_unchanged;
+    bool is_new; /* and not: an overwrite */
+    struct blob_doubt *doubt; /* of a replicated volume that is here, else NULL */
+    struct volume_locations *taken; /* who stored it, when others did not */
     int64_t phase_began_ns; /* monotonic; of what runs: the local write, then the replicas' */
     struct blob_peers *peers; /* NULL when the volume has one copy, which is here */
     struct blob_append append;
@@ -43,6 +48,10 @@ static void let_go(struct blob_write *write)
     write->volume = NULL;
     if (write->peers)
         blob_peers_fini(write->peers);
+    volume_locations_unref(write->taken);
+    write->taken = NULL;
+    blob_doubt_leave(write->call->http->doubts, write->doubt);
+    write->doubt = NULL;
     blob_upload_fini(&write->upload);
 }
 
@@ -86,7 +95,9 @@ void blob_write_start(struct blob_call *call)
     struct blob_write *write = arena_alloc(call->request->arena, sizeof(*write));
     write->call = call;
     write->volume = NULL;
-    write->is_local = write->is_unchanged = false;
+    write->is_local = write->is_unchanged = write->is_new = false;
+    write->doubt = NULL;
+    write->taken = NULL;
     write->upload.packed = NULL;
     write->peers = NULL;
     write->err = &write->append.request.err;
@@ -156,6 +167,34 @@ static int64_t monotonic_ns(const struct blob_write *write)
     return http->metrics ? os_monotonic_ns(http->config.os) : 0;
 }
 
+static void on_undone(struct blob_undo *undo)
+{
+    struct blob_write *write = undo->user;
+    fail(write, 500, &undo->err);
+}
+
+/* Not all replicas have it. */
+static void fail_replicated(struct blob_write *write)
+{
+    struct volume_http *http = write->call->http;
+    if (!write->is_new || !write->doubt || !blob_doubt_begin_undo(http->doubts, write->doubt)) {
+        fail(write, 500, write->err);
+        return;
+    }
+    struct blob_undo *undo = arena_calloc(write->call->request->arena, sizeof(*undo));
+    undo->call = write->call;
+    undo->volume_id = write->volume_id;
+    undo->key = write->upload.needle.key;
+    undo->cookie = write->upload.needle.cookie;
+    undo->checksum = write->upload.needle.checksum;
+    undo->taken = write->taken;
+    undo->done = on_undone;
+    undo->user = write;
+    undo->err = *write->err;
+    write->taken = NULL;
+    blob_undo_start(undo);
+}
+
 static void on_replicated(void *ctx, int code, const struct error *err)
 {
     struct blob_write *write = ctx;
@@ -171,7 +210,7 @@ static void on_replicated(void *ctx, int code, const struct error *err)
     blob_metrics_event(http->metrics, BLOB_EVENT_WRITE_REPLICAS);
     *write->err = *err;
     error_prefix(write->err, "failed to write to replicas for volume %" PRIu32, write->volume_id);
-    fail(write, 500, write->err);
+    fail_replicated(write);
 }
 
 static void replicate(struct blob_write *write)
@@ -183,7 +222,7 @@ static void replicate(struct blob_write *write)
     }
     struct replicator *replicator = blob_lane_replicator(write->call->lane, write->err);
     if (!replicator) {
-        fail(write, 500, write->err);
+        fail_replicated(write);
         return;
     }
     struct replicator_target target;
@@ -193,7 +232,7 @@ static void replicate(struct blob_write *write)
     /* The sum is of what the client sent, which may not be what is stored. */
     struct slice sum = write->upload.is_turned ? (struct slice){0} : write->upload.content_md5;
     replicator_put(replicator, &target, &write->upload.needle, sum,
-                   write->upload.is_durable, on_replicated, write);
+                   write->upload.is_durable, &write->taken, on_replicated, write);
 }
 
 static void on_appended(struct blob_append *append)
@@ -213,6 +252,7 @@ static void on_appended(struct blob_append *append)
         return;
     }
     write->is_unchanged = append->request.is_unchanged;
+    write->is_new = append->request.is_new;
     if (!write->is_unchanged)
         image_service_forget(write->call->http->images, write->volume_id,
                              write->upload.needle.key);
@@ -230,7 +270,7 @@ static void append_locally(struct blob_write *write)
     request->needle = write->upload.needle;
     request->check_cookie = true;
     request->is_durable = write->upload.is_durable;
-    request->is_unchanged = false;
+    request->is_unchanged = request->is_new = false;
     request->code = 0;
     write->phase_began_ns = monotonic_ns(write);
     blob_metrics_phase_begin(write->call->lane->tally, BLOB_PHASE_LOCAL);
@@ -277,6 +317,14 @@ static void place(struct blob_write *write)
     write->is_local = write->volume != NULL;
     unsigned copies =
         write->volume ? replica_placement_copies(volume_replica_placement(write->volume)) : 0;
+    if (copies > 1)
+        write->doubt = blob_doubt_enter(call->http->doubts, write->volume_id,
+                                        write->upload.needle.key);
+    if (copies > 1 && !write->doubt) {
+        error_set(write->err, KELP_E_LIMIT, "a failed write of this file id is being undone: try again");
+        fail(write, 503, write->err);
+        return;
+    }
     if (write->upload.is_replicate || copies == 1) {
         if (write->is_local)
             append_locally(write);

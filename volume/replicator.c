@@ -18,6 +18,8 @@
 #include <stdio.h>
 
 #define ANSWER_MAX (1u << 20)
+/* Of several failures together; the caller puts something before it. */
+#define FAILURES_TEXT_MAX 400u
 
 struct replicator {
     struct http_client *client;
@@ -31,6 +33,7 @@ struct fanout_peer {
     char *host; /* "127.0.0.1:8080" */
     char *url;
     int code;
+    bool has_stored; /* what it had not before */
     struct error err;
 };
 
@@ -45,6 +48,7 @@ struct fanout {
     size_t header_count;
     struct slice path;
     size_t size; /* of the data, for messages */
+    struct volume_locations **ret_taken; /* NULL: nobody asks */
     replicator_done *done;
     void *ctx;
     size_t pending, count;
@@ -96,16 +100,57 @@ size_t replicator_peer_count(const struct replicator_target *target)
 
 /* ---- answers ---- */
 
+/* All that failed are named; where they are many, each with less of its text. */
+static int collect_failures(const struct fanout *fanout, struct error *ret)
+{
+    const struct fanout_peer *first = NULL;
+    size_t failed = 0, used = 0;
+    for (size_t i = 0; i < fanout->count; i++)
+        failed += fanout->peers[i].code != 0;
+    for (size_t i = 0; i < fanout->count; i++) {
+        const struct fanout_peer *peer = &fanout->peers[i];
+        if (peer->code == 0)
+            continue;
+        if (!first) {
+            first = peer;
+            *ret = peer->err;
+            used = 0;
+        }
+        size_t share = failed > 1 ? FAILURES_TEXT_MAX / failed : sizeof(ret->message);
+        size_t room = sizeof(ret->message) - used;
+        int n = snprintf(ret->message + used, room, "%s%.*s", used > 0 ? "; " : "", (int)share,
+                         peer->err.message);
+        used += (size_t)n < room ? (size_t)n : room - 1;
+    }
+    return first ? first->code : 0;
+}
+
+static struct volume_locations *collect_taken(const struct fanout *fanout)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < fanout->count; i++)
+        count += fanout->peers[i].has_stored;
+    struct volume_locations *taken = volume_locations_create(count);
+    count = 0;
+    for (size_t i = 0; i < fanout->count; i++) {
+        if (!fanout->peers[i].has_stored)
+            continue;
+        taken->items[count].url = must(strdup(fanout->peers[i].host));
+        taken->items[count++].public_url = must(strdup(fanout->peers[i].host));
+    }
+    return taken;
+}
+
 static void finish_peer(struct fanout_peer *peer)
 {
     struct fanout *fanout = peer->fanout;
     if (--fanout->pending > 0)
         return;
-    const struct fanout_peer *failed = NULL;
-    for (size_t i = 0; i < fanout->count && !failed; i++)
-        if (fanout->peers[i].code != 0)
-            failed = &fanout->peers[i];
-    fanout->done(fanout->ctx, failed ? failed->code : 0, failed ? &failed->err : NULL);
+    struct error err;
+    int code = collect_failures(fanout, &err);
+    if (code != 0 && fanout->ret_taken)
+        *fanout->ret_taken = collect_taken(fanout);
+    fanout->done(fanout->ctx, code, code ? &err : NULL);
     buffer_fini(&fanout->body);
     arena_fini(&fanout->arena);
     free(fanout);
@@ -184,6 +229,7 @@ static void on_answer(void *ctx, int code, const struct http_client_response *re
                                err->message);
     else
         peer->code = error_set(&peer->err, code, "%s", err->message);
+    peer->has_stored = peer->code == 0 && response->status == 201;
     if (peer->code != 0) {
         error_prefix(&peer->err, "[%s]", peer->host);
         count_error(fanout, response ? response->status : 0);
@@ -319,7 +365,7 @@ static int build_body(struct fanout *fanout, const struct needle *needle, struct
 
 void replicator_put(struct replicator *replicator, const struct replicator_target *target,
                     const struct needle *needle, struct slice content_md5, bool is_durable,
-                    replicator_done *done, void *ctx)
+                    struct volume_locations **ret_taken, replicator_done *done, void *ctx)
 {
     char query[96], boundary[48];
     format_query(needle, is_durable, query, sizeof(query));
@@ -327,6 +373,7 @@ void replicator_put(struct replicator *replicator, const struct replicator_targe
              os_random(os_real()));
     struct fanout *fanout = make_fanout(target, true, query, done, ctx);
     fanout->errors = replicator->errors;
+    fanout->ret_taken = ret_taken;
     fanout->size = needle->data.len;
     add_headers(fanout, target, needle->pairs, boundary);
     if (fanout->count > 0 && build_body(fanout, needle, content_md5, boundary) != 0) {

@@ -1,9 +1,9 @@
 /* The fan-out of a write or a delete to the other replicas of its volume, over HTTP and in
  * parallel.
  *
- * One replicator per loop; everything here on that loop's thread. All peers are waited for; the
- * first one (in the order of the list) that failed gives the error. What the origin has done
- * already is not undone: that is the caller's decision, and the peer's contract is to leave it.
+ * One replicator per loop; everything here on that loop's thread. All peers are waited for; those that
+ * failed are all named in the error, in the order of the list. What the others have done is not undone:
+ * that is the caller's decision (blob_undo.h).
  * Source: spec/volume-http.md 14.8 and 15. */
 #pragma once
 
@@ -37,14 +37,16 @@ struct replicator_target {
 size_t replicator_peer_count(const struct replicator_target *target);
 
 /* Exactly once, on the loop, possibly before the call returns when there is no peer. `err` is the
- * peer's text, "[127.0.0.1:8081]: reason", when code is set. */
+ * peers' texts, "[127.0.0.1:8081]: reason; [127.0.0.1:8082]: reason", when code is set. */
 typedef void replicator_done(void *ctx, int code, const struct error *err);
 
 /* POSTs the needle as multipart/form-data with type=replicate. The needle's slices are borrowed
- * until done. `content_md5` (base64) only if the client sent one. */
+ * until done. `content_md5` (base64) only if the client sent one. When it fails, *ret_taken is set before
+ * `done` is called: the peers that have stored it nevertheless, and had not the same before; the
+ * receiver's to unref. */
 void replicator_put(struct replicator *replicator, const struct replicator_target *target,
                     const struct needle *needle, struct slice content_md5, bool is_durable,
-                    replicator_done *done, void *ctx);
+                    struct volume_locations **ret_taken, replicator_done *done, void *ctx);
 /* 200, 202, 204 and 404 count as done. */
 void replicator_delete(struct replicator *replicator, const struct replicator_target *target,
                        replicator_done *done, void *ctx);

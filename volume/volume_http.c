@@ -7,6 +7,7 @@
 #include "common/url.h"
 #include "volume/blob_access.h"
 #include "volume/blob_delete.h"
+#include "volume/blob_doubt.h"
 #include "volume/blob_pages.h"
 #include "volume/blob_path.h"
 #include "volume/blob_read.h"
@@ -364,6 +365,7 @@ int volume_http_create(struct volume_http **ret, const struct volume_http_config
         http->lanes[i].group_sizes = blob_metrics_group_sizes(http->metrics);
         http->lanes[i].tally = blob_metrics_tally(http->metrics, i);
         http->lanes[i].upload_errors = blob_metrics_upload_errors(http->metrics);
+    http->doubts = blob_doubts_create();
     }
     *ret = http;
     return 0;
@@ -390,3 +392,4 @@ const struct http_handler *volume_http_public_handler(struct volume_http *http)
 {
     return &http->public;
 }
+    blob_doubts_destroy(http->doubts);

@@ -38,6 +38,7 @@ struct append_request {
     int code; /* 0 or an error; then err says why */
     struct error err;
     bool is_unchanged;  /* put: same cookie, checksum and data were there already: not written */
+    bool is_new;        /* put: nothing live had the key */
     int32_t body_size;  /* put: as stored; delete: of the deleted entry, 0 when there was none */
 };
 

@@ -162,6 +162,7 @@ static void prepare_put(struct append_worker *worker, struct volume *volume,
     int code = volume_refuse(volume, ~0u, &request->err);
     if (code == 0)
         code = needle_index_get(generation->index, needle->key, &old, &request->err);
+    request->is_new = code == KELP_E_NOT_FOUND || (code == 0 && old.size < 0);
     if (code == KELP_E_NOT_FOUND) {
         code = 0;
     } else if (code == 0) {

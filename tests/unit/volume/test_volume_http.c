@@ -1048,8 +1048,8 @@ static void a_replica_that_is_down_fails_the_write(void **state)
     const char *expected = "{\"error\":\"failed to write to replicas for volume 3: [127.0.0.1:1]: "
                            "upload 3,01637037d6 5 bytes to http://127.0.0.1:1/3,01637037d6?ts=";
     assert_memory_equal(last.body, expected, strlen(expected));
-    ask("GET", FID, "", NULL); /* what was written stays */
-    expect(200, "hello");
+    ask("GET", FID, "", NULL); /* what was written is taken back */
+    expect(404, "");
 }
 
 static void a_replicas_error_reaches_the_client(void **state)
