@@ -2,7 +2,8 @@
 import statistics
 import sys
 
-KINDS = ('kelp', 'weed', 'cp')  # cp: a file's copy by cp and sync, where that is what a vacuum amounts to
+# nginx: where files would do; cp: a file's copy by cp and sync, where that is what a vacuum amounts to
+KINDS = ('kelp', 'weed', 'nginx', 'cp')
 
 # (name, unit): the median of kelp is at most (or at least) this, or so many times that of another.
 WANTED = {
@@ -23,6 +24,21 @@ WANTED = {
     ('write p99.9 around commits', 'ms'): [('at most', 5)],
     ('read p99.9 in copy with budget', 'of idle'): [('at most', 1.5)],
     ('write p99.9 in copy with budget', 'of idle'): [('at most', 1.5)],
+    ('GET', 'requests/s'): [('of nginx', 1)],
+    ('GET', 'server CPU us'): [('of weed', 1 / 4)],
+    ('PUT', 'requests/s'): [('of weed', 3)],
+    ('PUT', 'server CPU us'): [('of weed', 1 / 4)],
+    ('PUT', 'p99 us'): [('at most', 2000)],
+    ('DELETE', 'requests/s'): [('of weed', 3)],
+    ('POST of a form', 'requests/s'): [('of weed', 3)],
+    ('GET 64 KiB', 'requests/s'): [('of nginx', 0.9)],
+    ('GET 1 MiB', 'requests/s'): [('of nginx', 0.9)],
+    ('GET 16 MiB', 'requests/s'): [('of nginx', 0.9)],
+    ('GET 4 KiB of 64 KiB', 'requests/s'): [('of nginx', 0.9)],
+    ('GET 4 KiB of 1 MiB', 'requests/s'): [('of nginx', 0.9)],
+    ('GET 4 KiB of 16 MiB', 'requests/s'): [('of nginx', 0.9)],
+    ('10,000 idle connections, each', 'KiB'): [('at most', 2)],
+    ('RSS empty', 'MB'): [('at most', 15)],
     ('PUT ?fsync=true', 'requests/s'): [('of weed', 3)],
     ('PUT ?fsync=true', 'p99 us'): [('at most', 5000)],
     ('vacuum with live + 1 % free', 'succeeded'): [('at least', 1)],

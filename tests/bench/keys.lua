@@ -38,9 +38,9 @@ function keys.report(summary, latency)
     end
     local e = summary.errors
     io.write(string.format(
-        'RESULT {"requests": %d, "us": %d, "status_errors": %d, "socket_errors": %d, "p99_us": %d, "sent": [%s]}\n',
+        'RESULT {"requests": %d, "us": %d, "status_errors": %d, "socket_errors": %d, "p50_us": %d, "p99_us": %d, "sent": [%s]}\n',
         summary.requests, summary.duration, e.status, e.connect + e.read + e.write + e.timeout,
-        latency:percentile(99), table.concat(sent, ', ')))
+        latency:percentile(50), latency:percentile(99), table.concat(sent, ', ')))
 end
 
 return keys
