@@ -23,9 +23,12 @@ static struct load_connection *connection_of(llhttp_t *parser)
 static int on_field(llhttp_t *parser, const char *at, size_t size)
 {
     struct load_connection *c = connection_of(parser);
-    /* A name that two reads cut is missed: tokens are the head's business, and that comes in one.
-     */
-    c->is_authorization = slice_equals_nocase(slice_of(at, size), SLICE("Authorization"));
+    if (c->is_in_value)
+        c->field_length = 0;
+    c->is_in_value = false;
+    size_t room = sizeof(c->field) - c->field_length, n = size < room ? size : room;
+    memcpy(c->field + c->field_length, at, n);
+    c->field_length += n;
     return 0;
 }
 
@@ -33,7 +36,9 @@ static int on_value(llhttp_t *parser, const char *at, size_t size)
 {
     struct load_connection *c = connection_of(parser);
     struct load_call *call = c->call;
-    if (c->is_authorization && size < sizeof(call->authorization) - call->authorization_length) {
+    c->is_in_value = true;
+    if (slice_equals_nocase(slice_of(c->field, c->field_length), SLICE("Authorization")) &&
+        size < sizeof(call->authorization) - call->authorization_length) {
         memcpy(call->authorization + call->authorization_length, at, size);
         call->authorization_length += size;
         call->authorization[call->authorization_length] = '\0';
@@ -237,7 +242,9 @@ static void parse(struct load_connection *c, const char *data, size_t size)
 
 static void end_of_stream(struct load_connection *c)
 {
-    if (c->state == LOAD_RECEIVING && llhttp_finish(&c->parser) == HPE_OK && c->is_complete)
+    if (c->state == LOAD_RECEIVING)
+        llhttp_finish(&c->parser); /* completes what ends with the connection */
+    if (c->is_complete && c->call)
         complete(c);
     else
         broken(c, KELP_E_UNAVAILABLE, "the server has closed the connection");
@@ -350,7 +357,8 @@ void load_connection_begin(struct load_connection *c, struct load_call *call)
     c->call = call;
     c->sent = 0;
     c->moved_ms = uv_now(c->poll.loop);
-    c->has_received = c->is_complete = c->is_kept = c->is_authorization = false;
+    c->has_received = c->is_complete = c->is_kept = c->is_in_value = false;
+    c->field_length = 0;
     call->body_bytes = call->kept_length = call->authorization_length = 0;
     call->authorization[0] = '\0';
     llhttp_init(&c->parser, HTTP_RESPONSE, parser_settings());

@@ -39,7 +39,10 @@ struct load_connection {
     size_t sent;
     uint64_t moved_ms; /* when a byte last moved */
     bool has_answered; /* before this call */
-    bool has_received, is_complete, is_kept, is_authorization;
+    bool has_received, is_complete, is_kept;
+    bool is_in_value; /* of a header; its name is in `field`, as far as it fits */
+    char field[16];
+    size_t field_length;
 };
 
 /* To begin with a call. A failure is the call's: load_connection_create then returns NULL. */
