@@ -122,7 +122,12 @@ int security_create(struct security **ret, struct settings *settings, const char
     security->settings = settings;
     security->os = os ? os : os_real();
     security->flag_white_list = must(strdup(white_list ? white_list : ""));
-    pthread_rwlock_init(&security->lock, NULL);
+    /* Else requests without end would keep a reload waiting, and a key that is to go in force. */
+    pthread_rwlockattr_t writers_first;
+    pthread_rwlockattr_init(&writers_first);
+    pthread_rwlockattr_setkind_np(&writers_first, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&security->lock, &writers_first);
+    pthread_rwlockattr_destroy(&writers_first);
     int code = settings_bool(settings, "access.ui", false, &is_open, err);
     if (code == 0)
         code = read_client_tls(security, err);
@@ -193,7 +198,7 @@ static bool join_file_id(struct slice vid, struct slice fid, char *text, size_t 
     ptrdiff_t suffix = slice_find_last(fid, '_');
     if (suffix > 0)
         fid = slice_until(fid, (size_t)suffix);
-    if (vid.len + fid.len + 1 > size)
+    if (vid.len == 0 || vid.len + fid.len + 1 > size)
         return false;
     memcpy(text, vid.ptr, vid.len);
     text[vid.len] = ',';

@@ -1,10 +1,13 @@
-/* Entries are compared as 16 address bytes and a prefix length; IPv4 takes the mapped form. */
+/* Entries are compared as 16 address bytes and a prefix length; IPv4 takes the mapped form, which a wide
+ * block of IPv6 would cover, too: "::/0" is for IPv6 alone. */
 #include "common/white_list.h"
 
 #include "common/bytes.h"
 #include "common/check.h"
 
 #include <arpa/inet.h>
+
+#define MAPPED_BITS 96u /* what all IPv4 addresses have in common */
 
 struct white_entry {
     uint8_t address[16];
@@ -23,7 +26,7 @@ static bool parse_address(const char *text, uint8_t bytes[16], unsigned *ret_off
     if (inet_pton(AF_INET6, text, bytes) == 1)
         return true;
     memcpy(bytes, mapped, sizeof(mapped));
-    *ret_offset = 96;
+    *ret_offset = MAPPED_BITS;
     return inet_pton(AF_INET, text, bytes + 12) == 1;
 }
 
@@ -80,8 +83,15 @@ void white_list_destroy(struct white_list *list)
     free(list);
 }
 
+static bool is_mapped(const uint8_t address[16])
+{
+    return IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)(const void *)address);
+}
+
 static bool matches(const struct white_entry *entry, const uint8_t address[16])
 {
+    if (entry->bits < MAPPED_BITS && is_mapped(address))
+        return false;
     unsigned whole = entry->bits / 8, rest = entry->bits % 8;
     if (memcmp(entry->address, address, whole) != 0)
         return false;
@@ -95,9 +105,15 @@ bool white_list_admits(const struct white_list *list, const char *ip)
 {
     uint8_t address[16];
     unsigned offset;
+    char plain[INET6_ADDRSTRLEN];
     if (!list)
         return true;
-    if (!parse_address(ip, address, &offset))
+    size_t length = strcspn(ip, "%"); /* a link-local address may name its interface */
+    if (length >= sizeof(plain))
+        return false;
+    memcpy(plain, ip, length);
+    plain[length] = '\0';
+    if (!parse_address(plain, address, &offset))
         return false;
     for (size_t i = 0; i < list->count; i++)
         if (matches(&list->entries[i], address))

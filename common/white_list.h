@@ -11,5 +11,6 @@ struct white_list;
  * owner out. */
 int white_list_create(struct white_list **ret, const char *text, struct error *err);
 void white_list_destroy(struct white_list *list); /* NULL is fine */
-/* `ip` without port and brackets; IPv4 in IPv6 clothes counts as IPv4. */
+/* `ip` without port and brackets; IPv4 in IPv6 clothes counts as IPv4, and no block of
+ * IPv6 wider than a /96 covers it. */
 bool white_list_admits(const struct white_list *list, const char *ip);

@@ -49,6 +49,21 @@ bool blob_access_check(struct blob_call *call, enum security_key key, const stru
     return false;
 }
 
+/* A write takes its key from another place of the path than everything else ("/3/ID/,OTHER" has both, as
+ * with the peer): the token must be good for what will be written, too, or one for any blob of a volume would
+ * be good for all of them. */
+bool blob_access_admits_write(struct security *security, struct http_request *request,
+                              const struct blob_path *path)
+{
+    if (!security || !security_wants_token(security, SECURITY_WRITE))
+        return true;
+    struct slice token = blob_access_token(request), written = blob_path_write_id(request->path);
+    if (!security_check_token(security, SECURITY_WRITE, token, path->vid, path->fid))
+        return false;
+    return slice_find(request->path, ',') < 0 || slice_equals(written, path->fid) ||
+           security_check_token(security, SECURITY_WRITE, token, path->vid, written);
+}
+
 struct slice blob_access_own_token(struct blob_call *call, enum security_key key, struct slice file_id)
 {
     struct security *security = call->http->config.security;

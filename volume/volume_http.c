@@ -25,6 +25,8 @@
 #define DEFAULT_QUEUE   10000u
 /* The multipart wrapping of a blob: part headers, boundaries, other small fields. */
 #define WRAPPING_MAX (1u << 20)
+/* Of requests that make no use of a body. Room for bodies is for those who may write. */
+#define IDLE_BODY_MAX (64u << 10)
 
 /* ---- routing ---- */
 
@@ -181,6 +183,17 @@ static void on_public_request(struct http_request *request, void *ctx)
         route_blob(blob_call_begin(ctx, request, kind_of(request), true));
 }
 
+/* Whatever is sent to the port that only reads is not kept. */
+static void on_public_headers(struct http_request *request, void *ctx)
+{
+    http_request_limit_body(request, IDLE_BODY_MAX, 0, (struct slice){0}, (struct slice){0});
+    if (!request->has_body || request->method == HTTP_METHOD_GET ||
+        request->method == HTTP_METHOD_HEAD)
+        return;
+    http_request_drop_body(request);
+    on_public_request(request, ctx);
+}
+
 static bool refuse_stranger(struct volume_http *http, struct http_request *request,
                             enum blob_call_kind kind)
 {
@@ -206,10 +219,7 @@ static bool refuse_write(struct volume_http *http, struct http_request *request,
     blob_path_parse(request->path, &parts);
     if (volume_id_parse(parts.vid, &volume_id, NULL) != 0)
         return false;
-    struct security *security = http->config.security;
-    if (security && security_wants_token(security, SECURITY_WRITE) &&
-        !security_check_token(security, SECURITY_WRITE, blob_access_token(request), parts.vid,
-                              parts.fid)) {
+    if (!blob_access_admits_write(http->config.security, request, &parts)) {
         http_request_drop_body(request);
         blob_call_reply_error(blob_call_begin(http, request, kind, false), 401, "wrong jwt");
         return true;
@@ -237,6 +247,8 @@ static void on_admin_headers(struct http_request *request, void *ctx)
     struct volume_http *http = ctx;
     enum blob_call_kind kind = kind_of(request);
     bool is_write = kind == BLOB_CALL_POST || kind == BLOB_CALL_PUT;
+    if (!is_write)
+        http_request_limit_body(request, IDLE_BODY_MAX, 0, (struct slice){0}, (struct slice){0});
     if (!is_write && kind != BLOB_CALL_DELETE)
         return;
     if (refuse_stranger(http, request, kind))
@@ -306,8 +318,10 @@ static void fill_in_defaults(struct volume_http *http)
                                         .on_request = on_admin_request,
                                         .on_aborted = on_aborted,
                                         .ctx = http};
-    http->public = (struct http_handler){
-        .on_request = on_public_request, .on_aborted = on_aborted, .ctx = http};
+    http->public = (struct http_handler){.on_headers = on_public_headers,
+                                         .on_request = on_public_request,
+                                         .on_aborted = on_aborted,
+                                         .ctx = http};
 }
 
 static int make_pools(struct volume_http *http, struct error *err)
@@ -351,6 +365,7 @@ int volume_http_create(struct volume_http **ret, const struct volume_http_config
         free(http);
         return code;
     }
+    http->doubts = blob_doubts_create();
     in_flight_init(&http->uploads, config->upload_limit_bytes);
     in_flight_init(&http->downloads, config->download_limit_bytes);
     if (config->metrics) {
@@ -365,7 +380,6 @@ int volume_http_create(struct volume_http **ret, const struct volume_http_config
         http->lanes[i].group_sizes = blob_metrics_group_sizes(http->metrics);
         http->lanes[i].tally = blob_metrics_tally(http->metrics, i);
         http->lanes[i].upload_errors = blob_metrics_upload_errors(http->metrics);
-    http->doubts = blob_doubts_create();
     }
     *ret = http;
     return 0;
@@ -381,6 +395,7 @@ void volume_http_destroy(struct volume_http *http)
         blob_lane_fini(&http->lanes[i]);
     free(http->lanes);
     blob_metrics_destroy(http->metrics);
+    blob_doubts_destroy(http->doubts);
     in_flight_fini(&http->uploads);
     in_flight_fini(&http->downloads);
     free(http);
@@ -392,4 +407,3 @@ const struct http_handler *volume_http_public_handler(struct volume_http *http)
 {
     return &http->public;
 }
-    blob_doubts_destroy(http->doubts);

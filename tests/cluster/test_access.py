@@ -4,6 +4,7 @@ good one; and RPCs with and without a certificate."""
 import pathlib
 import re
 import signal
+import socket
 
 import grpc
 import pytest
@@ -154,6 +155,57 @@ def test_a_stranger_may_claim_what_he_likes(guarded):
     for path in ('/status', '/healthz', '/favicon.ico', '/ui/index.html', '//', '/x/../status'):
         for method in ('POST', 'PUT', 'DELETE'):
             assert http(method, f'{volume}{path}', headers=bearer(token(FID))).status == 401, (method, path)
+
+
+def test_a_token_for_one_blob_writes_no_other(guarded):
+    """A write finds its key behind the last comma, a token is checked for what the slashes name."""
+    guarded.lists('127.0.0.1')
+    target = guarded.assign()
+    volume, own = target['fid'].split(',')
+    base, other = target['url'], '02badbad00'
+    good, image = bearer(token(target['fid'])), {'Content-Type': 'image/png'}
+    for path in (f'{own}_,{other}', f'{own}.x,{other}', f'{own}/x,{other}', f'{own}/,{other}', f'{own}/x,{other}.txt',
+                 f'{own}_1,{other}', f'{own}%2C{other}', f'{own}/x%2C{other}', f'{own}/x/y,{other}'):
+        for method in ('PUT', 'POST'):
+            got = http(method, f'{base}/{volume}/{path}', b'x', {**good, **image})
+            assert got.status in (400, 401), (method, path, got.status, got.body)
+    for path in (f'{own},{other}', f'{other}', f'{other}?fid={target["fid"]}', f'{other}/{volume},{own}'):
+        for method in ('PUT', 'DELETE'):
+            got = http(method, f'{base}/{volume},{path}', b'x', {**good, **image})
+            assert got.status in (400, 401), (method, path, got.status, got.body)
+    reads = bearer(token(f'{volume},{other}', READ_KEY))
+    assert http('GET', f'{base}/{volume},{other}', headers=reads).status == 404
+    for path in (own, f'{own}_1', f'{own}.png', f'{own}_7.png'):
+        assert http('PUT', f'{base}/{volume},{path}', b'x', {**good, **image}).status in (201, 204), path
+
+
+def exchange(port, head, body):
+    """Sends all of it and reads the answer, whatever the server thinks of it: its first line."""
+    with socket.create_connection(('127.0.0.1', port), timeout=20) as connection:
+        connection.sendall(head.encode())
+        try:
+            connection.sendall(body)
+        except ConnectionError:
+            pass
+        with connection.makefile('rb') as answer:
+            return answer.readline().decode().split(' ')[1]
+
+
+def test_nobody_fills_the_room_for_bodies(guarded):
+    """A body that no write will use is refused or dropped, not kept."""
+    guarded.lists('127.0.0.1')
+    admin, large = guarded.volumes[0].port, bytes(4 << 20)
+    for method in ('GET', 'DELETE', 'OPTIONS', 'PATCH'):
+        for path in (FID, 'status'):
+            head = f'{method} /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n'
+            assert exchange(admin, f'{head}Content-Length: {len(large)}\r\n\r\n', large) == '413', (method, path)
+            small = exchange(admin, f'{head}Content-Length: 5\r\n\r\n', b'words')
+            assert small != '413', (method, path)
+    for method, told in (('GET', '413'), ('POST', '200'), ('PUT', '200'), ('DELETE', '200'), ('PATCH', '200')):
+        head = f'{method} /{FID} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n'
+        assert exchange(guarded.public, f'{head}Content-Length: {len(large)}\r\n\r\n', large) == told, method
+        chunked = b'%x\r\n%s\r\n0\r\n\r\n' % (len(large), large)
+        assert exchange(guarded.public, f'{head}Transfer-Encoding: chunked\r\n\r\n', chunked) == told, method
 
 
 @pytest.mark.parametrize('address', [ELSEWHERE, '127.0.0.1'], ids=['from_elsewhere', 'listed'])

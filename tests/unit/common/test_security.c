@@ -3,6 +3,8 @@
 
 #include "common/os.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -212,6 +214,61 @@ static void reload_takes_effect_and_a_bad_one_does_not(void **state)
     settings_close(settings);
 }
 
+/* Requests that never let up, each of which holds the lock for as long as an HMAC takes. */
+struct crowd {
+    struct security *security;
+    atomic_bool is_over;
+};
+
+static void *ask_without_end(void *ctx)
+{
+    struct crowd *crowd = ctx;
+    while (!atomic_load(&crowd->is_over)) {
+        security_check_token(crowd->security, SECURITY_WRITE, SLICE("a.b.c"), SLICE("3"),
+                             SLICE("01637037d6"));
+        security_admits(crowd->security, "192.0.2.1");
+    }
+    return NULL;
+}
+
+static void reload_gets_its_turn_among_requests(void **state)
+{
+    (void)state;
+    pthread_t threads[8];
+    write_file("[jwt.signing]\nkey = \"w\"\n[guard]\nwhite_list = \"192.0.2.1\"\n");
+    struct settings *settings = open_settings();
+    struct crowd crowd = {.security = create(settings, "")};
+    for (size_t i = 0; i < 8; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, ask_without_end, &crowd), 0);
+    for (int i = 0; i < 20; i++) {
+        write_file(i % 2 ? "[guard]\nwhite_list = \"192.0.2.1\"\n"
+                         : "[guard]\nwhite_list = \"192.0.2.2\"\n");
+        assert_int_equal(security_reload(crowd.security, NULL), 0);
+        assert_int_equal(security_admits(crowd.security, "192.0.2.1"), i % 2);
+    }
+    atomic_store(&crowd.is_over, true);
+    for (size_t i = 0; i < 8; i++)
+        pthread_join(threads[i], NULL);
+    security_destroy(crowd.security);
+    settings_close(settings);
+}
+
+static void id_without_a_volume_is_nobodys(void **state)
+{
+    (void)state;
+    char token[FILE_TOKEN_MAX];
+    write_file("[jwt.signing]\nkey = \"w\"\n");
+    struct settings *settings = open_settings();
+    struct security *security = create(settings, "");
+    security_make_token(security, SECURITY_WRITE, SLICE(",01637037d6"), token);
+    assert_false(check(security, SECURITY_WRITE, token, "", "01637037d6"));
+    security_make_token(security, SECURITY_WRITE, SLICE(","), token);
+    assert_false(security_check_token(security, SECURITY_WRITE, slice_cstr(token), (struct slice){0},
+                                      (struct slice){0}));
+    security_destroy(security);
+    settings_close(settings);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +279,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(default_lifetimes_are_the_peers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lists_of_flag_and_file_add_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reload_takes_effect_and_a_bad_one_does_not, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(reload_gets_its_turn_among_requests, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(id_without_a_volume_is_nobodys, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,6 +35,38 @@ static void addresses_and_blocks_admit_what_they_cover(void **state)
     white_list_destroy(list);
 }
 
+static void wide_block_of_ipv6_covers_no_ipv4(void **state)
+{
+    (void)state;
+    static const char *const wide[] = {"::/0", "::/64", "::/80", "::/95"};
+    for (size_t i = 0; i < sizeof(wide) / sizeof(wide[0]); i++) {
+        struct white_list *list = NULL;
+        assert_int_equal(white_list_create(&list, wide[i], NULL), 0);
+        assert_true(white_list_admits(list, "::1"));
+        assert_false(white_list_admits(list, "192.0.2.1"));
+        assert_false(white_list_admits(list, "::ffff:192.0.2.1"));
+        assert_false(white_list_admits(list, "::ffff:c000:201"));
+        white_list_destroy(list);
+    }
+    struct white_list *all = NULL;
+    assert_int_equal(white_list_create(&all, "0.0.0.0/0,::ffff:0:0/96", NULL), 0);
+    assert_true(white_list_admits(all, "192.0.2.1"));
+    assert_false(white_list_admits(all, "2001:db8::1"));
+    white_list_destroy(all);
+}
+
+static void interface_of_an_address_does_not_count(void **state)
+{
+    (void)state;
+    struct white_list *list = NULL;
+    assert_int_equal(white_list_create(&list, "fe80::/10", NULL), 0);
+    assert_true(white_list_admits(list, "fe80::1%eth0"));
+    assert_false(white_list_admits(list, "2001:db8::1%eth0"));
+    assert_false(white_list_admits(list, "%eth0"));
+    assert_false(white_list_admits(list, ""));
+    white_list_destroy(list);
+}
+
 static void nonsense_is_refused_by_name(void **state)
 {
     (void)state;
@@ -53,6 +85,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(empty_list_admits_everybody),
         cmocka_unit_test(addresses_and_blocks_admit_what_they_cover),
+        cmocka_unit_test(wide_block_of_ipv6_covers_no_ipv4),
+        cmocka_unit_test(interface_of_an_address_does_not_count),
         cmocka_unit_test(nonsense_is_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
