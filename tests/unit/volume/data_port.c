@@ -158,6 +158,7 @@ void data_port_start(struct data_port *port, const struct data_port_options *opt
         .server_text = "SeaweedFS Volume 8000GB 4.48",
         .version_text = "8000GB 4.48 kelp",
         .read_mode = options->read_mode,
+        .turns_upright = options->turns_upright,
         .file_size_limit_bytes =
             options->file_size_limit_bytes ? options->file_size_limit_bytes : 64u << 20,
         .upload_limit_bytes = options->upload_limit_bytes,

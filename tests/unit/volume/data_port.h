@@ -20,6 +20,7 @@ struct data_port_options {
     unsigned wait_ms; /* 0: 1 ms */
     unsigned peer_timeout_ms; /* 0: 30 s */
     bool has_no_volume;
+    bool turns_upright;
     bool is_unhealthy;
     bool has_public_port;
     bool is_cold;  /* nothing is ever in the page cache */
