@@ -185,11 +185,25 @@ void volume_stat(struct volume *volume, struct volume_stat *ret)
     volume_generation_unref(generation);
 }
 
+int volume_check_settle(const struct volume *volume, struct error *err)
+{
+    if (!volume->settle || !volume->has_settle_failed)
+        return 0;
+    return error_set(err, KELP_E_READ_ONLY,
+                     "a sync of the last vacuum's files failed: check the disk, then mark the volume "
+                     "writable");
+}
+
 int volume_settle(struct volume *volume, struct error *err)
 {
-    int code = volume->settle ? volume->settle(volume, err) : 0;
+    int code = volume_check_settle(volume, err);
+    if (code != 0 || !volume->settle)
+        return code;
+    code = volume->settle(volume, err);
     if (code == 0)
         volume->settle = NULL;
+    else
+        volume->has_settle_failed = true;
     return code;
 }
 

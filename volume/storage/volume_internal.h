@@ -53,6 +53,7 @@ struct volume {
      * back. Makes the swap durable, with all that the new generation holds; whoever promises that something
      * is durable calls it before (volume_settle). */
     int (*settle)(struct volume *volume, struct error *err);
+    bool has_settle_failed; /* until the volume is marked writable */
     uint64_t last_append_at_ns; /* under append_lock: every stamp is above this one */
     _Atomic uint64_t shown_append_at_ns; /* the same, for volume_stat */
 
@@ -127,8 +128,12 @@ static inline unsigned volume_read_only_bits(const struct volume *volume,
 /* The state of the disk is not known any more: no write, no delete until somebody marks it writable. */
 void volume_quarantine(struct volume *volume, const char *why);
 /* append_lock held. Before a promise that something is durable: makes sure that the current generation is
- * the one that a power loss would leave. A sync that fails: the caller quarantines. */
+ * the one that a power loss would leave. A sync that fails: the caller quarantines. It is not tried again
+ * before somebody has looked at the disk: it would succeed and prove nothing, and after it the renames
+ * would do away with the old files, which are whole. */
 int volume_settle(struct volume *volume, struct error *err);
+/* append_lock held. KELP_E_READ_ONLY when a sync of the kind has failed. */
+int volume_check_settle(const struct volume *volume, struct error *err);
 /* append_lock held; the pointer has not been swapped yet. What was damaged in the old generation and
  * lives on in the next one is listed with its new place, the rest is forgotten. */
 void volume_damage_follow(struct volume *volume, struct volume_generation *old,

@@ -131,6 +131,8 @@ static int settle_files(struct volume *volume, struct error *err)
         code = volume_generation_sync(generation, err);
     if (code == 0) /* it may be the index that failed */
         code = volume_generation_keep_mark(generation, 0, err);
+    if (code == 0)
+        volume->has_settle_failed = false;
     volume_unlock_appends(volume);
     /* A commit marker that was taken back must not return. */
     return code == 0 ? volume_files_sync_directories(&volume->files, volume->os, err) : code;

@@ -199,13 +199,17 @@ static int settle_now(struct volume *volume, struct error *err)
 {
     volume_lock_appends(volume);
     bool is_settling = volume->settle != NULL;
+    int code = volume_check_settle(volume, err);
     volume_unlock_appends(volume);
-    int code = is_settling ? vacuum_settle(volume, err) : 0;
-    if (code == 0 && is_settling) {
-        volume_lock_appends(volume);
+    if (code != 0 || !is_settling)
+        return code;
+    code = vacuum_settle(volume, err);
+    volume_lock_appends(volume);
+    if (code == 0)
         volume->settle = NULL;
-        volume_unlock_appends(volume);
-    }
+    else
+        volume->has_settle_failed = true;
+    volume_unlock_appends(volume);
     return code;
 }
 
@@ -220,7 +224,7 @@ int vacuum_finish_swap(struct vacuum *v, struct error *err)
         volume_quarantine(volume, reason.message);
         return error_set(err, code,
                          "the commit is decided and its content serves, but its files could not be "
-                         "synced and renamed: commit again or restart: %s",
+                         "synced and renamed: mark it writable and commit again, or restart: %s",
                          reason.message);
     }
     v->is_swap_pending = false;

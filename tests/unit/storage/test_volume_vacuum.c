@@ -656,6 +656,28 @@ static void marker_that_cannot_be_synced_decides_and_nothing_is_promised(void **
     check(&s->stage);
 }
 
+static void failed_sync_of_a_decided_swap_is_not_tried_again_unasked(void **state)
+{
+    struct scene *s = *state;
+    begin(s, NULL);
+    OK(stage_compact(&s->stage));
+    fault_os_fail(s->fault, FAULT_FSYNC, 1, EIO, false);
+    fault_os_only(s->fault, ".cpc");
+    assert_int_equal(stage_commit(&s->stage), KELP_E_IO);
+    uint64_t syncs = fault_os_count(s->fault, FAULT_FSYNC);
+    assert_int_equal(stage_commit(&s->stage), KELP_E_READ_ONLY);
+    assert_int_equal(fault_os_count(s->fault, FAULT_FSYNC), syncs);
+    assert_int_equal(volume_sync(s->stage.volume, &s->stage.err), KELP_E_READ_ONLY);
+    assert_true(exists(s, "1.cpd") && exists(s, "1.cpx") && exists(s, "1.cpc"));
+    check(&s->stage);
+    OK(volume_mark_writable(s->stage.volume, &s->stage.err));
+    OK(stage_commit(&s->stage));
+    assert_no_leftovers(s);
+    OK(stage_put(&s->stage, 60, 60));
+    reopen(s);
+    check(&s->stage);
+}
+
 static void create_marker(void *ctx, enum fault_os_call kind, const char *path)
 {
     struct scene *s = ctx;
@@ -1039,6 +1061,7 @@ int main(void)
         CASE(failed_fsync_in_the_commit_quarantines),
         CASE(marker_that_cannot_be_created_leaves_the_old_generation),
         CASE(marker_that_cannot_be_synced_decides_and_nothing_is_promised),
+        CASE(failed_sync_of_a_decided_swap_is_not_tried_again_unasked),
         CASE(marker_that_cannot_be_taken_back_stops_writes),
         CASE(rows_that_were_replaced_amid_the_commit_refuse_it),
         CASE(writers_that_outrun_the_commit_are_not_held_up),
