@@ -11,6 +11,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
@@ -204,6 +205,15 @@ static int64_t clock_ns(clockid_t clock)
 static int64_t real_now_ns(struct os *os) { return clock_ns(CLOCK_REALTIME); }
 static int64_t real_monotonic_ns(struct os *os) { return clock_ns(CLOCK_MONOTONIC); }
 
+static void real_sleep(struct os *os, int64_t ns)
+{
+    struct timespec left = {ns / 1000000000, ns % 1000000000};
+    nanosleep(&left, NULL);
+}
+
+/* A thirtieth of a share: whoever serves clients goes first, and it still gets on. */
+static void real_lower_priority(struct os *os) { setpriority(PRIO_PROCESS, (id_t)gettid(), 15); }
+
 static uint64_t real_random(struct os *os)
 {
     uint64_t value;
@@ -238,6 +248,8 @@ static const struct os_ops real_ops = {
     .unmap = real_unmap,
     .now_ns = real_now_ns,
     .monotonic_ns = real_monotonic_ns,
+    .sleep = real_sleep,
+    .lower_priority = real_lower_priority,
     .random = real_random,
 };
 

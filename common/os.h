@@ -64,6 +64,8 @@ struct os_ops {
     void (*unmap)(struct os *, const void *data, uint64_t size);
     int64_t (*now_ns)(struct os *);       /* unix time */
     int64_t (*monotonic_ns)(struct os *); /* never goes back */
+    void (*sleep)(struct os *, int64_t ns);
+    void (*lower_priority)(struct os *);
     uint64_t (*random)(struct os *);
 };
 
@@ -163,6 +165,11 @@ static inline void os_unmap(struct os *os, const void *data, uint64_t size)
 }
 static inline int64_t os_now_ns(struct os *os) { return os->ops->now_ns(os); }
 static inline int64_t os_monotonic_ns(struct os *os) { return os->ops->monotonic_ns(os); }
+/* May end early. */
+static inline void os_sleep(struct os *os, int64_t ns) { os->ops->sleep(os, ns); }
+/* The calling thread goes on behind whatever serves clients: it gets the processor when nobody else wants
+ * it, or little of it, and its disk calls the lowest of the usual classes. There is no way back. */
+static inline void os_lower_priority(struct os *os) { os->ops->lower_priority(os); }
 static inline uint64_t os_random(struct os *os) { return os->ops->random(os); }
 
 /* Built on the calls above; they fill `err` with the call, the path and the reason. */

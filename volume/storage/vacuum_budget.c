@@ -19,7 +19,6 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define MS           1000000ll
 #define SLICE_NS     (20 * MS)   /* a wait looks this often whether it was cancelled */
@@ -82,8 +81,7 @@ static void wait_until(struct vacuum_budget *budget, int64_t until_ns,
         int64_t left = until_ns - os_monotonic_ns(budget->os);
         if (left <= 0 || atomic_load(is_cancelled))
             return;
-        struct timespec nap = {0, left < SLICE_NS ? left : SLICE_NS};
-        nanosleep(&nap, NULL);
+        os_sleep(budget->os, left < SLICE_NS ? left : SLICE_NS);
     }
 }
 

@@ -61,12 +61,9 @@ struct vacuum {
 
 /* KELP_E_CANCELLED once somebody wants the job to end. */
 int vacuum_check_cancelled(struct vacuum *v, struct error *err);
-/* Below whatever serves clients: the calling thread gets the processor when nobody else wants it,
- * or little of it, and its disk calls the lowest of the usual classes. It cannot raise itself
- * again, so what is copied or closed behind the clients' backs has a thread of its own. */
-void vacuum_lower_priority(void);
 /* Gives up the job's reference to the generation that was replaced. Where the disk has a budget
- * that is done on a thread of its own, which the next vacuums of the disk wait for. */
+ * that is done on a thread of its own, behind the clients' backs, and the next vacuums of the disk
+ * wait for it. */
 void vacuum_close_old(struct vacuum *v);
 /* Waits until the generation that the last commit replaced is closed. */
 void vacuum_await_closer(struct vacuum *v);

@@ -7,22 +7,11 @@
 #include "common/check.h"
 #include "volume/storage/vacuum_internal.h"
 
-#include <sys/resource.h>
-#include <time.h>
-#include <unistd.h>
-
 #define READERS_WAIT_MS 50
-/* A thirtieth of a share: whoever serves clients goes first, and it still gets on. */
-#define COPY_NICE 15
 
 int vacuum_check_cancelled(struct vacuum *v, struct error *err)
 {
     return atomic_load(&v->is_cancelled) ? error_set(err, KELP_E_CANCELLED, "cancelled") : 0;
-}
-
-void vacuum_lower_priority(void)
-{
-    setpriority(PRIO_PROCESS, (id_t)gettid(), COPY_NICE);
 }
 
 struct closing {
@@ -35,9 +24,8 @@ struct closing {
  * files and not an event loop. */
 static void close_old(struct volume_generation *old)
 {
-    struct timespec pause = {0, 1000000};
     for (int i = 0; i < READERS_WAIT_MS && atomic_load(&old->references) > 1; i++)
-        nanosleep(&pause, NULL);
+        os_sleep(old->os, 1000000);
     volume_generation_unref(old);
 }
 
@@ -51,8 +39,9 @@ static void close_and_tell(struct closing *closing)
 
 static void *run_closer(void *ctx)
 {
-    vacuum_lower_priority();
-    close_and_tell(ctx);
+    struct closing *closing = ctx;
+    os_lower_priority(closing->old->os);
+    close_and_tell(closing);
     return NULL;
 }
 

@@ -7,8 +7,6 @@
 #include "common/check.h"
 #include "volume/storage/vacuum_internal.h"
 
-#include <time.h>
-
 #define NAP_NS     20000000  /* between two looks whether a wait is over */
 #define TELL_NS    200000000 /* of a copy that does not move */
 #define MEASURE_NS 250000000 /* the rate is that of pieces so long, the newest weighing a third */
@@ -28,8 +26,7 @@ static int tell(struct vacuum_pace *pace, struct error *err)
 
 static int nap_and_tell(struct vacuum_pace *pace, struct error *err)
 {
-    struct timespec nap = {0, NAP_NS};
-    nanosleep(&nap, NULL);
+    os_sleep(pace->v->volume->os, NAP_NS);
     if (os_monotonic_ns(pace->v->volume->os) - pace->told_at_ns >= TELL_NS)
         return tell(pace, err);
     return vacuum_check_cancelled(pace->v, err);

@@ -338,7 +338,7 @@ static void *run_copy(void *ctx)
 {
     struct copy *c = ctx;
     struct vacuum *v = c->v;
-    vacuum_lower_priority();
+    os_lower_priority(v->volume->os);
     int code = vacuum_pace_begin(&c->pace, v, c->options, c->err);
     if (code == 0)
         code = prepare(c, c->err);
