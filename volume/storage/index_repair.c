@@ -81,6 +81,8 @@ int index_repair_tail(struct volume_generation *generation, uint64_t offset, boo
     uint64_t torn_at = UINT64_MAX;
     struct dat_item item = {.kind = DAT_GAP};
     int code = dat_scan_open(&scan, generation, offset, NULL, NULL, err);
+    if (code == 0)
+        code = needle_index_fill_begin(generation->index, 0, err);
     while (code == 0 && item.kind != DAT_END) {
         code = dat_scan_next(scan, &item, err);
         if (code != 0)
@@ -103,6 +105,8 @@ int index_repair_tail(struct volume_generation *generation, uint64_t offset, boo
     }
     if (code == 0)
         code = sink_flush(sink, err);
+    if (code == 0)
+        code = needle_index_fill_end(generation->index, err);
     if (code == 0 && is_writable && repair.records_added > 0)
         code = index_file_sync(&generation->idx, err);
     if (code == 0 && torn_at != UINT64_MAX)
@@ -313,11 +317,15 @@ int index_repair_rebuild(struct volume_generation *generation, bool is_writable,
     if (code == 0 && is_writable)
         code = index_file_open(&made, generation->os, temporary, O_RDWR | O_CREAT | O_TRUNC,
                                generation->offset_bytes, err);
+    if (code == 0)
+        code = needle_index_fill_begin(fresh, rebuild.old.count, err);
     if (code == 0) {
         rebuild.sink->index = fresh;
         rebuild.sink->file = is_writable ? &made : NULL;
         code = rebuild_rows(&rebuild, err);
     }
+    if (code == 0)
+        code = needle_index_fill_end(fresh, err);
     if (code == 0 && is_writable)
         code = replace_index(generation, &made, temporary, err);
     if (code == 0 && rebuild.torn_at != UINT64_MAX)
