@@ -1,10 +1,10 @@
 /* The HTTP server behind TLS: everything that plain HTTP can do, and what is TLS's own. */
 #include "common/tls.h"
 #include "tests/unit/common/http_fixture.h"
+#include "tests/unit/common/identity.h"
 
 #include <fcntl.h>
-#include <openssl/pem.h>
-#include <openssl/x509v3.h>
+#include <openssl/ssl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,55 +15,6 @@ static struct fixture f;
 static struct tls_server *tls;
 static SSL_CTX *context; /* of clients */
 static char folder[32], cert[64], key[64], ca[64];
-
-/* ---- certificates ---- */
-
-struct identity {
-    EVP_PKEY *key;
-    X509 *cert;
-};
-
-static struct identity make_identity(const char *name, const struct identity *issuer)
-{
-    struct identity identity = {EVP_EC_gen("P-256"), X509_new()};
-    X509_NAME *subject = X509_get_subject_name(identity.cert);
-    X509_set_version(identity.cert, 2);
-    ASN1_INTEGER_set(X509_get_serialNumber(identity.cert), 1 + rand());
-    X509_gmtime_adj(X509_getm_notBefore(identity.cert), -60);
-    X509_gmtime_adj(X509_getm_notAfter(identity.cert), 3600);
-    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
-    X509_set_issuer_name(identity.cert, issuer ? X509_get_subject_name(issuer->cert) : subject);
-    X509_set_pubkey(identity.cert, identity.key);
-    if (!issuer) {
-        X509_EXTENSION *is_ca = X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, "critical,CA:TRUE");
-        X509_add_ext(identity.cert, is_ca, -1);
-        X509_EXTENSION_free(is_ca);
-    }
-    assert_true(X509_sign(identity.cert, issuer ? issuer->key : identity.key, EVP_sha256()) > 0);
-    return identity;
-}
-
-static void free_identity(struct identity *identity)
-{
-    EVP_PKEY_free(identity->key);
-    X509_free(identity->cert);
-}
-
-/* Written aside and renamed, as those who renew certificates do. */
-static void save(const struct identity *identity, const char *cert_path, const char *key_path)
-{
-    char aside[80];
-    snprintf(aside, sizeof(aside), "%s.new", cert_path);
-    FILE *file = fopen(aside, "w");
-    PEM_write_X509(file, identity->cert);
-    fclose(file);
-    assert_int_equal(rename(aside, cert_path), 0);
-    if (!key_path)
-        return;
-    file = fopen(key_path, "w");
-    PEM_write_PrivateKey(file, identity->key, NULL, NULL, 0, NULL, NULL);
-    fclose(file);
-}
 
 /* ---- set up ---- */
 
@@ -93,11 +44,11 @@ static int set_up(void **state)
     snprintf(cert, sizeof(cert), "%s/cert.pem", folder);
     snprintf(key, sizeof(key), "%s/key.pem", folder);
     snprintf(ca, sizeof(ca), "%s/ca.pem", folder);
-    authority = make_identity("authority", NULL);
-    struct identity server = make_identity("first", &authority);
-    save(&authority, ca, NULL);
-    save(&server, cert, key);
-    free_identity(&server);
+    authority = identity_make("authority", NULL);
+    struct identity server = identity_make("first", &authority);
+    identity_save(&authority, ca, NULL);
+    identity_save(&server, cert, key);
+    identity_free(&server);
     context = SSL_CTX_new(TLS_client_method());
     assert_int_equal(SSL_CTX_load_verify_locations(context, ca, NULL), 1);
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
@@ -120,7 +71,7 @@ static int tear_down(void **state)
         fixture_stop(&f);
     tls_server_destroy(tls);
     SSL_CTX_free(context);
-    free_identity(&authority);
+    identity_free(&authority);
     unlink(cert);
     unlink(key);
     unlink(ca);
@@ -359,9 +310,9 @@ static void strangers_without_certificate_are_refused(void **state)
     assert_false(is_served(&c));
     client_close(&c);
 
-    struct identity other_authority = make_identity("other", NULL);
-    struct identity stranger = make_identity("stranger", &other_authority);
-    struct identity friend = make_identity("friend", &authority);
+    struct identity other_authority = identity_make("other", NULL);
+    struct identity stranger = identity_make("stranger", &other_authority);
+    struct identity friend = identity_make("friend", &authority);
     SSL_CTX_use_certificate(context, stranger.cert);
     SSL_CTX_use_PrivateKey(context, stranger.key);
     assert_false(is_served(&c));
@@ -370,9 +321,9 @@ static void strangers_without_certificate_are_refused(void **state)
     SSL_CTX_use_PrivateKey(context, friend.key);
     assert_true(is_served(&c));
     client_close(&c);
-    free_identity(&other_authority);
-    free_identity(&stranger);
-    free_identity(&friend);
+    identity_free(&other_authority);
+    identity_free(&stranger);
+    identity_free(&friend);
 }
 
 static void versions_and_suites_are_kept_to(void **state)
@@ -409,14 +360,14 @@ static void renewed_certificate_is_served_and_a_bad_one_is_not(void **state)
     char name[64];
     struct error err = {0};
     open_secure(&old);
-    struct identity second = make_identity("second", &authority);
-    save(&second, cert, NULL); /* without its key */
+    struct identity second = identity_make("second", &authority);
+    identity_save(&second, cert, NULL); /* without its key */
     assert_int_equal(tls_server_reload(tls, &err), KELP_E_INVALID);
     open_secure(&c);
     name_of_server(&c, name);
     assert_string_equal(name, "first");
     client_close(&c);
-    save(&second, cert, key);
+    identity_save(&second, cert, key);
     assert_int_equal(tls_server_reload(tls, NULL), 0);
     open_secure(&c);
     name_of_server(&c, name);
@@ -425,7 +376,7 @@ static void renewed_certificate_is_served_and_a_bad_one_is_not(void **state)
     client_say(&old, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
     client_expect(&old, 200, "hello");
     client_close(&old);
-    free_identity(&second);
+    identity_free(&second);
 }
 
 static void bad_rules_are_refused_by_name(void **state)
