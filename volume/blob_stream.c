@@ -1,5 +1,5 @@
-/* Two buffers: while one is on its way to the client, the other is filled. What is in the page
- * cache is read on the loop, the rest on the pool.
+/* Two buffers: while one is on its way to the client, the other is filled, if the disk is to be
+ * waited for; one is enough otherwise. What is in the page cache is read on the loop, the rest on the pool.
  *
  * The header goes out with the first piece, so a first read that fails is still a 500. The CRC
  * can only be known at the end: when all of the data was asked for in one stretch, the last
@@ -22,7 +22,7 @@
 #include <stdlib.h>
 
 struct piece {
-    char *data; /* stream->capacity bytes */
+    char *data; /* stream->capacity bytes; NULL: never needed */
     size_t length;
     bool is_full;
 };
@@ -35,6 +35,7 @@ struct stream {
     size_t capacity;
     unsigned filling_index, writing_index;
     bool is_filling, is_writing, is_started;
+    bool is_cold;   /* the last fill had to wait for the disk */
     bool is_gone;   /* the client is */
     int code;       /* why a fill failed */
     /* How far the filling has come; whoever fills has this to himself. */
@@ -175,9 +176,17 @@ static void on_filled(struct blob_offload *offload)
 
 static void start_fill(struct stream *stream)
 {
+    if (!stream->is_writing && !stream->pieces[stream->writing_index].is_full)
+        stream->filling_index = stream->writing_index = 0; /* both are free: the one used last */
+    struct piece *piece = &stream->pieces[stream->filling_index];
+    if (!piece->data && !(piece->data = malloc(stream->capacity))) {
+        stream->code = error_set(&stream->err, KELP_E_NO_MEMORY, "out of memory: try again later");
+        return;
+    }
     stream->is_filling = true;
-    stream->pieces[stream->filling_index].length = 0;
+    piece->length = 0;
     int code = fill(stream, false);
+    stream->is_cold = code == KELP_E_AGAIN;
     if (code == KELP_E_AGAIN) {
         stream->offload.work = fill_on_worker;
         stream->offload.done = on_filled;
@@ -260,13 +269,20 @@ static void finish(struct stream *stream)
         http_response_abort(call->request);
 }
 
+/* Ahead only of a disk: what memory has is best read right before it is written, while the
+ * processor has it at hand. */
+static bool may_fill(const struct stream *stream)
+{
+    return !stream->is_filling && !stream->is_filled &&
+           !stream->pieces[stream->filling_index].is_full && (!stream->is_writing || stream->is_cold);
+}
+
 static void pump(struct stream *stream)
 {
     while (stream->code == 0 && !stream->is_gone) {
         if (!stream->is_writing && stream->pieces[stream->writing_index].is_full)
             start_write(stream);
-        else if (!stream->is_filling && !stream->is_filled &&
-                 !stream->pieces[stream->filling_index].is_full)
+        else if (may_fill(stream))
             start_fill(stream);
         else
             break;
@@ -295,11 +311,7 @@ void blob_stream_start(struct blob *blob, const struct blob_stream_plan *plan)
                          plan->segments[0].length == blob->needle.data.len;
     stream->capacity = plan->total_length < BLOB_STREAM_PIECE ? (size_t)plan->total_length + 1
                                                               : BLOB_STREAM_PIECE;
-    for (int i = 0; i < 2; i++)
-        stream->pieces[i].data = malloc(stream->capacity);
-    if (!stream->pieces[0].data || !stream->pieces[1].data)
-        stream->code = error_set(&stream->err, KELP_E_NO_MEMORY, "out of memory: try again later");
-    if (stream->code == 0 && is_to_be_checked(stream))
+    if (is_to_be_checked(stream))
         start_check(stream);
     else
         pump(stream);

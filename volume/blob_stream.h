@@ -4,7 +4,7 @@
 
 #include "volume/blob.h"
 
-#define BLOB_STREAM_PIECE (256u << 10)
+#define BLOB_STREAM_PIECE (64u << 10)
 
 /* A stretch of the data, and the text that goes before it. */
 struct blob_stream_segment {
