@@ -30,18 +30,6 @@ int buffer_reserve(struct buffer *b, size_t extra)
     return 0;
 }
 
-void buffer_append(struct buffer *b, const void *data, size_t length)
-{
-    if (length == 0)
-        return;
-    CHECK(buffer_reserve(b, length) == 0);
-    memcpy(b->data + b->length, data, length);
-    b->length += length;
-}
-
-void buffer_append_char(struct buffer *b, char c) { buffer_append(b, &c, 1); }
-void buffer_append_text(struct buffer *b, const char *text) { buffer_append(b, text, strlen(text)); }
-
 void buffer_vprintf(struct buffer *b, const char *fmt, va_list args)
 {
     va_list again;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "common/bytes.h"
+#include "common/check.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -26,13 +27,24 @@ static inline struct slice buffer_slice(const struct buffer *b)
 
 /* Room for `extra` more bytes; KELP_E_NO_MEMORY when there is none. */
 int buffer_reserve(struct buffer *b, size_t extra);
-void buffer_append(struct buffer *b, const void *data, size_t length);
+static inline void buffer_append(struct buffer *b, const void *data, size_t length)
+{
+    if (length == 0)
+        return;
+    if (length > b->capacity - b->length)
+        CHECK(buffer_reserve(b, length) == 0);
+    memcpy(b->data + b->length, data, length);
+    b->length += length;
+}
 static inline void buffer_append_slice(struct buffer *b, struct slice s)
 {
     buffer_append(b, s.ptr, s.len);
 }
-void buffer_append_char(struct buffer *b, char c);
-void buffer_append_text(struct buffer *b, const char *text);
+static inline void buffer_append_char(struct buffer *b, char c) { buffer_append(b, &c, 1); }
+static inline void buffer_append_text(struct buffer *b, const char *text)
+{
+    buffer_append(b, text, strlen(text));
+}
 void buffer_printf(struct buffer *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buffer_vprintf(struct buffer *b, const char *fmt, va_list args);
 

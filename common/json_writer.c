@@ -102,12 +102,12 @@ static const char *escape_of(unsigned char c, char scratch[7])
     }
 }
 
-/* How many bytes from here stand for themselves. */
+/* How many bytes from here stand for themselves: ASCII without controls, quotes, backslashes and &<>. */
 static size_t plain_length(const unsigned char *s, size_t size)
 {
+    static const uint64_t bits[2] = {0xafffffbb00000000u, 0xffffffffefffffffu};
     size_t n = 0;
-    while (n < size && s[n] >= 0x20 && s[n] < 0x80 && s[n] != '"' && s[n] != '\\' && s[n] != '<' &&
-           s[n] != '>' && s[n] != '&')
+    while (n < size && s[n] < 0x80 && (bits[s[n] >> 6] >> (s[n] & 63) & 1))
         n++;
     return n;
 }
