@@ -405,7 +405,7 @@ static bool is_too_slow(const struct http_connection *c)
         return false;
     uint64_t age_ms = loop_now_ms(c->lane->loop) - x->body_since_ms;
     uint64_t grace_ms = (uint64_t)c->lane->shared->idle_timeout_ms * HTTP_SLOW_BODY_TIMEOUTS;
-    return age_ms > grace_ms && x->body_length < age_ms * HTTP_SLOW_BODY_RATE / 1000;
+    return age_ms > grace_ms && x->body_length < age_ms * HTTP_SLOW_RATE / 1000;
 }
 
 static void take_bytes(struct http_connection *c, const char *data, size_t size)

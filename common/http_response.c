@@ -11,6 +11,7 @@
 #include "common/check.h"
 #include "common/http_date.h"
 #include "common/http_lane.h"
+#include "common/http_queue.h"
 #include "common/http_tls.h"
 #include "common/json_writer.h"
 
@@ -122,6 +123,7 @@ static void run_piece_done(struct loop_task *task)
 /* All of `buffers` is out, or will never be. */
 static void output_done(struct http_exchange *x)
 {
+    http_queue_leave(x);
     if (x->is_piece_out) {
         /* Later, so that pieces that a fast client takes at once neither recurse nor starve others.
          */
@@ -171,7 +173,7 @@ static bool queue_sealed(struct http_exchange *x, size_t skip)
     x->write.data = x;
     x->is_write_queued = true;
     if (uv_write(&x->write, (uv_stream_t *)&x->connection->tcp, &buf, 1, on_sealed_written) == 0) {
-        http_lane_wait(x->connection, HTTP_WAIT_CLIENT);
+        http_queue_enter(x);
         return true;
     }
     x->is_write_queued = false;
@@ -215,6 +217,7 @@ static void output(struct http_exchange *x)
     for (unsigned i = 0; i < x->buffer_count; i++)
         total += x->buffers[i].len;
     HTTP_COUNT(x->lane, bytes_out, total);
+    x->output_bytes = total;
     if (connection->tls) {
         output_sealed(x);
         return;
@@ -245,7 +248,7 @@ static void output(struct http_exchange *x)
         output_done(x);
         return;
     }
-    http_lane_wait(connection, HTTP_WAIT_CLIENT);
+    http_queue_enter(x);
 }
 
 static void add_buffer(struct http_exchange *x, const void *data, size_t size)

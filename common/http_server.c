@@ -151,6 +151,7 @@ static void init_shared(struct http_shared *shared, const struct http_server_con
         config->header_limit_bytes ? config->header_limit_bytes : DEFAULT_HEADER_LIMIT;
     shared->body_limit_bytes = config->body_limit_bytes;
     shared->buffered_limit_bytes = config->buffered_limit_bytes;
+    shared->queued_limit_bytes = config->queued_limit_bytes;
     shared->connection_limit = config->connection_limit;
     shared->idle_timeout_ms =
         config->idle_timeout_ms ? config->idle_timeout_ms : DEFAULT_TIMEOUT_MS;
@@ -232,6 +233,7 @@ void http_server_stats(const struct http_server *server, struct http_server_stat
     *ret = (struct http_server_stats){0};
     ret->connections = atomic_load(&server->shared.connections);
     ret->bytes_buffered = atomic_load(&server->shared.buffered_bytes);
+    ret->bytes_queued = atomic_load(&server->shared.queued_bytes);
     for (unsigned i = 0; i < server->lane_count; i++) {
         const struct http_counters *c = &server->slots[i].lane->counters;
         ret->connections_refused +=

@@ -83,6 +83,8 @@ struct http_server_config {
     size_t header_limit_bytes;          /* 0: 64 KiB; more is 431 */
     uint64_t body_limit_bytes;          /* 413 beyond; see http_request_limit_body */
     uint64_t buffered_limit_bytes;      /* of all bodies in flight; 503 beyond; 0: no limit */
+    uint64_t queued_limit_bytes; /* of all answers that clients have not taken yet; beyond it the
+                                  * slowest clients are closed; 0: no limit */
     unsigned connection_limit;          /* 0: no limit; more get 503 and are closed */
     /* No byte moved while the server waits for the client: closed; 0: 30 s. The time that a handler
      * takes does not count. */
@@ -92,7 +94,7 @@ struct http_server_config {
 
 struct http_server_stats {
     uint64_t connections, connections_refused, requests, bytes_in, bytes_out, bytes_buffered,
-        parse_errors, timeouts;
+        bytes_queued, parse_errors, timeouts;
 };
 
 struct http_server;

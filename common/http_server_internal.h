@@ -10,6 +10,7 @@
  *   http_request_line.c  methods, and what of a request line llhttp lets through
  *   http_body.c        the bytes of a body and the account of them
  *   http_response.c    requests' answers to bytes
+ *   http_queue.c       the account of bytes that clients have not taken yet
  *   http_head.c        the header of such an answer
  *   http_tls.c         sealing and opening what passes the socket, where there is TLS
  *   http_lane.c        free exchanges, the lists of who waits for what, the date
@@ -42,9 +43,10 @@ struct tls_session;
 #define HTTP_DRAIN_LARGE_LIMIT (1ull << 30) /* the same for a body over the limit */
 #define HTTP_HEADER_COUNT_LIMIT 1000u
 #define HTTP_METHOD_LIMIT 31u
-/* A body that has been coming for so many idle time-outs must have brought so much a second. */
+/* A body that has been coming for so many idle time-outs must have brought so much a second; and so
+ * much a second of an answer must a client take. */
 #define HTTP_SLOW_BODY_TIMEOUTS 4u
-#define HTTP_SLOW_BODY_RATE     100u
+#define HTTP_SLOW_RATE          100u
 
 /* One per server; the atomics are for all threads, the rest does not change. */
 struct http_shared {
@@ -52,10 +54,10 @@ struct http_shared {
     struct tls_server *tls; /* NULL: none */
     size_t header_limit_bytes;
     uint64_t body_limit_bytes;
-    uint64_t buffered_limit_bytes;
+    uint64_t buffered_limit_bytes, queued_limit_bytes;
     unsigned connection_limit;
     unsigned idle_timeout_ms, header_timeout_ms, linger_timeout_ms;
-    _Atomic uint64_t buffered_bytes;
+    _Atomic uint64_t buffered_bytes, queued_bytes;
     _Atomic unsigned connections;
     _Atomic bool is_draining;
 };
@@ -130,10 +132,10 @@ struct http_connection {
     struct http_connection *wait_prev, *wait_next;
     uint64_t wait_since_ms;
     uint64_t drain_left;
+    uint64_t unsent_seen; /* when the client was last looked after: see http_queue.c */
     char *pending; /* pipelined bytes that came too early; NULL: none */
     uint32_t pending_start, pending_end;
     uint32_t overhead_bytes; /* of a header, or of chunk framing since the last data */
-    uint32_t write_queue_seen;
     uint16_t fail_status; /* set by the parser's callbacks */
     uint8_t state;        /* enum http_connection_state */
     uint8_t wait;         /* enum http_wait; HTTP_WAIT_COUNT: in no list */
@@ -200,6 +202,8 @@ struct http_exchange {
     uv_buf_t pending_head;       /* response header that waits for the first piece */
     uv_buf_t buffers[4];
     unsigned buffer_count;
+    uint64_t output_bytes; /* of buffers, when they were handed to output */
+    uint64_t queued_bytes; /* as much of them is in the account of what waits */
     uv_write_t write;
     char *sealed; /* while `write` is at work on it, with TLS */
     void (*release)(void *ctx);

@@ -4,6 +4,7 @@
 
 #include "common/http_closing.h"
 #include "common/http_lane.h"
+#include "common/http_queue.h"
 #include "common/http_tls.h"
 
 #include <stdio.h>
@@ -38,13 +39,9 @@ static void refuse_stalled_body(struct http_connection *c)
 static void on_timeout(struct http_connection *c)
 {
     struct http_lane *lane = c->lane;
-    if (c->wait == HTTP_WAIT_CLIENT) {
-        uint32_t queued = (uint32_t)uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp);
-        if (queued != 0 && queued != c->write_queue_seen) { /* slow, but it reads */
-            c->write_queue_seen = queued;
-            http_lane_wait(c, HTTP_WAIT_CLIENT);
-            return;
-        }
+    if (c->wait == HTTP_WAIT_CLIENT && http_queue_has_moved(c)) { /* slow, but it reads */
+        http_lane_wait(c, HTTP_WAIT_CLIENT);
+        return;
     }
     HTTP_COUNT(lane, timeouts, 1);
     if (c->tls && !http_tls_is_established(c))

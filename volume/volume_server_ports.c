@@ -172,6 +172,7 @@ static int open_http(struct volume_server *server, struct error *err)
         .tls = config->tls,
         .body_limit_bytes = body_limit,
         .buffered_limit_bytes = bodies,
+        .queued_limit_bytes = bodies,
         .connection_limit = CONNECTIONS_MAX,
         .idle_timeout_ms =
             config->idle_timeout_seconds ? config->idle_timeout_seconds * 1000 : IDLE_NEVER_MS,

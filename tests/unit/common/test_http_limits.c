@@ -323,6 +323,78 @@ static void holds_one_piece_for_a_slow_reader(void **state)
     client_close(&c);
 }
 
+static struct http_server_stats stats_now(void)
+{
+    struct http_server_stats stats;
+    http_server_stats(f.server, &stats);
+    return stats;
+}
+
+/* A small buffer tells the server soon what is read. */
+static void ask_for_big(struct client *c, bool has_small_buffer)
+{
+    int small = 4096;
+    char byte;
+    client_open(c, &f);
+    if (has_small_buffer)
+        setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    client_say(c, "GET /big HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_int_equal(recv(c->fd, &byte, 1, 0), 1);
+}
+
+/* So little at a time that the server's own buffers hide it for longer than its patience lasts. */
+static void keeps_a_reader_that_reads_slowly(void **state)
+{
+    struct client c;
+    char bytes[16 << 10];
+    setup(state);
+    f.config.idle_timeout_ms = 600;
+    fixture_start(&f);
+    ask_for_big(&c, true);
+    struct pollfd nothing = {.fd = -1};
+    uint64_t end = uv_hrtime() + 2000000000;
+    while (uv_hrtime() < end) {
+        poll(&nothing, 1, 50); /* the client's own pace */
+        assert_true(recv(c.fd, bytes, sizeof(bytes), 0) > 0);
+    }
+    assert_int_equal(stats_now().timeouts, 0);
+    assert_int_equal(stats_now().connections, 1);
+    assert_true(stats_now().bytes_queued > 0);
+    client_close(&c);
+    while (stats_now().connections > 0)
+        poll(&nothing, 1, 5);
+    assert_int_equal(stats_now().bytes_queued, 0);
+}
+
+static void closes_the_slowest_when_too_much_waits(void **state)
+{
+    struct client slow[3], other;
+    setup(state);
+    f.config.idle_timeout_ms = 60000;
+    f.config.queued_limit_bytes = FIXTURE_BIG_BYTES * 5ull / 2;
+    fixture_start(&f);
+    for (int i = 0; i < 2; i++)
+        ask_for_big(&slow[i], false);
+    assert_int_equal(stats_now().connections, 2);
+    unsigned released = fixture_read(&f, &f.released);
+    ask_for_big(&slow[2], false);
+    fixture_wait(&f, &f.released, released + 1);
+    assert_int_equal(fixture_read(&f, &f.released), released + 1);
+    assert_true(stats_now().bytes_queued <= f.config.queued_limit_bytes);
+    client_open(&other, &f);
+    client_say(&other, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    client_expect(&other, 200, "hello");
+    client_close(&other);
+    char *bytes = must(malloc(FIXTURE_BIG_BYTES));
+    ssize_t n, total = 0;
+    while ((n = recv(slow[0].fd, bytes, FIXTURE_BIG_BYTES, 0)) > 0)
+        total += n;
+    assert_true(total < (ssize_t)FIXTURE_BIG_BYTES); /* it was the first, and is cut short */
+    free(bytes);
+    for (int i = 0; i < 3; i++)
+        client_close(&slow[i]);
+}
+
 static void releases_what_an_aborted_response_held(void **state)
 {
     struct client c;
@@ -474,6 +546,8 @@ int main(void)
         OWN_SETUP(gives_up_on_a_body_that_trickles),
         WITH_LIMITS(lets_a_handler_take_its_time),
         WITH_LIMITS(holds_one_piece_for_a_slow_reader),
+        OWN_SETUP(keeps_a_reader_that_reads_slowly),
+        OWN_SETUP(closes_the_slowest_when_too_much_waits),
         WITH_LIMITS(releases_what_an_aborted_response_held),
         WITH_LIMITS(tells_the_handler_that_the_client_has_gone),
         WITH_LIMITS(waits_for_running_requests_when_it_ends),
