@@ -31,7 +31,7 @@ struct blob {
     char *unpacked; /* malloc'd, or NULL */
     const struct image_entry *picture; /* made of the content; NULL: not (yet) */
     struct picture *making;            /* blob_image.c's */
-    uint64_t entered_bytes;            /* of the image service's room: taken up by what is assembled */
+    uint64_t entered_bytes;            /* of the image service's room, while it is assembled */
 
     /* What has been decided about the headers. */
     struct slice type; /* of the parts of a multipart answer; empty: unknown */

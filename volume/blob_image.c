@@ -1,6 +1,6 @@
 /* The hook between the read path and the image service. Everything that a picture depends on goes
- * into its key, so one that is in the cache is answered like any other content; the rest goes to the
- * service's threads and comes back. */
+ * into its key, so one that is in the cache is answered like any other content; the rest goes to
+ * the service's threads and comes back. */
 #include "volume/blob_image.h"
 
 #include "common/url.h"

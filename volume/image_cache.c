@@ -1,5 +1,5 @@
-/* Two tables: of entries by key, of blobs by id; a blob heads the list of its entries. The table of
- * entries keeps their order, oldest first, as finding one puts it last again. */
+/* Two tables: of entries by key, of blobs by id; a blob heads the list of its entries. The table
+ * of entries keeps their order, oldest first, as finding one puts it last again. */
 #include "volume/image_cache.h"
 
 #include "common/check.h"
@@ -50,7 +50,10 @@ struct image_cache *image_cache_create(size_t limit_bytes)
     return cache;
 }
 
-static size_t cost_of(const struct cached_entry *entry) { return entry->entry.size + ENTRY_OVERHEAD; }
+static size_t cost_of(const struct cached_entry *entry)
+{
+    return entry->entry.size + ENTRY_OVERHEAD;
+}
 
 void image_entry_release(const struct image_entry *held)
 {

@@ -34,8 +34,8 @@ void image_cache_destroy(struct image_cache *cache);
 
 /* NULL: not there. */
 const struct image_entry *image_cache_find(struct image_cache *cache, const struct image_key *key);
-/* Takes the malloc'd bytes (NULL with size 0), and keeps them unless they are too many; the entry is
- * the caller's to release. Where the key is there already, its entry is replaced. */
+/* Takes the malloc'd bytes (NULL with size 0), and keeps them unless they are too many; the entry
+ * is the caller's to release. Where the key is there already, its entry is replaced. */
 const struct image_entry *image_cache_add(struct image_cache *cache, const struct image_key *key,
                                           char *bytes, size_t size);
 void image_entry_release(const struct image_entry *entry); /* NULL is fine */

@@ -1,3 +1,6 @@
+/* libgd decodes into rows of ints (or of palette indexes) with seven bits of alpha; both sides of
+ * that are here, and nothing else knows of it. Its headers are built with, its library is not
+ * linked. */
 #include "volume/image_codec.h"
 
 #include "common/check.h"
@@ -204,7 +207,8 @@ static const unsigned char exif_segment[] = {
 };
 enum { EXIF_VALUE = 29, JPEG_MARKER = 2 };
 
-static int copy_out(const char *bytes, size_t size, unsigned orientation, char **ret, size_t *ret_size)
+static int copy_out(const char *bytes, size_t size, unsigned orientation, char **ret,
+                    size_t *ret_size)
 {
     size_t extra = orientation != 1 ? sizeof(exif_segment) : 0;
     char *copy = malloc(size + extra);

@@ -1,6 +1,6 @@
 /* Pictures from and to bytes, by libgd. It is loaded when the first picture comes: with all that
- * it brings along it would cost an idle server several megabytes. Where kelp was built without it, or it
- * is not installed, nothing can be decoded, and pictures are sent as they are stored. Any
+ * it brings along it would cost an idle server several megabytes. Where kelp was built without it,
+ * or it is not installed, nothing can be decoded, and pictures are sent as they are stored. Any
  * thread; slow. */
 #pragma once
 
@@ -18,7 +18,7 @@ void image_destroy(struct image *image); /* NULL is fine */
 /* Borrows the image. */
 struct image_source image_read_from(const struct image *image);
 
-/* As a JPEG of quality 75, a PNG, a GIF of one frame, a WebP (lossless or not). A JPEG of an orientation
- * other than 1 says so. *ret is the caller's, to be freed. */
+/* As a JPEG of quality 75, a PNG, a GIF of one frame, a WebP (lossless or not). A JPEG of an
+ * orientation other than 1 says so. *ret is the caller's, to be freed. */
 int image_encode(const struct image_pixels *pixels, enum image_format format, bool is_lossless,
                  unsigned orientation, char **ret, size_t *ret_size);

@@ -1,3 +1,5 @@
+/* Where a decoder and this parser could disagree on which of two sizes counts, the bytes are
+ * refused: a second frame header, a WebP canvas unlike its frame, a GIF frame beyond its screen. */
 #include "volume/image_header.h"
 
 /* A progressive JPEG has about ten; each costs the decoder a walk over the whole picture. */
@@ -59,8 +61,8 @@ static bool has_no_body(uint8_t marker)
     return marker == JPEG_TEM || (marker >= JPEG_RST0 && marker <= JPEG_RST7);
 }
 
-/* The next marker at or after *at, or 0; *at is then behind it. Other bytes before it are passed over,
- * as decoders do; so is the coded data of a scan, in which no marker appears. */
+/* The next marker at or after *at, or 0; *at is then behind it. Other bytes before it are passed
+ * over, as decoders do; so is the coded data of a scan, in which no marker appears. */
 static uint8_t next_marker(struct slice bytes, size_t *at)
 {
     while (*at < bytes.len) {
@@ -195,7 +197,8 @@ static bool parse_webp_frame(struct slice name, struct slice body, struct image_
         ret->is_lossless = true;
         return true;
     }
-    if (body.len < 10 || (byte_at(body, 0) & 1) != 0 || memcmp(body.ptr + 3, "\x9d\x01\x2a", 3) != 0)
+    if (body.len < 10 || (byte_at(body, 0) & 1) != 0 ||
+        memcmp(body.ptr + 3, "\x9d\x01\x2a", 3) != 0)
         return false;
     ret->width = load_le16(body.ptr + 6) & 0x3fff;
     ret->height = load_le16(body.ptr + 8) & 0x3fff;

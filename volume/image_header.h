@@ -1,9 +1,9 @@
 /* What a picture says of itself in its first bytes: format, size, orientation. Pure; any thread.
  *
- * This is what stands between a client's bytes and the decoders: nothing is decoded whose size
- * has not been read here and found small enough. So it is stricter than they are, and refuses what they
- * might take for another picture than it does. Sources: ITU T.81 annex B, Exif 2.3 (TIFF 6.0), PNG 1.2,
- * GIF89a, RFC 9649. */
+ * This is what stands between a client's bytes and the decoders: nothing is decoded whose size has
+ * not been read here and found small enough. So it is stricter than they are, and refuses what
+ * they might take for another picture than it does. Sources: ITU T.81 annex B, Exif 2.3 (TIFF
+ * 6.0), PNG 1.2, GIF89a, RFC 9649. */
 #pragma once
 
 #include "common/bytes.h"

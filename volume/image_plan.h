@@ -23,7 +23,8 @@ enum image_format image_format_of(struct slice extension);
 /* A decimal number, with a sign or without; 0 for anything else, and INT32_MAX for more. */
 int32_t image_request_number(struct slice text);
 enum image_mode image_request_mode(struct slice text);
-/* Drops what has no effect, so that requests for the same thing are the same; false when nothing is left. */
+/* Drops what has no effect, so that requests for the same thing are the same; false when nothing
+ * is left. */
 bool image_request_settle(struct image_request *request);
 
 struct image_rect {

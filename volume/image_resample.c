@@ -1,5 +1,5 @@
-/* Why not the codec library's own scaling: it weighs the colour of pixels that cannot be seen as much as
- * that of others, which leaves a rim around everything that is cut out; and it takes the
+/* Why not the codec library's own scaling: it weighs the colour of pixels that cannot be seen as
+ * much as that of others, which leaves a rim around everything that is cut out; and it takes the
  * picture twice. Here a row is read as it is scaled, and colours are weighed with their alpha. */
 #include "volume/image_resample.h"
 
@@ -134,7 +134,8 @@ static void scale_rows(const struct image_source *source, const struct image_rec
         for (uint32_t x = 0; x < ret->width; x++) {
             const struct reach *reach = &across->reaches[x];
             mix(row + (size_t)reach->first * IMAGE_PIXEL_BYTES, IMAGE_PIXEL_BYTES,
-                across->weights + reach->weights, reach->count, out + x * IMAGE_PIXEL_BYTES);
+                across->weights + reach->weights, reach->count,
+                out + (size_t)x * IMAGE_PIXEL_BYTES);
         }
     }
 }
@@ -205,8 +206,10 @@ static void place(unsigned orientation, uint32_t width, uint32_t height, uint32_
                   uint32_t *ret_x, uint32_t *ret_y)
 {
     uint32_t right = width - 1 - x, bottom = height - 1 - y;
-    const uint32_t places[9][2] = {{x, y},    {x, y},         {right, y}, {right, bottom}, {x, bottom},
-                                   {y, x},    {bottom, x},    {bottom, right}, {y, right}};
+    const uint32_t places[9][2] = {
+        [1] = {x, y}, [2] = {right, y},  [3] = {right, bottom}, [4] = {x, bottom},
+        [5] = {y, x}, [6] = {bottom, x}, [7] = {bottom, right}, [8] = {y, right},
+    };
     *ret_x = places[orientation][0];
     *ret_y = places[orientation][1];
 }
@@ -224,8 +227,8 @@ int image_upright(const struct image_source *source, uint32_t width, uint32_t he
         for (uint32_t x = 0; x < width; x++) {
             uint32_t to_x, to_y;
             place(orientation, width, height, x, y, &to_x, &to_y);
-            memcpy(row_of(ret, to_y) + to_x * IMAGE_PIXEL_BYTES, row + (size_t)x * IMAGE_PIXEL_BYTES,
-                   IMAGE_PIXEL_BYTES);
+            memcpy(row_of(ret, to_y) + (size_t)to_x * IMAGE_PIXEL_BYTES,
+                   row + (size_t)x * IMAGE_PIXEL_BYTES, IMAGE_PIXEL_BYTES);
         }
     }
     free(row);

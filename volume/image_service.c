@@ -1,3 +1,6 @@
+/* Two bounds: the bytes of sources that wait or run, past which a job is refused, and the pixels of
+ * those that run, for which a thread waits its turn. The second is what keeps memory in bounds, as
+ * a small file can be a large picture. */
 #include "volume/image_service.h"
 
 #include "common/check.h"
@@ -18,7 +21,8 @@ struct image_service {
 
     struct metrics *metrics; /* NULL: none */
     struct metrics_collector collector;
-    struct metric_series *cache_bytes, *cache_entries, *waiting_bytes, *hits, *misses, *made, *refused;
+    struct metric_series *cache_bytes, *cache_entries, *waiting_bytes;
+    struct metric_series *hits, *misses, *made, *refused;
 };
 
 /* ---- pixels ---- */
@@ -70,7 +74,8 @@ static const struct image_entry *make(struct image_service *service, const struc
 
 static void on_loop(struct loop_task *task)
 {
-    struct image_job *job = (struct image_job *)((char *)task - offsetof(struct image_job, loop_task));
+    struct image_job *job =
+        (struct image_job *)((char *)task - offsetof(struct image_job, loop_task));
     job->done(job);
 }
 
@@ -148,13 +153,16 @@ static struct metric_series *add(struct metrics *metrics, enum metric_kind kind,
 static void watch(struct image_service *s, struct metrics *m)
 {
     s->metrics = m;
-    s->cache_bytes = add(m, METRIC_GAUGE, "kelp_image_cache_bytes", "Bytes of scaled pictures kept.");
+    s->cache_bytes = add(m, METRIC_GAUGE, "kelp_image_cache_bytes",
+                         "Bytes of scaled pictures kept.");
     s->cache_entries = add(m, METRIC_GAUGE, "kelp_image_cache_entries", "Scaled pictures kept.");
     s->waiting_bytes = add(m, METRIC_GAUGE, "kelp_image_source_bytes",
                            "Bytes of pictures that are being scaled or wait for it.");
     s->hits = add(m, METRIC_COUNTER, "kelp_image_cache_hits_total", "Pictures that were there.");
-    s->misses = add(m, METRIC_COUNTER, "kelp_image_cache_misses_total", "Pictures that were not there.");
-    s->made = add(m, METRIC_COUNTER, "kelp_image_made_total", "Pictures scaled, cropped or turned.");
+    s->misses = add(m, METRIC_COUNTER, "kelp_image_cache_misses_total",
+                    "Pictures that were not there.");
+    s->made = add(m, METRIC_COUNTER, "kelp_image_made_total",
+                  "Pictures scaled, cropped or turned.");
     s->refused = add(m, METRIC_COUNTER, "kelp_image_refused_total",
                      "Requests turned away as too many pictures waited.");
     s->collector.collect = collect;

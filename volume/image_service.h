@@ -23,7 +23,8 @@ struct image_service;
 int image_service_create(struct image_service **ret, struct metrics *metrics, struct error *err);
 /* Finishes what waits; then nobody may hold a job. NULL is fine. */
 void image_service_destroy(struct image_service *service);
-/* One that was made before: the caller's to release. NULL: there is none. Any thread; does not wait. */
+/* One that was made before: the caller's to release. NULL: there is none. Any thread; does not
+ * wait. */
 const struct image_entry *image_service_find(struct image_service *service,
                                              const struct image_key *key);
 /* Drops what was made of a blob that is no more. Any thread; does not wait. */
@@ -45,7 +46,8 @@ struct image_job {
 /* Any thread. KELP_E_LIMIT: too much waits; nothing happens then. */
 int image_service_submit(struct image_service *service, struct image_job *job);
 
-/* Room for a source that is still to be put together, until it is submitted: false if there is none now. */
+/* Room for a source that is still to be put together, until it is submitted: false if there is
+ * none now. */
 bool image_service_enter(struct image_service *service, uint64_t bytes);
 void image_service_leave(struct image_service *service, uint64_t bytes);
 

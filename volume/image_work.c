@@ -1,3 +1,5 @@
+/* The order is what makes it safe: the header first, then what the request makes of its size, and
+ * only when both are small enough does a decoder see the bytes. */
 #include "volume/image_work.h"
 
 static bool fits(uint64_t width, uint64_t height, uint64_t limit)

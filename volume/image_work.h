@@ -1,11 +1,10 @@
-/* A picture, from bytes to bytes: what it will cost is known before it is done. Any thread; slow.
- */
+/* A picture, from bytes to bytes: what it will cost is known first. Any thread; slow. */
 #pragma once
 
 #include "volume/image_codec.h"
 
-/* No picture has more pixels, nor any that is made of one: with what the decoders need beside them,
- * some 10 bytes each. */
+/* No picture has more pixels, nor any that is made of one: with what the decoders need beside
+ * them, some 10 bytes each. */
 #define IMAGE_PIXELS_MAX (50u << 20)
 /* Nor more in a row or a column. */
 #define IMAGE_SIDE_MAX 65535u

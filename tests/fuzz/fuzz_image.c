@@ -1,4 +1,5 @@
-/* Pictures all the way through the decoders: what comes out is a picture of the size that was planned. */
+/* Pictures all the way through the decoders: what comes out is a picture of the size that was
+ * planned. */
 #include "tests/fuzz/fuzz.h"
 
 #include "volume/image_work.h"

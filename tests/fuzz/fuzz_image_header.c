@@ -1,5 +1,5 @@
-/* Headers of pictures, and what requests make of their sizes: whatever is asked of whatever picture, the
- * pieces that are cut lie inside of it. */
+/* Headers of pictures, and what requests make of their sizes: whatever is asked of whatever
+ * picture, the pieces that are cut lie inside of it. */
 #include "tests/fuzz/fuzz.h"
 
 #include "volume/image_plan.h"

@@ -40,7 +40,8 @@ static void get(const char *target, const char *headers, struct reply *ret)
     data_port_ask(&port, "GET", target, headers, NULL, 0, ret);
 }
 
-static void expect_size(const char *target, enum image_format format, uint32_t width, uint32_t height)
+static void expect_size(const char *target, enum image_format format, uint32_t width,
+                        uint32_t height)
 {
     struct reply reply;
     get(target, "", &reply);
@@ -71,7 +72,8 @@ static bool prints(const char *line)
     return is_there;
 }
 
-#define NAMED(name) "Content-Type: image/png\r\nContent-Disposition: attachment; filename=\"" name "\"\r\n"
+#define NAMED(name)                                                                                \
+    "Content-Type: image/png\r\nContent-Disposition: attachment; filename=\"" name "\"\r\n"
 
 static void pictures_come_in_the_size_that_is_asked(void **state)
 {
@@ -178,7 +180,8 @@ static void a_big_picture_is_scaled_when_the_url_says_what_it_is(void **state)
 
 static void a_picture_is_made_once_until_its_blob_changes_or_goes(void **state)
 {
-    struct slice png = picture_make(IMAGE_PNG, 80, 40, 1), other = picture_make(IMAGE_PNG, 40, 40, 1);
+    struct slice png = picture_make(IMAGE_PNG, 80, 40, 1);
+    struct slice other = picture_make(IMAGE_PNG, 40, 40, 1);
     put("/3,010000abcd", NAMED("a.png"), png);
     expect_size("/3,010000abcd?width=20", IMAGE_PNG, 20, 10);
     expect_size("/3,010000abcd?width=20&mode=any&height=0", IMAGE_PNG, 20, 10);
@@ -227,11 +230,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(headers_are_those_of_what_is_stored, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_picture_stored_compressed_is_unpacked_first, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(a_big_picture_is_scaled_when_the_url_says_what_it_is, set_up,
+        cmocka_unit_test_setup_teardown(a_big_picture_is_scaled_when_the_url_says_what_it_is,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_picture_is_made_once_until_its_blob_changes_or_goes,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_jpeg_is_turned_upright_as_it_is_stored, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(a_picture_is_made_once_until_its_blob_changes_or_goes, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(a_jpeg_is_turned_upright_as_it_is_stored, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

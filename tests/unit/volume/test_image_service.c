@@ -154,7 +154,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_picture_is_made_once_and_found_again, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_no_picture_is_not_looked_at_twice, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_no_picture_is_not_looked_at_twice, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(too_many_bytes_at_once_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_jpeg_on_its_side_is_turned, set_up, tear_down),
     };
