@@ -5,22 +5,15 @@ import re
 import resource
 import signal
 import socket
-import struct
 import threading
 import time
 
 import pytest
-from lib.cluster import Cluster, free_port, http, kelp_binary, wait_until
+from lib.cluster import Cluster, free_port, http, wait_until
+from lib.rough_client import MIB, connect, head, is_sanitized, put, read_all, reset, rss_bytes, sibling, sockets
 
 IDLE = 2  # seconds
 MANY = 400
-MIB = 1 << 20
-
-
-def is_sanitized():
-    with open(kelp_binary(), 'rb') as binary:
-        data = binary.read()
-    return any(name in data for name in (b'__asan_init', b'__tsan_init'))
 
 
 @pytest.fixture(scope='module')
@@ -43,14 +36,6 @@ def running(tmp_path_factory):
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def sibling(fid, key):
-    return f'{fid.split(",")[0]},{key:x}637037d6'
-
-
-def put(server, fid, data, **options):
-    return http('PUT', f'{server.address}/{fid}', data, {'Content-Type': 'application/octet-stream'}, **options)
-
-
 @pytest.fixture
 def server(running):
     """With a check that afterwards all is as it was: descriptors, bytes in hand, and that it serves."""
@@ -62,60 +47,10 @@ def server(running):
     assert http('GET', f'{server.address}/{running.small}').body == b'small'
 
 
-def sockets(server):
-    """Accepted connections of the data port that the process still has."""
-    port = f':{server.port:04X}'
-    inodes = set()
-    for name in ('tcp', 'tcp6'):
-        with open(f'/proc/{server.pid}/net/{name}') as table:
-            for line in table.readlines()[1:]:
-                words = line.split()
-                if words[1].endswith(port) and words[3] != '0A':
-                    inodes.add(words[9])
-    count = 0
-    for entry in os.listdir(f'/proc/{server.pid}/fd'):
-        with contextlib.suppress(OSError):
-            match = re.fullmatch(r'socket:\[(\d+)\]', os.readlink(f'/proc/{server.pid}/fd/{entry}'))
-            count += bool(match and match[1] in inodes)
-    return count
-
-
 def in_hand(server):
     page = http('GET', f'{server.metrics}/metrics').body.decode()
     return tuple(float(re.search(rf'^SeaweedFS_volumeServer_in_flight_{kind}_size (\S+)$', page, re.M)[1])
                  for kind in ('upload', 'download'))
-
-
-def rss_bytes(server):
-    with open(f'/proc/{server.pid}/smaps_rollup') as rollup:
-        return int(re.search(r'^Rss:\s+(\d+) kB', rollup.read(), re.M)[1]) * 1024
-
-
-def connect(server, data=b'', receive_buffer=None):
-    s = socket.socket()
-    if receive_buffer:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    s.settimeout(30)
-    s.connect(('127.0.0.1', server.port))
-    s.sendall(data)
-    return s
-
-
-def reset(s):
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
-    s.close()
-
-
-def head(method, fid, *fields):
-    return '\r\n'.join([f'{method} /{fid} HTTP/1.1', 'Host: kelp', 'Content-Type: a/b', *fields, '', '']).encode()
-
-
-def read_all(s):
-    data = b''
-    with contextlib.suppress(ConnectionResetError):
-        while piece := s.recv(1 << 16):
-            data += piece
-    return data
 
 
 class Others:
@@ -201,6 +136,21 @@ def test_resets_in_the_middle_of_a_body_store_nothing(running, server):
     wait_until(lambda: sockets(server) == 0, 'all are gone')
     for fid in fids[::10]:
         assert http('GET', f'{server.address}/{fid}').status == 404
+
+
+def test_a_client_that_asks_for_all_and_takes_nothing_costs_little(running, server):
+    one = sibling(running.small, 0x1b1b)
+    assert put(server, one, os.urandom(MIB)).status == 201
+    clients = [connect(server, head('GET', one) * 1000, receive_buffer=4096) for _ in range(3)]
+    for s in clients:
+        assert s.recv(1)  # it is being answered
+    before = rss_bytes(server)
+    wait_until(lambda: sockets(server) == 0, 'it is given up')
+    if not is_sanitized():
+        assert rss_bytes(server) - before < 8 * MIB
+    for s in clients:
+        assert len(read_all(s)) < 100 * MIB
+        s.close()
 
 
 def test_resets_in_the_middle_of_a_download_give_all_back(running, server):
