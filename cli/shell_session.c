@@ -113,6 +113,18 @@ static int try_masters(struct shell *shell, const char *masters, struct error *e
     return code;
 }
 
+/* A server that wants a certificate hangs up on those who bring none, without a word. */
+static int tell_how_it_spoke(const struct shell *shell, struct error *err)
+{
+    struct error cause = *err;
+    bool has_certificate = shell->rpc.security.rpc_tls_count > 0;
+    return error_set(err, cause.code, "%s; gRPC was spoken %s", cause.message,
+                     has_certificate ? "with the certificate of grpc.client: the master may want none, or "
+                                       "another"
+                                     : "without TLS: where the master wants certificates, name one under "
+                                       "grpc.client in security.toml");
+}
+
 int shell_connect(struct shell *shell, const char *masters, struct error *err)
 {
     int code = process_rpc_open(&shell->rpc, err);
@@ -128,5 +140,5 @@ int shell_connect(struct shell *shell, const char *masters, struct error *err)
             usleep(CONNECT_PAUSE_MS * 1000);
     }
     shell->is_connected = code == 0;
-    return code;
+    return code == KELP_E_UNAVAILABLE ? tell_how_it_spoke(shell, err) : code;
 }
