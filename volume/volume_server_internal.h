@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/arena.h"
+#include "common/http_metrics.h"
 #include "common/http_server.h"
 #include "common/loop_metrics.h"
 #include "common/metrics_push.h"
@@ -48,6 +49,7 @@ struct volume_server {
     struct rpc_server *rpc_server;
     struct metrics_server *metrics_server;
     struct loop_metrics *loop_metrics;
+    struct http_metrics *http_metrics;
     struct metrics_push *metrics_push; /* NULL: the masters want none */
     atomic_uint port, grpc_port, metrics_port;
 

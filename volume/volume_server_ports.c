@@ -262,6 +262,10 @@ int volume_server_open_ports(struct volume_server *server, struct error *err)
         code = open_rpc(server, err);
     if (!code)
         code = open_http(server, err);
+    if (!code) {
+        const struct http_server *const servers[] = {server->http_server, server->public_server};
+        server->http_metrics = http_metrics_create(server->registry, servers);
+    }
     if (!code)
         code = begin_pushing(server, err);
     return code;
@@ -269,6 +273,7 @@ int volume_server_open_ports(struct volume_server *server, struct error *err)
 
 void volume_server_close_ports(struct volume_server *server, unsigned grace_ms)
 {
+    http_metrics_destroy(server->http_metrics);
     http_server_destroy(server->public_server, grace_ms);
     http_server_destroy(server->http_server, grace_ms);
     metrics_push_destroy(server->metrics_push);
