@@ -1,21 +1,16 @@
-/* The scan of a .dat. A window of the file is kept in memory; records larger than it are summed in
- * pieces. See the header. */
+/* The scan of a .dat, on a window of it; records larger than it are summed in pieces. See the header. */
 #include "volume/storage/dat_scan.h"
 
-#include "common/crc32c.h"
+#include "volume/storage/dat_window.h"
 
 #include <stdlib.h>
 
-#define WINDOW_SIZE (1u << 20)
-
 struct dat_scan {
-    struct volume_generation *generation;
+    struct dat_window *window;
+    uint8_t version;
     uint64_t at, end;
     dat_scan_known *known;
     void *ctx;
-    uint64_t window_offset;
-    size_t window_size;
-    uint8_t window[WINDOW_SIZE];
 };
 
 int dat_scan_open(struct dat_scan **ret, struct volume_generation *generation, uint64_t offset,
@@ -25,68 +20,41 @@ int dat_scan_open(struct dat_scan **ret, struct volume_generation *generation, u
     if (!scan)
         return error_set(err, KELP_E_NO_MEMORY, "no memory to scan %s",
                          atomic_load(&generation->dat_path));
-    scan->generation = generation;
-    scan->at = offset;
-    scan->end = volume_generation_end(generation);
-    scan->known = known;
-    scan->ctx = ctx;
-    scan->window_offset = 0;
-    scan->window_size = 0;
+    *scan = (struct dat_scan){
+        .version = generation->version,
+        .at = offset,
+        .end = volume_generation_end(generation),
+        .known = known,
+        .ctx = ctx,
+    };
+    int code = dat_window_open(&scan->window, generation, scan->end, false, err);
+    if (code != 0) {
+        free(scan);
+        return code;
+    }
     *ret = scan;
     return 0;
 }
 
-void dat_scan_close(struct dat_scan *scan) { free(scan); }
-
-/* n bytes at the offset, both within the file and the window's size. */
-static int bytes_at(struct dat_scan *scan, uint64_t offset, size_t n, const uint8_t **ret,
-                    struct error *err)
+void dat_scan_close(struct dat_scan *scan)
 {
-    if (offset < scan->window_offset || offset + n > scan->window_offset + scan->window_size) {
-        uint64_t left = scan->end - offset;
-        size_t size = left < WINDOW_SIZE ? (size_t)left : WINDOW_SIZE;
-        scan->window_size = 0;
-        int code = volume_generation_check_stop(scan->generation, err);
-        if (code == 0)
-            code = volume_generation_pread(scan->generation, scan->window, size, offset, false, err);
-        if (code != 0)
-            return code;
-        scan->window_offset = offset;
-        scan->window_size = size;
-    }
-    *ret = scan->window + (offset - scan->window_offset);
-    return 0;
-}
-
-static int sum_data(struct dat_scan *scan, uint64_t offset, uint64_t size, uint32_t *ret,
-                    struct error *err)
-{
-    uint32_t crc = 0;
-    while (size > 0) {
-        size_t n = size < WINDOW_SIZE / 2 ? (size_t)size : WINDOW_SIZE / 2;
-        const uint8_t *bytes;
-        int code = bytes_at(scan, offset, n, &bytes, err);
-        if (code != 0)
-            return code;
-        crc = crc32c(crc, bytes, n);
-        offset += n;
-        size -= n;
-    }
-    *ret = crc;
-    return 0;
+    if (!scan)
+        return;
+    dat_window_close(scan->window);
+    free(scan);
 }
 
 /* Whether the body's lengths agree and the CRC matches. The record's extent lies within the file. */
 static int check_body(struct dat_scan *scan, uint64_t offset, int32_t size, bool *ret_is_good,
                       struct error *err)
 {
-    uint8_t version = scan->generation->version;
+    uint8_t version = scan->version;
     size_t head_size = version == 1 ? NEEDLE_HEADER_SIZE : NEEDLE_HEAD_MAX;
     uint64_t record_size = needle_record_size(version, size);
     uint8_t head[NEEDLE_HEAD_MAX];
     const uint8_t *bytes;
     *ret_is_good = false;
-    int code = bytes_at(scan, offset, NEEDLE_HEAD_MAX, &bytes, err);
+    int code = dat_window_bytes(scan->window, offset, NEEDLE_HEAD_MAX, &bytes, err);
     if (code != 0)
         return code;
     memcpy(head, bytes, sizeof(head));
@@ -97,12 +65,12 @@ static int check_body(struct dat_scan *scan, uint64_t offset, int32_t size, bool
     uint64_t tail_size = record_size - head_size - data_size;
     struct needle needle;
     uint32_t crc = 0;
-    code = bytes_at(scan, offset + head_size + data_size, tail_size, &bytes, err);
+    code = dat_window_bytes(scan->window, offset + head_size + data_size, tail_size, &bytes, err);
     if (code != 0)
         return code;
     if (needle_parse_around(head, bytes, tail_size, version, size, &needle, NULL) != 0)
         return 0;
-    code = sum_data(scan, offset + head_size, data_size, &crc, err);
+    code = dat_window_sum(scan->window, offset + head_size, data_size, &crc, err);
     if (code == 0)
         *ret_is_good = data_size == 0 || needle_checksum_matches(needle.checksum, crc);
     return code;
@@ -113,12 +81,12 @@ static int check_body(struct dat_scan *scan, uint64_t offset, int32_t size, bool
 static int record_at(struct dat_scan *scan, uint64_t offset, bool is_searching,
                      struct dat_item *ret, bool *ret_is_good, struct error *err)
 {
-    uint8_t version = scan->generation->version;
+    uint8_t version = scan->version;
     const uint8_t *bytes;
     *ret_is_good = false;
     if (scan->end - offset < needle_record_size(version, 0))
         return 0;
-    int code = bytes_at(scan, offset, NEEDLE_HEADER_SIZE, &bytes, err);
+    int code = dat_window_bytes(scan->window, offset, NEEDLE_HEADER_SIZE, &bytes, err);
     if (code != 0)
         return code;
     struct needle_header header;
@@ -135,7 +103,7 @@ static int record_at(struct dat_scan *scan, uint64_t offset, bool is_searching,
     bool is_empty_put = false;
     if (code == 0 && is_good && version == 3) {
         size_t from = NEEDLE_HEADER_SIZE + (uint32_t)header.size + 4;
-        code = bytes_at(scan, offset + from, header.size == 0 ? 12 : 8, &bytes, err);
+        code = dat_window_bytes(scan->window, offset + from, header.size == 0 ? 12 : 8, &bytes, err);
         if (code == 0) {
             append_at_ns = load_be64(bytes);
             is_empty_put = header.size == 0 && load_be32(bytes + 8) == NEEDLE_EMPTY_MARK;
@@ -153,13 +121,9 @@ static int record_at(struct dat_scan *scan, uint64_t offset, bool is_searching,
 static int skip_zeros(struct dat_scan *scan, uint64_t at, uint64_t *ret, struct error *err)
 {
     while (scan->end - at >= NEEDLE_HEADER_SIZE) {
-        uint64_t left = scan->end - at;
-        size_t size = left < WINDOW_SIZE ? (size_t)left : WINDOW_SIZE, i = 0;
-        if (at >= scan->window_offset && at < scan->window_offset + scan->window_size &&
-            scan->window_offset + scan->window_size - at >= NEEDLE_HEADER_SIZE)
-            size = (size_t)(scan->window_offset + scan->window_size - at);
         const uint8_t *bytes;
-        int code = bytes_at(scan, at, size, &bytes, err);
+        size_t size = 0, i = 0;
+        int code = dat_window_rest(scan->window, at, NEEDLE_HEADER_SIZE, &bytes, &size, err);
         if (code != 0)
             return code;
         while (i + NEEDLE_HEADER_SIZE <= size && (load_be64(bytes + i) | load_be64(bytes + i + 8)) == 0)

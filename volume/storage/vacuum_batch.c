@@ -11,11 +11,6 @@
 
 #define KEEP_ROWS 10000u /* of an index on disk: a crash after the commit reads no more of them again */
 
-uint32_t vacuum_record_checksum(const uint8_t *record, int32_t size)
-{
-    return load_be32(record + NEEDLE_HEADER_SIZE + (size > 0 ? (uint32_t)size : 0));
-}
-
 int vacuum_batch_add(struct vacuum *v, uint64_t key, int32_t size, const uint8_t *bytes,
                      struct error *err)
 {
@@ -33,18 +28,11 @@ int vacuum_batch_add(struct vacuum *v, uint64_t key, int32_t size, const uint8_t
     return 0;
 }
 
-static int fail_check(const struct vacuum *v, const struct needle_entry *entry, const char *what,
-                      struct error *err)
-{
-    return error_set(err, KELP_E_CORRUPT, "%s at %llu: needle %llx %s",
-                     atomic_load(&v->next->dat_path), (unsigned long long)entry->offset,
-                     (unsigned long long)entry->key, what);
-}
-
 /* The new index must say what was written, and the result's digest counts what it leads to. */
-static int count_result(struct vacuum *v, const struct needle_entry *entry, uint32_t checksum,
+static int count_result(void *ctx, const struct needle_entry *entry, uint32_t checksum,
                         struct error *err)
 {
+    struct vacuum *v = ctx;
     struct needle_entry found;
     int code = needle_index_get(v->next->index, entry->key, &found, err);
     if (code != 0 && code != KELP_E_NOT_FOUND)
@@ -52,80 +40,20 @@ static int count_result(struct vacuum *v, const struct needle_entry *entry, uint
     bool is_known = code == 0;
     if (entry->size < 0)
         return is_known && found.size >= 0
-                   ? fail_check(v, entry, "is not deleted in the new index", err)
+                   ? vacuum_fail_check(v->next, entry, "is not deleted in the new index", err)
                    : 0;
     if (!is_known || found.size != entry->size || found.offset != entry->offset)
-        return fail_check(v, entry, "is not what the new index says", err);
+        return vacuum_fail_check(v->next, entry, "is not what the new index says", err);
     vacuum_digest_add(&v->result, found.key, found.size, checksum);
     return 0;
-}
-
-static int read_back(struct vacuum *v, uint8_t *buf, size_t n, uint64_t offset, struct error *err)
-{
-    return os_read_full(v->next->os, v->next->dat_fd, atomic_load(&v->next->dat_path), buf, n,
-                        offset, err);
-}
-
-/* A record that does not fit the buffer, in pieces. */
-static int check_large(struct vacuum *v, const struct vacuum_written *written, struct error *err)
-{
-    const struct needle_entry *entry = &written->entry;
-    uint64_t size = needle_record_size(v->next->version, entry->size), done = 0;
-    while (done < size) {
-        size_t n = size - done < VACUUM_CHECK_BYTES ? (size_t)(size - done) : VACUUM_CHECK_BYTES;
-        int code = read_back(v, v->check_buffer, n, entry->offset + done, err);
-        if (code != 0)
-            return code;
-        if (memcmp(v->check_buffer, written->source + done, n) != 0)
-            return fail_check(v, entry, "reads back differently", err);
-        done += n;
-    }
-    return count_result(v, entry, vacuum_record_checksum(written->source, entry->size), err);
-}
-
-/* Records [first, last), which lie side by side, in one read. */
-static int check_group(struct vacuum *v, size_t first, size_t last, size_t size, struct error *err)
-{
-    uint64_t start = v->written[first].entry.offset;
-    int code = read_back(v, v->check_buffer, size, start, err);
-    for (size_t i = first; i < last && code == 0; i++) {
-        const struct needle_entry *entry = &v->written[i].entry;
-        const uint8_t *bytes = v->check_buffer + (entry->offset - start);
-        if (memcmp(bytes, v->written[i].source,
-                   needle_record_size(v->next->version, entry->size)) != 0)
-            return fail_check(v, entry, "reads back differently", err);
-        code = count_result(v, entry, vacuum_record_checksum(bytes, entry->size), err);
-    }
-    return code;
-}
-
-static int check_written(struct vacuum *v, struct error *err)
-{
-    size_t i = 0;
-    int code = 0;
-    while (i < v->written_count && code == 0) {
-        uint64_t size = 0;
-        size_t last = i;
-        for (; last < v->written_count; last++) {
-            uint64_t more = needle_record_size(v->next->version, v->written[last].entry.size);
-            if (size + more > VACUUM_CHECK_BYTES)
-                break;
-            size += more;
-        }
-        if (last == i)
-            code = check_large(v, &v->written[last++], err);
-        else
-            code = check_group(v, i, last, (size_t)size, err);
-        i = last;
-    }
-    return code;
 }
 
 int vacuum_batch_flush(struct vacuum *v, struct error *err)
 {
     int code = record_writer_flush(v->writer, false, NEEDLE_INDEX_LOAD_COMPACTED, NULL, err);
+    const struct vacuum_read_back back = {v->next, v->check_buffer, count_result, v};
     if (code == 0)
-        code = check_written(v, err);
+        code = vacuum_read_back(&back, v->written, v->written_count, err);
     if (code == 0)
         code = volume_generation_keep_mark(v->next, KEEP_ROWS, err);
     v->written_count = 0;
@@ -140,8 +68,9 @@ int vacuum_batch_forget(struct vacuum *v, uint64_t key, bool *ret_was_live, stru
     if (!*ret_was_live)
         return code == KELP_E_NOT_FOUND ? 0 : code;
     uint8_t checksum[4];
-    code = read_back(v, checksum, sizeof(checksum),
-                     entry.offset + NEEDLE_HEADER_SIZE + (uint32_t)entry.size, err);
+    code = os_read_full(v->next->os, v->next->dat_fd, atomic_load(&v->next->dat_path), checksum,
+                        sizeof(checksum), entry.offset + NEEDLE_HEADER_SIZE + (uint32_t)entry.size,
+                        err);
     if (code != 0)
         return code;
     vacuum_digest_remove(&v->source, key, entry.size, load_be32(checksum));

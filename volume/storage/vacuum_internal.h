@@ -1,6 +1,6 @@
 /* The inside of a vacuum, for its files: volume_vacuum.c (states, entry points), volume_compact.c
  * (the copy), volume_replay.c (what was written meanwhile), volume_vacuum_commit.c (the swap),
- * vacuum_writer.c and vacuum_batch.c (how each of the first two writes and reads back), and what
+ * vacuum_writer.c and vacuum_batch.c (how each of the first two writes), vacuum_read_back.c, and what
  * they need: vacuum_job.c, vacuum_space.c, vacuum_pace.c, vacuum_budget.c, vacuum_pages.c,
  * vacuum_digest.c.
  *
@@ -79,12 +79,29 @@ int vacuum_batch_add(struct vacuum *v, uint64_t key, int32_t size, const uint8_t
 /* Writes the batch, reads it back, compares it byte by byte and with the new index, and adds its
  * live records to the digest of the result. */
 int vacuum_batch_flush(struct vacuum *v, struct error *err);
-/* What the digest counts of a record. */
-uint32_t vacuum_record_checksum(const uint8_t *record, int32_t size);
 /* Takes the key's live record, if it has one, out of both digests: it is about to be replaced. */
 int vacuum_batch_forget(struct vacuum *v, uint64_t key, bool *ret_was_live, struct error *err);
 /* Lists a record that failed its check. */
 void vacuum_note_damage(struct vacuum *v, const struct needle_entry *entry, const char *reason);
+
+/* ---- vacuum_read_back.c ---- */
+
+struct vacuum_read_back {
+    struct volume_generation *next;
+    uint8_t *buffer; /* VACUUM_CHECK_BYTES */
+    /* Told of each record that is there as it should be. */
+    int (*is_there)(void *ctx, const struct needle_entry *entry, uint32_t checksum, struct error *err);
+    void *ctx;
+};
+/* KELP_E_CORRUPT when a record of next's .dat is not what its source is. The records lie side by side,
+ * in this order. */
+int vacuum_read_back(const struct vacuum_read_back *, const struct vacuum_written *written,
+                     size_t count, struct error *err);
+/* KELP_E_CORRUPT: what is wrong with a record of next. */
+int vacuum_fail_check(const struct volume_generation *next, const struct needle_entry *entry,
+                      const char *what, struct error *err);
+/* What the digest counts of a record. */
+uint32_t vacuum_record_checksum(const uint8_t *record, int32_t size);
 
 /* ---- vacuum_writer.c: the copy's way into the new generation ---- */
 

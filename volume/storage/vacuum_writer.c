@@ -61,14 +61,6 @@ static int write_rows(struct vacuum_writer *writer, struct error *err)
     return code;
 }
 
-static int fail_check(const struct vacuum_writer *writer, uint64_t key, uint64_t offset,
-                      const char *what, struct error *err)
-{
-    return error_set(err, KELP_E_CORRUPT, "%s at %llu: needle %llx %s",
-                     atomic_load(&writer->next->dat_path), (unsigned long long)offset,
-                     (unsigned long long)key, what);
-}
-
 /* What is counted of a row: the place instead of the content. */
 static void count_entry(struct vacuum_digest *digest, const struct needle_entry *entry)
 {
@@ -104,63 +96,12 @@ int vacuum_writer_add(struct vacuum_writer *writer, uint64_t key, int32_t size, 
 
 /* ---- a flush ---- */
 
-static int read_back(struct vacuum_writer *writer, size_t n, uint64_t offset, struct error *err)
+static int count_record(void *ctx, const struct needle_entry *entry, uint32_t checksum,
+                        struct error *err)
 {
-    return os_read_full(writer->next->os, writer->next->dat_fd, atomic_load(&writer->next->dat_path),
-                        writer->check, n, offset, err);
-}
-
-/* A record that does not fit the buffer, in pieces. */
-static int check_large(struct vacuum_writer *writer, const struct vacuum_written *written, uint64_t size,
-                       struct error *err)
-{
-    const struct needle_entry *entry = &written->entry;
-    for (uint64_t done = 0, n; done < size; done += n) {
-        n = size - done < VACUUM_CHECK_BYTES ? size - done : VACUUM_CHECK_BYTES;
-        int code = read_back(writer, (size_t)n, entry->offset + done, err);
-        if (code != 0)
-            return code;
-        if (memcmp(writer->check, written->source + done, (size_t)n) != 0)
-            return fail_check(writer, entry->key, entry->offset, "reads back differently", err);
-    }
-    vacuum_digest_add(&writer->digest, entry->key, entry->size,
-                      vacuum_record_checksum(written->source, entry->size));
+    struct vacuum_writer *writer = ctx;
+    vacuum_digest_add(&writer->digest, entry->key, entry->size, checksum);
     return 0;
-}
-
-/* Records [first, last), which lie side by side, in one read. */
-static int check_group(struct vacuum_writer *writer, size_t first, size_t last, size_t size,
-                       struct error *err)
-{
-    uint64_t start = writer->records[first].entry.offset;
-    int code = read_back(writer, size, start, err);
-    for (size_t i = first; i < last && code == 0; i++) {
-        const struct needle_entry *entry = &writer->records[i].entry;
-        const uint8_t *bytes = writer->check + (entry->offset - start);
-        if (memcmp(bytes, writer->records[i].source,
-                   needle_record_size(writer->next->version, entry->size)) != 0)
-            return fail_check(writer, entry->key, entry->offset, "reads back differently", err);
-        vacuum_digest_add(&writer->digest, entry->key, entry->size,
-                          vacuum_record_checksum(bytes, entry->size));
-    }
-    return code;
-}
-
-static int check_written(struct vacuum_writer *writer, struct error *err)
-{
-    int code = 0;
-    for (size_t i = 0, last; i < writer->record_count && code == 0; i = last) {
-        uint64_t size = 0;
-        for (last = i; last < writer->record_count; last++) {
-            uint64_t more = needle_record_size(writer->next->version, writer->records[last].entry.size);
-            if (size + more > VACUUM_CHECK_BYTES && last > i)
-                break;
-            size += more;
-        }
-        code = size > VACUUM_CHECK_BYTES ? check_large(writer, &writer->records[i], size, err)
-                                         : check_group(writer, i, last, (size_t)size, err);
-    }
-    return code;
 }
 
 /* The rows of the batch, and its entries for the index. */
@@ -190,8 +131,9 @@ int vacuum_writer_flush(struct vacuum_writer *writer, struct error *err)
         return 0;
     int code = os_write_full(next->os, next->dat_fd, atomic_load(&next->dat_path), writer->pieces,
                              (int)writer->piece_count, volume_generation_end(next), err);
+    const struct vacuum_read_back back = {next, writer->check, count_record, writer};
     if (code == 0)
-        code = check_written(writer, err);
+        code = vacuum_read_back(&back, writer->records, writer->record_count, err);
     if (code == 0)
         code = publish(writer, err);
     if (code == 0)
