@@ -61,6 +61,11 @@ static const struct route *find_route(const struct http_request *request, const 
     return NULL;
 }
 
+static bool allows(const struct route *route, const struct http_request *request)
+{
+    return route->methods == METHOD_ANY || (route->methods & (1u << request->method));
+}
+
 static void not_found(struct http_request *request)
 {
     http_response_set_header(request, "Content-Type", SLICE("text/plain; charset=utf-8"));
@@ -125,8 +130,7 @@ static void on_request(struct http_request *request, void *ctx)
     if (redirect_unclean(request))
         return;
     const struct route *route = find_route(request, s);
-    bool is_allowed =
-        route && (route->methods == METHOD_ANY || (route->methods & (1u << request->method)));
+    bool is_allowed = route && allows(route, request);
     if (!route || (!is_allowed && route->falls_through)) {
         handle_file_id(request, s);
     } else if (!is_allowed) {
@@ -140,9 +144,22 @@ static void on_request(struct http_request *request, void *ctx)
     }
 }
 
+/* A stranger is told before his body is taken in. */
+static bool refuse_body(struct http_request *request, const struct services *s)
+{
+    const struct route *route = request->has_body ? find_route(request, s) : NULL;
+    if (!route || !route->is_guarded || !allows(route, request) || is_admitted(request, s))
+        return false;
+    http_request_drop_body(request);
+    http_respond_empty(request, 401);
+    return true;
+}
+
 static void on_headers(struct http_request *request, void *ctx)
 {
     const struct services *s = ctx;
+    if (refuse_body(request, s))
+        return;
     uint64_t limit = BODY_MAX;
     if (slice_equals(request->path, SLICE("/submit")))
         limit = ((uint64_t)s->file_size_limit_mb << 20) + SUBMIT_OVERHEAD;

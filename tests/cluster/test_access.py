@@ -208,6 +208,13 @@ def test_nobody_fills_the_room_for_bodies(guarded):
         assert exchange(guarded.public, f'{head}Transfer-Encoding: chunked\r\n\r\n', chunked) == told, method
 
 
+def test_a_strangers_body_is_not_waited_for(guarded):
+    guarded.lists(ELSEWHERE)
+    for port, line in ((guarded.masters[0].port, 'POST /submit'), (guarded.volumes[0].port, f'PUT /{FID}')):
+        head = f'{line} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n'
+        assert exchange(port, head, b'') == '401', line
+
+
 @pytest.mark.parametrize('address', [ELSEWHERE, '127.0.0.1'], ids=['from_elsewhere', 'listed'])
 @pytest.mark.parametrize('service', RPCS)
 def test_rpcs_let_in_whom_the_table_names(guarded, service, address):
