@@ -6,6 +6,8 @@
 #include "common/file_id.h"
 #include "common/http_multipart.h"
 #include "common/os.h"
+#include "common/replica_placement.h"
+#include "common/ttl.h"
 #include "proto/master.pb-c.h"
 
 #include <json-c/json.h>
@@ -13,22 +15,46 @@
 #include <unistd.h>
 
 #define ASSIGN_TIMEOUT_MS 10000
-#define ASSIGN_ATTEMPTS   10
+#define CONNECT_ATTEMPTS  10
+#define GROWTH_ATTEMPTS   50
 #define FETCH_LIMIT       (8ull << 30)
 #define ERROR_BODY_SHOWN  200
+
+static void use_master(struct blob_client *client, size_t index)
+{
+    client->current = index % client->master_count;
+    client->master = client->masters[client->current].grpc;
+    client->master_http = client->masters[client->current].http;
+}
+
+static int read_masters(struct blob_client *client, const char *text, struct error *err)
+{
+    struct slice item, rest = slice_cstr(text);
+    while (slice_take_item(&rest, &item)) {
+        struct address address;
+        int code = address_parse(item, &address, err);
+        if (code == 0 && client->master_count == BLOB_MASTERS_MAX)
+            code = error_set(err, KELP_E_INVALID, "more than %d masters", BLOB_MASTERS_MAX);
+        if (code != 0)
+            return error_prefix(err, "-master");
+        struct blob_master *master = &client->masters[client->master_count++];
+        address_format_grpc(&address, master->grpc);
+        address_format_http(&address, master->http);
+    }
+    if (client->master_count == 0)
+        return error_set(err, KELP_E_INVALID, "-master: name one, as localhost:9333");
+    use_master(client, 0);
+    return 0;
+}
 
 int blob_client_init(struct blob_client *client, struct rpc_client *rpc, const char *master,
                      struct error *err)
 {
-    struct address address;
-    struct slice first = slice_until(slice_cstr(master), strcspn(master, ","));
-    *client = (struct blob_client){.rpc = rpc};
-    int code = address_parse(first, &address, err);
-    if (code != 0)
-        return error_prefix(err, "-master");
-    address_format_grpc(&address, client->master);
-    address_format_http(&address, client->master_http);
-    code = process_security_open(&client->security, "", err);
+    memset(client, 0, sizeof(*client));
+    client->rpc = rpc;
+    int code = read_masters(client, master, err);
+    if (code == 0)
+        code = process_security_open(&client->security, "", err);
     return code == 0 ? http_client_create(&client->http, NULL, err) : code;
 }
 
@@ -36,7 +62,32 @@ void blob_client_fini(struct blob_client *client)
 {
     http_client_destroy(client->http);
     process_security_close(&client->security);
-    *client = (struct blob_client){0};
+    memset(client, 0, sizeof(*client));
+}
+
+/* Asks one master after the other until one answers, and stays with that. */
+static int call_master(struct blob_client *client, const char *method,
+                       const ProtobufCMessage *request, const ProtobufCMessageDescriptor *response,
+                       ProtobufCMessage **ret, enum rpc_status *ret_status, struct error *err)
+{
+    struct error why;
+    for (size_t i = 0;; i++) {
+        int code = rpc_client_call(client->rpc, client->master, method, request, response,
+                                   ASSIGN_TIMEOUT_MS, ret, ret_status, &why);
+        if (code == 0)
+            return 0;
+        /* A follower says so; who leads is in the list, as a rule. */
+        bool is_elsewhere = *ret_status == RPC_UNAVAILABLE || strstr(why.message, "current leader");
+        if (!is_elsewhere || i + 1 >= client->master_count)
+            break;
+        use_master(client, client->current + 1);
+    }
+    if (*ret_status == RPC_UNAVAILABLE)
+        return error_set(err, KELP_E_UNAVAILABLE,
+                         "no master answers at %s; see that it runs, or name another with "
+                         "-master=host:port (gRPC to %s: %.200s)",
+                         client->master_http, client->master, why.message);
+    return error_set(err, why.code, "%s", why.message);
 }
 
 static char *wire_text(const char *text)
@@ -71,24 +122,52 @@ int blob_client_assign(struct blob_client *client, const struct blob_place *plac
     request.data_center = wire_text(place->data_center);
     request.disk_type = wire_text(place->disk_type);
     request.expected_data_size = expected_bytes;
+    enum rpc_status status = RPC_OK;
     int code = 0;
-    for (int attempt = 0; attempt < ASSIGN_ATTEMPTS; attempt++) {
+    for (int attempt = 0; attempt < GROWTH_ATTEMPTS; attempt++) {
         ProtobufCMessage *answer;
-        enum rpc_status status;
-        code = rpc_client_call(client->rpc, client->master, "/master_pb.Seaweed/Assign",
-                               &request.base, &master_pb__assign_response__descriptor,
-                               ASSIGN_TIMEOUT_MS, &answer, &status, err);
+        code = call_master(client, "/master_pb.Seaweed/Assign", &request.base,
+                           &master_pb__assign_response__descriptor, &answer, &status, err);
         if (code == 0) {
             code = read_assignment((const void *)answer, ret, err);
             protobuf_c_message_free_unpacked(answer, NULL);
             return code;
         }
         /* Growth takes its time, and so may a leader's warm-up; everything else is final. */
-        if (status != RPC_RESOURCE_EXHAUSTED && status != RPC_UNAVAILABLE)
+        if (status != RPC_RESOURCE_EXHAUSTED &&
+            (status != RPC_UNAVAILABLE || attempt >= CONNECT_ATTEMPTS))
             break;
         usleep(200000);
     }
-    return error_prefix(err, "assign from %s", client->master);
+    if (status == RPC_RESOURCE_EXHAUSTED)
+        error_prefix(err, "no volume to write to came up; are there servers enough for the "
+                          "replication, with free slots (see volume.list in kelp shell)");
+    return error_prefix(err, "assign from %s", client->master_http);
+}
+
+int blob_place_check(const struct blob_place *place, struct error *err)
+{
+    struct replica_placement replication;
+    const char *ttl = place->ttl ? place->ttl : "";
+    int code = 0;
+    if (place->collection && strchr(place->collection, '/'))
+        return error_set(err, KELP_E_INVALID,
+                         "-collection: %s begins the names of files, so it can have no /",
+                         place->collection);
+    if (place->replication && *place->replication)
+        code = replica_placement_parse(slice_cstr(place->replication), &replication, err);
+    if (code != 0)
+        return error_prefix(err, "-replication: want three digits, as 000, 001 or 010");
+    /* The master takes a unit that it does not know for no time to live at all. */
+    size_t digits = strspn(ttl, "0123456789");
+    bool has_unit = ttl[digits] && strchr("mhdwMy", ttl[digits]) && !ttl[digits + 1];
+    struct ttl ignored;
+    if (*ttl && (ttl_parse(slice_cstr(ttl), &ignored, NULL) != 0 || digits == 0 ||
+                 (ttl[digits] && !has_unit)))
+        return error_set(
+            err, KELP_E_INVALID,
+            "-ttl: \"%s\" is no time to live; write 1 to 255 and m, h, d, w, M or y, as 3h", ttl);
+    return 0;
 }
 
 int blob_client_locate(struct blob_client *client, const char *fid, struct blob_replicas *ret,
@@ -104,11 +183,11 @@ int blob_client_locate(struct blob_client *client, const char *fid, struct blob_
     request.n_volume_or_file_ids = 1;
     request.volume_or_file_ids = ids;
     ProtobufCMessage *answer;
-    code = rpc_client_call(client->rpc, client->master, "/master_pb.Seaweed/LookupVolume",
-                           &request.base, &master_pb__lookup_volume_response__descriptor,
-                           ASSIGN_TIMEOUT_MS, &answer, NULL, err);
+    enum rpc_status status;
+    code = call_master(client, "/master_pb.Seaweed/LookupVolume", &request.base,
+                       &master_pb__lookup_volume_response__descriptor, &answer, &status, err);
     if (code != 0)
-        return error_prefix(err, "look volume %s up at %s", volume, client->master);
+        return error_prefix(err, "look volume %s up at %s", volume, client->master_http);
     const MasterPb__LookupVolumeResponse *response = (const void *)answer;
     ret->count = 0;
     for (size_t i = 0; i < response->n_volume_id_locations; i++) {
@@ -129,8 +208,15 @@ static int refused(const char *what, const char *url, const char *fid,
     struct json_object *text = NULL;
     if (document && json_object_is_type(document, json_type_object))
         json_object_object_get_ex(document, "error", &text);
-    int code = response->status == 404 ? KELP_E_NOT_FOUND : KELP_E_UNKNOWN;
-    if (text)
+    int code = response->status == 404   ? KELP_E_NOT_FOUND
+               : response->status == 416 ? KELP_E_INVALID
+                                         : KELP_E_UNKNOWN;
+    if (code == KELP_E_NOT_FOUND && !text && !*(response->body ? response->body : ""))
+        error_set(err, code,
+                  "%s http://%s/%s: no such blob: it is deleted or has expired, or the file id "
+                  "is not whole",
+                  what, url, fid);
+    else if (text)
         error_set(err, code, "%s http://%s/%s: status %d: %s", what, url, fid, response->status,
                   json_object_get_string(text));
     else
@@ -252,11 +338,12 @@ int blob_client_put(struct blob_client *client, const char *url, const char *fid
 }
 
 int blob_client_fetch(struct blob_client *client, const char *url, const char *fid,
-                      const char *query, struct http_client_response *ret, struct error *err)
+                      const char *range, struct http_client_response *ret, struct error *err)
 {
-    struct http_client_header header;
-    struct http_client_request request = {.method = "GET", .headers = &header, .header_count = 1};
-    return exchange(client, url, fid, "", query, &request, ret, err);
+    struct http_client_header headers[2] = {[1] = {"Range", range}};
+    struct http_client_request request = {
+        .method = "GET", .headers = headers, .header_count = range ? 2 : 1};
+    return exchange(client, url, fid, "", "", &request, ret, err);
 }
 
 int blob_client_delete(struct blob_client *client, const char *url, const char *fid,

@@ -13,11 +13,18 @@
 #include "common/rpc_client.h"
 
 #define BLOB_REPLICAS_MAX 8
+#define BLOB_MASTERS_MAX  8
+
+struct blob_master {
+    char grpc[ADDRESS_TEXT_SIZE], http[ADDRESS_TEXT_SIZE];
+};
 
 struct blob_client {
     struct rpc_client *rpc;   /* borrowed; threads may share it */
     struct http_client *http; /* its own */
-    char master[ADDRESS_TEXT_SIZE], master_http[ADDRESS_TEXT_SIZE];
+    struct blob_master masters[BLOB_MASTERS_MAX];
+    size_t master_count, current;
+    const char *master, *master_http; /* the addresses of the current one */
     struct process_security security;
     bool wants_read_tokens; /* a server has said so */
 };
@@ -38,7 +45,7 @@ struct blob_replicas {
     char urls[BLOB_REPLICAS_MAX][ADDRESS_TEXT_SIZE]; /* host:port */
 };
 
-/* `master` is "host:port[.grpcPort]", or several, comma separated, of which the first is taken. */
+/* `master` is "host:port[.grpcPort]", or several, comma separated: whichever answers. */
 int blob_client_init(struct blob_client *client, struct rpc_client *rpc, const char *master,
                      struct error *err);
 void blob_client_fini(struct blob_client *client);
@@ -46,6 +53,9 @@ void blob_client_fini(struct blob_client *client);
 /* One assignment for `count` blobs: fid, fid_1, fid_2, ... Waits while the cluster grows. */
 int blob_client_assign(struct blob_client *client, const struct blob_place *place, unsigned count,
                        uint64_t expected_bytes, struct blob_target *ret, struct error *err);
+/* What the flags of a command line say, before anybody is asked. KELP_E_INVALID. */
+int blob_place_check(const struct blob_place *place, struct error *err);
+
 /* The servers that have the blob's volume, at least one. */
 int blob_client_locate(struct blob_client *client, const char *fid, struct blob_replicas *ret,
                        struct error *err);
@@ -58,8 +68,10 @@ int blob_client_send(struct blob_client *client, const char *url, const char *fi
 /* Sends one blob as it is: the cheap way. */
 int blob_client_put(struct blob_client *client, const char *url, const char *fid, const char *token,
                     const char *query, struct slice data, struct error *err);
-/* Fetches the blob, or what a chunk manifest stands for. KELP_E_NOT_FOUND when there is none. */
+/* Fetches the blob, or what a chunk manifest stands for. `range` is NULL for the whole, or a
+ * header's value; then the answer may be 206, or all the same the whole with 200. KELP_E_NOT_FOUND
+ * when there is no such blob, KELP_E_INVALID when it has nothing in that range. */
 int blob_client_fetch(struct blob_client *client, const char *url, const char *fid,
-                      const char *query, struct http_client_response *ret, struct error *err);
+                      const char *range, struct http_client_response *ret, struct error *err);
 int blob_client_delete(struct blob_client *client, const char *url, const char *fid,
                        const char *token, struct error *err);

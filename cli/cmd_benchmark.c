@@ -114,8 +114,10 @@ static int write_phase(struct blob_client *client, struct fid_list *list, struct
     struct blob_target target;
     struct benchmark_phase phase = {
         .title = "Writing", .options = &options, .total = count, .written = list};
-    int code =
-        blob_client_assign(client, &options.place, 1, (uint64_t)options.size_bytes, &target, err);
+    int code = blob_place_check(&options.place, err);
+    if (code == 0)
+        code = blob_client_assign(client, &options.place, 1, (uint64_t)options.size_bytes, &target,
+                                  err);
     if (code != 0)
         return code;
     list->items = calloc((size_t)count, BENCHMARK_FID_SIZE);

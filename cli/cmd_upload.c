@@ -1,7 +1,9 @@
-/* kelp upload: stores files, or a whole folder, and prints their file ids as JSON.
+/* kelp upload: stores files, what comes by a pipe, or a whole folder, and prints the file ids as
+ * JSON.
  *
- * A file above -maxMB is cut into chunks, each a blob of its own; a manifest that lists them becomes the
- * blob whose id is printed. When a chunk fails, the chunks that were stored are deleted again. */
+ * A file above -maxMB is cut into chunks, each a blob of its own; a manifest that lists them
+ * becomes the blob whose id is printed. When a chunk fails, the chunks that were stored are deleted
+ * again. */
 #include "cli/blob_client.h"
 #include "cli/command.h"
 #include "cli/process_rpc.h"
@@ -11,10 +13,13 @@
 #include "common/os.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <fnmatch.h>
 #include <ftw.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#define LEAST_PIECE (64u << 10)
 
 static const char *masters, *directory, *include, *options;
 static struct blob_place place;
@@ -40,6 +45,10 @@ static const struct config_command config = {
     .name = "upload",
     .summary = "store files and print their file ids",
     .usage = "-master=localhost:9333 file1 [file2 ...]",
+    .description =
+        "Prints one JSON list, with a row for each file. Files that are named together get one "
+        "file id\n"
+        "and what follows it: 3,01637037d6, 3,01637037d6_1, ... \"-\" is standard input.",
     .flags = flags,
     .flag_count = sizeof(flags) / sizeof(flags[0]),
 };
@@ -101,76 +110,135 @@ static int send_manifest(const struct blob_target *target, const char *name, con
     return code;
 }
 
-/* `buf` holds one chunk. */
-static int send_chunks(int fd, const char *path, const char *name, const char *mime, uint64_t size,
-                       uint64_t chunk_size, char *buf, const struct blob_target *target,
+/* ---- What is read ---------------------------------------------------------------------------- */
+
+/* A file or a pipe, read from its beginning to its end. One byte beyond the piece is read, too:
+ * whether there is one tells whether the piece is the last. */
+struct source {
+    int fd;
+    const char *path, *name;
+    char mime[128];
+    char *data;
+    size_t piece_size, length; /* of what is in `data`, up to one more than a piece */
+};
+
+static const char *name_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return strcmp(path, "-") == 0 ? "stdin" : slash ? slash + 1 : path;
+}
+
+static int source_fill(struct source *source, struct error *err)
+{
+    while (source->length <= source->piece_size) {
+        ssize_t n = read(source->fd, source->data + source->length,
+                         source->piece_size + 1 - source->length);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return error_set_errno(err, errno, "read %s", source->path);
+        if (n == 0)
+            break;
+        source->length += (size_t)n;
+    }
+    return 0;
+}
+
+static int source_open(struct source *source, const char *path, struct error *err)
+{
+    struct os_stat st;
+    *source = (struct source){.path = path, .name = name_of(path)};
+    source->fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
+    if (source->fd < 0)
+        return error_set_errno(err, errno, "open %s", path);
+    int result = os_fstat(os_real(), source->fd, &st);
+    if (result < 0)
+        return error_set_errno(err, -result, "fstat %s", path);
+    if (st.is_directory)
+        return error_set(err, KELP_E_INVALID, "%s is a folder; give it with -dir=%s", path, path);
+    if (!S_ISREG(st.mode) && max_mb <= 0)
+        return error_set(err, KELP_E_INVALID, "%s has no size to go by; give a -maxMB above 0",
+                         path);
+    uint64_t limit = max_mb > 0 ? (uint64_t)max_mb << 20 : UINT64_MAX - 1;
+    /* What /proc has says that it is empty; so a little room is there for all. */
+    uint64_t expected = st.size > LEAST_PIECE ? st.size : LEAST_PIECE;
+    source->piece_size = S_ISREG(st.mode) && expected < limit ? expected : limit;
+    source->data = malloc(source->piece_size + 1);
+    if (!source->data)
+        return error_set(err, KELP_E_NO_MEMORY, "no memory for %s; give a smaller -maxMB", path);
+    struct slice guess = mime_by_name(slice_cstr(source->name));
+    if (guess.len > 0 && guess.len < sizeof(source->mime))
+        memcpy(source->mime, guess.ptr, guess.len);
+    return source_fill(source, err);
+}
+
+static void source_close(struct source *source)
+{
+    if (source->fd >= 0)
+        close(source->fd);
+    free(source->data);
+}
+
+/* ---- What is sent ---------------------------------------------------------------------------- */
+
+static int send_chunk(const struct source *source, struct chunk *chunk, struct error *err)
+{
+    char query[32];
+    chunk->size = source->length < source->piece_size ? source->length : source->piece_size;
+    int code = blob_client_assign(&client, &place, 1, chunk->size, &chunk->target, err);
+    if (code != 0)
+        return code;
+    return blob_client_send(&client, target_url(&chunk->target), chunk->target.fid,
+                            chunk->target.token, ttl_query(query, ""), source->name,
+                            "application/octet-stream", slice_of(source->data, chunk->size), err);
+}
+
+static int send_chunks(struct source *source, const struct blob_target *target, uint64_t *ret_size,
                        struct error *err)
 {
-    size_t count = (size_t)((size + chunk_size - 1) / chunk_size), sent = 0;
-    struct chunk *chunks = must(calloc(count, sizeof(*chunks)));
-    char query[32];
+    struct chunk *chunks = NULL;
+    size_t count = 0;
+    uint64_t size = 0;
     int code = 0;
-    for (; code == 0 && sent < count; sent += code == 0) {
-        struct chunk *chunk = &chunks[sent];
-        chunk->offset = sent * chunk_size;
-        chunk->size = size - chunk->offset < chunk_size ? size - chunk->offset : chunk_size;
-        code = os_read_full(os_real(), fd, path, buf, chunk->size, chunk->offset, err);
-        if (code == 0)
-            code = blob_client_assign(&client, &place, 1, chunk->size, &chunk->target, err);
-        if (code == 0)
-            code = blob_client_send(&client, target_url(&chunk->target), chunk->target.fid,
-                                    chunk->target.token, ttl_query(query, ""), name,
-                                    "application/octet-stream", slice_of(buf, chunk->size), err);
+    while (code == 0 && source->length > 0) {
+        chunks = must(realloc(chunks, (count + 1) * sizeof(*chunks)));
+        chunks[count] = (struct chunk){.offset = size};
+        code = send_chunk(source, &chunks[count], err);
+        if (code != 0)
+            break;
+        size += chunks[count].size;
+        source->length -= chunks[count++].size; /* the byte beyond it, or none */
+        source->data[0] = source->data[source->piece_size];
+        code = source_fill(source, err);
     }
     if (code == 0)
-        code = send_manifest(target, name, mime, chunks, count, size, err);
+        code = send_manifest(target, source->name, source->mime, chunks, count, size, err);
     if (code != 0)
-        delete_chunks(chunks, sent);
+        delete_chunks(chunks, count);
     free(chunks);
+    *ret_size = size;
     return code;
 }
 
-static int send_file(int fd, const char *path, const struct blob_target *target, uint64_t *ret_size,
-                     struct error *err)
+static int send_source(struct source *source, const struct blob_target *target, uint64_t *ret_size,
+                       struct error *err)
 {
-    const char *slash = strrchr(path, '/');
-    const char *name = slash ? slash + 1 : path;
-    char mime[128] = "", query[32];
-    struct slice guess = mime_by_name(slice_cstr(name));
-    struct os_stat st;
-    int result = os_fstat(os_real(), fd, &st);
-    if (result < 0)
-        return error_set_errno(err, -result, "fstat %s", path);
-    if (guess.len > 0 && guess.len < sizeof(mime))
-        memcpy(mime, guess.ptr, guess.len);
-
-    uint64_t chunk_size = max_mb > 0 ? (uint64_t)max_mb << 20 : UINT64_MAX;
-    uint64_t buffer_size = st.size < chunk_size ? st.size : chunk_size;
-    char *buf = malloc(buffer_size + 1);
-    if (!buf)
-        return error_set(err, KELP_E_NO_MEMORY, "no memory for %s; give a smaller -maxMB", path);
-    int code;
-    if (st.size > chunk_size) {
-        code = send_chunks(fd, path, name, mime, st.size, chunk_size, buf, target, err);
-    } else {
-        code = os_read_full(os_real(), fd, path, buf, st.size, 0, err);
-        if (code == 0)
-            code = blob_client_send(&client, target_url(target), target->fid, target->token,
-                                    ttl_query(query, ""), name, mime, slice_of(buf, st.size), err);
-    }
-    free(buf);
-    *ret_size = st.size;
-    return code;
+    char query[32];
+    if (source->length > source->piece_size)
+        return send_chunks(source, target, ret_size, err);
+    *ret_size = source->length;
+    return blob_client_send(&client, target_url(target), target->fid, target->token,
+                            ttl_query(query, ""), source->name, source->mime,
+                            slice_of(source->data, source->length), err);
 }
 
 static void add_result(const char *path, const struct blob_target *target, uint64_t size,
                        const struct error *err)
 {
-    const char *slash = strrchr(path, '/');
     char url[ADDRESS_TEXT_SIZE + 64];
     snprintf(url, sizeof(url), "%s/%s", target_url(target), target->fid);
     json_writer_begin_object(&writer);
-    json_writer_member_text(&writer, "fileName", slash ? slash + 1 : path);
+    json_writer_member_text(&writer, "fileName", name_of(path));
     if (err) {
         json_writer_member_text(&writer, "error", err->message);
     } else {
@@ -185,11 +253,11 @@ static int upload(const char *path, const struct blob_target *target)
 {
     struct error err = {0};
     uint64_t size = 0;
-    int fd = os_open(os_real(), path, O_RDONLY, 0);
-    int code = fd < 0 ? error_set_errno(&err, -fd, "open %s", path)
-                      : send_file(fd, path, target, &size, &err);
-    if (fd >= 0)
-        os_close(os_real(), fd);
+    struct source source;
+    int code = source_open(&source, path, &err);
+    if (code == 0)
+        code = send_source(&source, target, &size, &err);
+    source_close(&source);
     add_result(path, target, size, code == 0 ? NULL : &err);
     if (code != 0)
         command_fail(&config, &err);
@@ -261,7 +329,11 @@ static int run(int argc, char **argv)
     if (!command_parse(&config, argc, argv, &rest, &status))
         return status;
     if (!*directory && rest >= argc) {
-        fprintf(stderr, "kelp upload: name files, or a folder with -dir\n");
+        fprintf(stderr, "kelp upload: name files (- is standard input), or a folder with -dir\n");
+        return 2;
+    }
+    if (blob_place_check(&place, &err) != 0) {
+        command_fail(&config, &err);
         return 2;
     }
     if (process_rpc_open(&rpc, &err) != 0)
