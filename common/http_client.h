@@ -63,8 +63,8 @@ void http_client_destroy(struct http_client *client);
 void http_client_send(struct http_client *client, const struct http_client_request *request,
                       http_client_done *done, void *ctx);
 
-/* Takes a response as it comes, with back-pressure. Both are called on the loop, from inside of curl:
- * they may not use the client, nor answer a request that another one may follow. */
+/* Takes a response as it comes, with back-pressure. Both are called on the loop, from inside of
+ * curl: they may not use the client, nor answer a request that another one may follow. */
 #define HTTP_CLIENT_PIECE_MAX (16u << 10)
 struct http_client_sink {
     /* Status and headers, valid during the call; at most once, before any data. False ends the call
@@ -78,9 +78,9 @@ struct http_client_sink {
 /* A streamed call; gone when `done` is called. */
 struct http_call;
 
-/* Loop thread. As http_client_send, but the body goes to the sink (borrowed; `ctx` is for it, too), with
- * no limit, and the response that `done` gets has none. While the sink does not take more nobody
- * watches the clock. */
+/* Loop thread. As http_client_send, but the body goes to the sink (borrowed; `ctx` is for it,
+ * too), with no limit, and the response that `done` gets has none. While the sink does not take
+ * more nobody watches the clock. */
 struct http_call *http_client_stream(struct http_client *client,
                                      const struct http_client_request *request,
                                      const struct http_client_sink *sink, http_client_done *done,

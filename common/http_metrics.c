@@ -41,7 +41,7 @@ struct http_metrics *http_metrics_create(struct metrics *registry,
                       NULL);
     metrics->unsent = metric_series(
         metrics_add(registry, METRIC_GAUGE, "kelp_http_unsent_bytes",
-                    "Answers, and pieces of answers, that clients have not taken yet.", NULL, NULL, 0),
+                    "Of answers, what clients have not taken yet.", NULL, NULL, 0),
         NULL);
     metrics_add_collector(registry, &metrics->collector);
     return metrics;

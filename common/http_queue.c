@@ -1,10 +1,10 @@
-/* A slow reader holds one answer, or one piece of a streamed one; but there may be very many slow
- * readers. So the bytes that wait are counted, all together, and when they are too many those go first
- * that have kept the server waiting longest.
+/* A slow reader holds one answer, or one piece of a streamed one; but there may be very many
+ * slow readers. So the bytes that wait are counted, all together, and when they are too many
+ * those go first that have kept the server waiting longest.
  *
- * Whether a client reads at all is asked of the kernel: its buffer holds megabytes, of which libuv
- * hears only when a good part has gone. A reader of a few kilobytes a second would seem to be dead. One
- * of a byte now and then is. */
+ * Whether a client reads at all is asked of the kernel: its buffer holds megabytes, of which
+ * libuv hears only when a good part has gone. A reader of a few kilobytes a second would seem to
+ * be dead. One of a byte now and then is. */
 #include "common/http_queue.h"
 
 #include "common/http_lane.h"

@@ -1,13 +1,13 @@
-/* One chunk after the other: look its volume up, ask a server that has it for the stretch that is
- * wanted, pass that on as it comes (blob_relay.h), next. A slow reader of a huge file costs little,
- * and nothing is fetched that he does not read. Chunks of this server are fetched over HTTP like all
- * others. A chunk that is a manifest itself is taken as the bytes that it is (cm=false): one that
- * lists itself would never end.
+/* One chunk after the other: look its volume up, ask a server that has it for the stretch that
+ * is wanted, pass that on as it comes (blob_relay.h), next. A slow reader of a huge file costs
+ * little, and nothing is fetched that he does not read. Chunks of this server are fetched over
+ * HTTP like all others. A chunk that is a manifest itself is taken as the bytes that it is
+ * (cm=false): one that lists itself would never end.
  *
- * A server that cannot be reached or does not give the chunk is no reason to give up while there is
- * another, but only before the chunk's first byte: what came may have been damaged, which the server
- * shows by cutting it short. Whatever is missing in the end breaks the answer: a 500 while nothing has
- * been sent, a cut connection afterwards. */
+ * A server that cannot be reached or does not give the chunk is no reason to give up while there
+ * is another, but only before the chunk's first byte: what came may have been damaged, which the
+ * server shows by cutting it short. Whatever is missing in the end breaks the answer: a 500
+ * while nothing has been sent, a cut connection afterwards. */
 #include "volume/blob_chunks.h"
 
 #include "common/mime.h"
@@ -162,7 +162,8 @@ static void fetch(struct chunks *chunks)
     size_t i = (chunks->first + chunks->tried++) % chunks->locations->count;
     struct buffer *path = blob_call_scratch(call);
     url_encode_path(path, chunk->fid);
-    chunks->url = arena_printf(arena, "%s%s/%s", security_client_scheme(call->http->config.security),
+    chunks->url = arena_printf(arena, "%s%s/%s",
+                               security_client_scheme(call->http->config.security),
                                chunks->locations->items[i].url, buffer_cstr(path));
     chunks->status = 0;
     struct slice token = blob_access_own_token(call, SECURITY_READ, chunk->fid);

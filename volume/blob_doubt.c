@@ -1,4 +1,5 @@
-/* A table of the keys that are being written to, with a lock that is held for a few instructions. */
+/* A table of the keys that are being written to, with a lock that is held for a few
+ * instructions. */
 #include "volume/blob_doubt.h"
 
 #include "common/check.h"

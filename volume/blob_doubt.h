@@ -1,12 +1,12 @@
-/* Writes in doubt: those to replicated volumes, from before they are stored here until all replicas
- * have answered. Any thread.
+/* Writes in doubt: those to replicated volumes, from before they are stored here until all
+ * replicas have answered. Any thread.
  *
- * A write that fails at a replica is to be undone where it succeeded. But its client may have asked
- * again meanwhile, found the same blob stored and taken that for success, here or through another
- * server; then undoing would destroy what somebody was promised. Every write of a replicated blob
- * passes through each of its servers before it is acknowledged, so it is enough that each server knows
- * which keys are being written to: a write that overlaps another one of the same key is not undone,
- * and one that comes while its key is being undone is refused. */
+ * A write that fails at a replica is to be undone where it succeeded. But its client may have
+ * asked again meanwhile, found the same blob stored and taken that for success, here or through
+ * another server; then undoing would destroy what somebody was promised. Every write of a
+ * replicated blob passes through each of its servers before it is acknowledged, so it is enough
+ * that each server knows which keys are being written to: a write that overlaps another one of
+ * the same key is not undone, and one that comes while its key is being undone is refused. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,11 +1,11 @@
-/* Upstream fills one buffer while the other is on its way to the client; when both are full it is
- * told to wait, and TCP tells the other server. What has come in a turn goes out at its end, so many
- * small pieces become few writes.
+/* Upstream fills one buffer while the other is on its way to the client; when both are full it
+ * is told to wait, and TCP tells the other server. What has come in a turn goes out at its end,
+ * so many small pieces become few writes.
  *
  *   on_data -> (a buffer) -> write -> on_written -> write what came meanwhile, resume upstream
  *
- * on_data and on_head are called from inside of curl, where nothing may end: the end is seen only by
- * on_upstream_done, on_written and blob_relay_abandon. */
+ * on_data and on_head are called from inside of curl, where nothing may end: the end is seen
+ * only by on_upstream_done, on_written and blob_relay_abandon. */
 #include "volume/blob_relay.h"
 
 #include <stdlib.h>

@@ -1,8 +1,9 @@
-/* The servers that have the volume are tried in the order of the master's list from a random start.
- * A proxied answer is passed on as it comes (blob_relay.h). A server that cannot be reached, or that
- * answers 500 and above, is no reason to give up while there is another; once a byte of the answer has
- * gone to the client there is no other, and its connection is cut. A request that was passed on once
- * is not passed on again, or two servers that both lost a volume would send it around for ever. */
+/* The servers that have the volume are tried in the order of the master's list from a random
+ * start. A proxied answer is passed on as it comes (blob_relay.h). A server that cannot be
+ * reached, or that answers 500 and above, is no reason to give up while there is another; once a
+ * byte of the answer has gone to the client there is no other, and its connection is cut. A
+ * request that was passed on once is not passed on again, or two servers that both lost a volume
+ * would send it around for ever. */
 #include "volume/blob_remote.h"
 
 #include "common/http_token.h"

@@ -1,9 +1,9 @@
 /* Takes back a write that some of its replicas did not store: here and where it was stored. Loop
  * thread.
  *
- * Only for a blob that had not been there before: what an overwrite replaced cannot be brought back,
- * so there the new content stays where it is, as with the peer, until the client writes again. And
- * only after blob_doubt_begin_undo. */
+ * Only for a blob that had not been there before: what an overwrite replaced cannot be brought
+ * back, so there the new content stays where it is, as with the peer, until the client writes
+ * again. And only after blob_doubt_begin_undo. */
 #pragma once
 
 #include "volume/blob_call.h"

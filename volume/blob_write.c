@@ -1,10 +1,11 @@
-/* A write on its way, after upload_gate.c has let its body in: form, volume id, body, needle, peers, local append, peers' append,
- * reply.
+/* A write on its way, after upload_gate.c has let its body in: form, volume id, body, needle,
+ * peers, local append, peers' append, reply.
  *
  * Everything that can be wrong with the request is found before the volume is touched. The local
- * append comes first, also when it finds the same blob there already; then all peers at once; the
- * reply tells of all that failed. A new blob is then taken back wherever it was stored (blob_undo.h),
- * so that what the client was refused is not there after all; an overwritten one stays as it is. */
+ * append comes first, also when it finds the same blob there already; then all peers at once;
+ * the reply tells of all that failed. A new blob is then taken back wherever it was stored
+ * (blob_undo.h), so that what the client was refused is not there after all; an overwritten one
+ * stays as it is. */
 #include "volume/blob_write.h"
 
 #include "common/crc32c.h"
@@ -321,7 +322,8 @@ static void place(struct blob_write *write)
         write->doubt = blob_doubt_enter(call->http->doubts, write->volume_id,
                                         write->upload.needle.key);
     if (copies > 1 && !write->doubt) {
-        error_set(write->err, KELP_E_LIMIT, "a failed write of this file id is being undone: try again");
+        error_set(write->err, KELP_E_LIMIT,
+                  "a failed write of this file id is being undone: try again");
         fail(write, 503, write->err);
         return;
     }

@@ -259,8 +259,8 @@ static struct fanout *make_fanout(const struct replicator_target *target, bool i
             continue;
         peer->fanout = fanout;
         peer->host = arena_printf(&fanout->arena, "%s", location->url);
-        peer->url = arena_printf(&fanout->arena, "%s://%s%.*s?%s", target->tls ? "https" : "http", location->url,
-                                 (int)target->path.len, target->path.ptr, query);
+        peer->url = arena_printf(&fanout->arena, "%s://%s%.*s?%s", target->tls ? "https" : "http",
+                                 location->url, (int)target->path.len, target->path.ptr, query);
         peer++;
     }
     return fanout;

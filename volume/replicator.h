@@ -1,10 +1,10 @@
 /* The fan-out of a write or a delete to the other replicas of its volume, over HTTP and in
  * parallel.
  *
- * One replicator per loop; everything here on that loop's thread. All peers are waited for; those that
- * failed are all named in the error, in the order of the list. What the others have done is not undone:
- * that is the caller's decision (blob_undo.h).
- * Source: spec/volume-http.md 14.8 and 15. */
+ * One replicator per loop; everything here on that loop's thread. All peers are waited for;
+ * those that failed are all named in the error, in the order of the list. What the others have
+ * done is not undone: that is the caller's decision (blob_undo.h). Source: spec/volume-http.md
+ * 14.8 and 15. */
 #pragma once
 
 #include "common/http_client.h"
@@ -16,7 +16,8 @@
 struct replicator;
 
 int replicator_create(struct replicator **ret, struct loop *loop, struct error *err);
-/* Counts uploads that failed, by the status that the peer answered, "0" for none; NULL: does not. */
+/* Counts uploads that failed, by the status that the peer answered, "0" for none; NULL: does
+ * not. */
 void replicator_count_errors(struct replicator *replicator, struct metric_family *by_code);
 /* Running fan-outs end with KELP_E_CANCELLED. NULL is fine. */
 void replicator_destroy(struct replicator *replicator);
@@ -41,9 +42,9 @@ size_t replicator_peer_count(const struct replicator_target *target);
 typedef void replicator_done(void *ctx, int code, const struct error *err);
 
 /* POSTs the needle as multipart/form-data with type=replicate. The needle's slices are borrowed
- * until done. `content_md5` (base64) only if the client sent one. When it fails, *ret_taken is set before
- * `done` is called: the peers that have stored it nevertheless, and had not the same before; the
- * receiver's to unref. */
+ * until done. `content_md5` (base64) only if the client sent one. When it fails, *ret_taken is
+ * set before `done` is called: the peers that have stored it nevertheless, and had not the same
+ * before; the receiver's to unref. */
 void replicator_put(struct replicator *replicator, const struct replicator_target *target,
                     const struct needle *needle, struct slice content_md5, bool is_durable,
                     struct volume_locations **ret_taken, replicator_done *done, void *ctx);

@@ -1,5 +1,5 @@
-/* A server that says what it is told, and can be as bad as it likes: for tests of those that rely on
- * another server. One connection at a time. */
+/* A server that says what it is told, and can be as bad as it likes: for tests of those that
+ * rely on another server. One connection at a time. */
 #pragma once
 
 #include <pthread.h>

@@ -1,5 +1,5 @@
-/* Reads that another server has to answer: of volumes that are not here, of copies that are damaged, and of
- * chunks; and servers that fail in every way while they do. */
+/* Reads that another server has to answer: of volumes that are not here, of copies that are
+ * damaged, and of chunks; and servers that fail in every way while they do. */
 #include "data_port.h"
 #include "false_peer.h"
 
@@ -397,7 +397,8 @@ static void start_chunks(const char *answer, size_t repeat, bool hangs)
 
 static void chunks_are_fetched_from_whom_answers(void **state)
 {
-    start_chunks("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", 0, false);
+    start_chunks("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", 0,
+                 false);
     for (int i = 0; i < 100 && atomic_load(&bad.requests) < 3; i++) {
         ask(&other, "GET", "/3,04637037d6", "");
         expect(200, "first second");

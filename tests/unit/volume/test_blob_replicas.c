@@ -1,4 +1,5 @@
-/* Writes and deletes that some replica does not carry out: what the client is told, and what is left. */
+/* Writes and deletes that some replica does not carry out: what the client is told, and what is
+ * left. */
 #include "data_port.h"
 #include "false_peer.h"
 
