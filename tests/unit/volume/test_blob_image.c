@@ -4,10 +4,13 @@
 
 #include "common/gzip.h"
 
+#include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -203,6 +206,67 @@ static void a_picture_is_made_once_until_its_blob_changes_or_goes(void **state)
     free_slice(other);
 }
 
+static void put_manifest(const char *target, const char *first, const char *second, size_t size)
+{
+    char manifest[512];
+    int length = snprintf(manifest, sizeof(manifest),
+                          "{\"name\":\"m.png\",\"chunks\":[{\"fid\":\"%s\",\"offset\":0,\"size\":50},"
+                          "{\"fid\":\"%s\",\"offset\":50,\"size\":%zu}]}",
+                          first, second, size - 50);
+    put(target, "Content-Type: a/b\r\n", slice_of(manifest, (size_t)length));
+}
+
+static void a_picture_in_chunks_is_put_together_first(void **state)
+{
+    struct slice png = picture_make(IMAGE_PNG, 80, 40, 1);
+    put("/3,010000abcd", "Content-Type: a/b\r\n", slice_until(png, 50));
+    put("/3,020000abcd", "Content-Type: a/b\r\n", slice_from(png, 50));
+    put_manifest("/3,030000abcd?cm=true", "3,010000abcd", "3,020000abcd", png.len);
+    for (int i = 0; i < 2; i++) {
+        expect_size("/3,030000abcd?width=20", IMAGE_PNG, 20, 10);
+        expect_same("/3,030000abcd?width=100", png);
+        expect_same("/3,030000abcd", png);
+    }
+    assert_true(prints("kelp_image_made_total 1\n"));
+    /* One that lacks a chunk fails, and leaves the room that it had taken. */
+    struct reply reply;
+    put_manifest("/3,040000abcd?cm=true", "3,010000abcd", "3,060000abcd", png.len);
+    get("/3,040000abcd?width=20", "", &reply);
+    assert_int_equal(reply.status, 500);
+    reply_fini(&reply);
+    assert_true(prints("kelp_image_source_bytes 0\n"));
+    free_slice(png);
+}
+
+/* Asks, and is gone. */
+static void ask_and_leave(const char *target)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(http_server_port(port.server))};
+    inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    char text[256];
+    int size = snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", target);
+    assert_int_equal(send(fd, text, (size_t)size, MSG_NOSIGNAL), size);
+    struct linger reset = {.l_onoff = 1};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    close(fd);
+}
+
+static void clients_that_leave_do_no_harm(void **state)
+{
+    struct slice png = picture_make(IMAGE_PNG, 400, 300, 1);
+    put("/3,010000abcd", NAMED("a.png"), png);
+    for (int i = 0; i < 40; i++) {
+        char target[64];
+        snprintf(target, sizeof(target), "/3,010000abcd?width=%d", 100 + i);
+        ask_and_leave(target);
+    }
+    expect_size("/3,010000abcd?width=20", IMAGE_PNG, 20, 15);
+    free_slice(png);
+}
+
 static void a_jpeg_is_turned_upright_as_it_is_stored(void **state)
 {
     struct slice jpeg = picture_make(IMAGE_JPEG, 80, 40, 6);
@@ -234,6 +298,9 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_picture_is_made_once_until_its_blob_changes_or_goes,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_picture_in_chunks_is_put_together_first, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(clients_that_leave_do_no_harm, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_jpeg_is_turned_upright_as_it_is_stored, set_up,
                                         tear_down),
     };
