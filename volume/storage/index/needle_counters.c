@@ -42,6 +42,18 @@ void needle_counters_put(struct needle_counters *counters, uint8_t version,
     add(&counters->live_record_bytes, size); /* may be a step down: unsigned, it wraps */
 }
 
+void needle_counters_put_new(struct needle_counters *counters, uint64_t count, uint64_t bytes,
+                             uint64_t record_bytes, uint64_t max_key)
+{
+    add(&counters->file_count, count);
+    add(&counters->loaded_file_count, count);
+    add(&counters->file_bytes, bytes);
+    add(&counters->live_count, count);
+    add(&counters->live_record_bytes, record_bytes);
+    raise_to(&counters->max_key, max_key);
+    raise_to(&counters->loaded_max_key, max_key);
+}
+
 void needle_counters_delete(struct needle_counters *counters, uint8_t version, uint64_t key,
                             const struct needle_entry *old, enum needle_index_event event)
 {

@@ -18,6 +18,9 @@ struct needle_counters {
 void needle_counters_put(struct needle_counters *counters, uint8_t version,
                          const struct needle_entry *entry, const struct needle_entry *old,
                          enum needle_index_event event);
+/* `count` puts of keys that were not known, the highest of them `max_key`: as one call for each. */
+void needle_counters_put_new(struct needle_counters *counters, uint64_t count, uint64_t bytes,
+                             uint64_t record_bytes, uint64_t max_key);
 void needle_counters_delete(struct needle_counters *counters, uint8_t version, uint64_t key,
                             const struct needle_entry *old, enum needle_index_event event);
 /* All but memory_bytes, which is left as it is. */

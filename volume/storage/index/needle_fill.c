@@ -103,13 +103,39 @@ static void apply(struct needle_fill *fill, const struct needle_entry *row, stru
     *is_known = true;
 }
 
+/* Puts of new keys, one row each, from `i` on, and nothing else: most of what is ever loaded. Answers where
+ * they end. The rows from `kept` on are theirs. */
+static size_t resolve_new(struct needle_fill *fill, size_t i, size_t *kept)
+{
+    const struct packed_tree *tree = fill->tree;
+    struct needle_entry *rows = fill->rows;
+    uint64_t bytes = 0, record_bytes = 0;
+    size_t first = *kept;
+    for (; i < fill->count; i++) {
+        const struct needle_entry row = rows[i];
+        if (row.offset == 0 || (!tree->is_empty && row.key <= tree->highest) ||
+            (i + 1 < fill->count && rows[i + 1].key == row.key))
+            break;
+        bytes += (uint64_t)row.size;
+        record_bytes += needle_record_size(tree->version, row.size);
+        rows[(*kept)++] = row;
+    }
+    if (*kept > first)
+        needle_counters_put_new(fill->counters, *kept - first, bytes, record_bytes,
+                                rows[*kept - 1].key);
+    return i;
+}
+
 /* Leaves one entry for each key, as it is after all its rows; answers how many. */
 static size_t resolve(struct needle_fill *fill)
 {
     struct tree_walk walk = {.tree = fill->tree, .top = atomic_load(&fill->tree->top)};
     struct needle_entry *rows = fill->rows;
     size_t kept = 0;
-    for (size_t i = 0; i < fill->count;) {
+    for (size_t i = 0;;) {
+        i = resolve_new(fill, i, &kept);
+        if (i == fill->count)
+            break;
         uint64_t key = rows[i].key;
         const struct needle_entry *old = find_next(&walk, key);
         struct needle_entry now = {0};
