@@ -15,6 +15,7 @@
 #define LOOK_EVERY_MS  1000u
 
 struct load_client {
+    struct load_owner owner;
     uv_loop_t loop;
     uv_timer_t late, watch;
     SSL_CTX *tls; /* NULL: plain */
@@ -23,7 +24,6 @@ struct load_client {
     struct load_call *failed; /* their callers hear of it on the next turn */
     size_t call_count;
     bool is_stopped;
-    char *buffer;
 };
 
 uv_loop_t *load_client_uv(struct load_client *client)
@@ -31,10 +31,9 @@ uv_loop_t *load_client_uv(struct load_client *client)
     return &client->loop;
 }
 
-char *load_client_buffer(struct load_client *client, size_t *ret_size)
+static struct load_client *client_of(const struct load_connection *c)
 {
-    *ret_size = BUFFER_SIZE;
-    return client->buffer;
+    return (struct load_client *)(void *)c->owner; /* its first member */
 }
 
 static void finish(struct load_client *client, struct load_call *call)
@@ -109,7 +108,8 @@ static void send_call(struct load_client *client, struct load_call *call)
         c = server->idle;
         DL_DELETE(server->idle, c);
     } else if (server) {
-        c = load_connection_create(client, server, server->is_plain ? NULL : client->tls, &err);
+        c = load_connection_create(&client->owner, server, server->is_plain ? NULL : client->tls,
+                                   &err);
     }
     if (!c) {
         fail(client, call, &err);
@@ -127,9 +127,9 @@ void load_client_send(struct load_client *client, struct load_call *call)
     send_call(client, call);
 }
 
-void load_client_answered(struct load_connection *c, struct load_call *call)
+static void answered(struct load_connection *c, struct load_call *call)
 {
-    struct load_client *client = c->client;
+    struct load_client *client = client_of(c);
     DL_DELETE(client->busy, c);
     if (c->state == LOAD_IDLE)
         DL_PREPEND(c->server->idle, c); /* the warmest is the next to be used */
@@ -138,9 +138,9 @@ void load_client_answered(struct load_connection *c, struct load_call *call)
     finish(client, call);
 }
 
-void load_client_broken(struct load_connection *c, const struct error *err)
+static void broken(struct load_connection *c, const struct error *err)
 {
-    struct load_client *client = c->client;
+    struct load_client *client = client_of(c);
     struct load_call *call = c->call;
     bool was_kept = c->has_answered && !c->has_received;
     if (call)
@@ -171,7 +171,7 @@ static void on_watch(uv_timer_t *timer)
             continue;
         error_set(&err, KELP_E_TIMEOUT, "%s: nothing moved for %u s", c->server->text,
                   STALL_LIMIT_MS / 1000);
-        load_client_broken(c, &err);
+        broken(c, &err);
     }
 }
 
@@ -211,7 +211,11 @@ int load_client_create(struct load_client **ret, const struct http_client_tls *t
     }
     struct load_client *client = must(calloc(1, sizeof(*client)));
     client->tls = context;
-    client->buffer = must(malloc(BUFFER_SIZE));
+    client->owner = (struct load_owner){.loop = &client->loop,
+                                        .buffer = must(malloc(BUFFER_SIZE)),
+                                        .buffer_size = BUFFER_SIZE,
+                                        .answered = answered,
+                                        .broken = broken};
     CHECK(uv_loop_init(&client->loop) == 0);
     uv_timer_init(&client->loop, &client->late);
     uv_timer_init(&client->loop, &client->watch);
@@ -252,6 +256,6 @@ void load_client_destroy(struct load_client *client)
     uv_run(&client->loop, UV_RUN_DEFAULT);
     CHECK(uv_loop_close(&client->loop) == 0);
     SSL_CTX_free(client->tls);
-    free(client->buffer);
+    free(client->owner.buffer);
     free(client);
 }

@@ -7,39 +7,12 @@
  * thread at a time; nothing blocks but the lookup of a server's name, once. */
 #pragma once
 
-#include "common/bytes.h"
-#include "common/error.h"
-#include "common/file_token.h"
+#include "cli/load_call.h"
 #include "common/http_client.h"
 
 #include <uv.h>
 
-#define LOAD_BODY_KEPT 1024
-
 struct load_client;
-
-/* Embed it in what the call is about; it must stay until `done`. */
-struct load_call {
-    const char *server; /* "host:port" */
-    struct slice
-        head; /* request line and header with its empty line, and any beginning of the body */
-    struct slice body;
-    bool is_plain; /* no TLS with this one, though the client has it */
-    /* Exactly once, from load_client_run, never from within load_client_send. */
-    void (*done)(struct load_call *call);
-
-    /* From here on for who reads the answer, in `done`. */
-    int code; /* 0: `status` and the rest hold; else a code, and err tells why */
-    struct error err;
-    int status;
-    uint64_t body_bytes;
-    char kept[LOAD_BODY_KEPT];              /* how the body begins, terminated */
-    char authorization[FILE_TOKEN_MAX + 8]; /* the header's value, "" without one */
-
-    size_t kept_length, authorization_length; /* the client's own */
-    bool is_second_try;
-    struct load_call *next;
-};
 
 /* `tls` (NULL: plain HTTP) is borrowed. A file of it that cannot be used is KELP_E_INVALID. */
 int load_client_create(struct load_client **ret, const struct http_client_tls *tls,

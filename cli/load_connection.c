@@ -83,14 +83,14 @@ static void broken(struct load_connection *c, int code, const char *what)
 {
     struct error err;
     error_set(&err, code, "%s: %s", c->server->text, what);
-    load_client_broken(c, &err);
+    c->owner->broken(c, &err);
 }
 
 static void broken_by_errno(struct load_connection *c, const char *call)
 {
     struct error err;
     error_set_errno(&err, errno, "%s %s", call, c->server->text);
-    load_client_broken(c, &err);
+    c->owner->broken(c, &err);
 }
 
 static void broken_by_tls(struct load_connection *c)
@@ -223,7 +223,7 @@ static void complete(struct load_connection *c)
     c->call = NULL;
     c->has_answered = true;
     c->state = c->is_kept ? LOAD_IDLE : LOAD_CLOSED;
-    load_client_answered(c, call);
+    c->owner->answered(c, call);
 }
 
 static void parse(struct load_connection *c, const char *data, size_t size)
@@ -252,8 +252,8 @@ static void end_of_stream(struct load_connection *c)
 
 static void receive(struct load_connection *c)
 {
-    size_t size;
-    char *buffer = load_client_buffer(c->client, &size);
+    char *buffer = c->owner->buffer;
+    size_t size = c->owner->buffer_size;
     if (!c->ssl) {
         ssize_t n = recv(c->fd, buffer, size, 0);
         if (n == 0)
@@ -321,9 +321,8 @@ static SSL *tls_of(const struct load_server *server, SSL_CTX *tls, int fd)
     return ssl;
 }
 
-struct load_connection *load_connection_create(struct load_client *client,
-                                               struct load_server *server, SSL_CTX *tls,
-                                               struct error *err)
+struct load_connection *load_connection_create(struct load_owner *owner, struct load_server *server,
+                                               SSL_CTX *tls, struct error *err)
 {
     int one = 1,
         fd = socket(server->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -341,11 +340,11 @@ struct load_connection *load_connection_create(struct load_client *client,
         return NULL;
     }
     struct load_connection *c = must(calloc(1, sizeof(*c)));
-    c->client = client;
+    c->owner = owner;
     c->server = server;
     c->fd = fd;
     c->ssl = tls ? tls_of(server, tls, fd) : NULL;
-    CHECK(uv_poll_init(load_client_uv(client), &c->poll, fd) == 0);
+    CHECK(uv_poll_init(owner->loop, &c->poll, fd) == 0);
     c->poll.data = c;
     llhttp_init(&c->parser, HTTP_RESPONSE, parser_settings());
     c->parser.data = c;
