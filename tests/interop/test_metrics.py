@@ -3,6 +3,7 @@ ours moves or is set; and pages are pushed to the gateway that the master names.
 import contextlib
 import gzip
 import http.server
+import io
 import os
 import re
 import socket
@@ -10,6 +11,7 @@ import threading
 import time
 
 import pytest
+from PIL import Image
 
 from lib.cluster import free_port, http as ask, wait_until
 
@@ -164,9 +166,10 @@ def test_a_scraper_that_takes_gzip_gets_it(cluster):
 
 # ---- ours ----
 
-# What only a failing disk or a slow loop moves: the unit tests of the same names do that.
+# What only a failing disk, a slow loop or a crowd moves: the unit tests of the same names do that.
 ELSEWHERE = {OURS + 'storage_io_error_total', OURS + 'io_quarantine', OURS + 'disk_error_status',
-             'kelp_loop_slow_turns_total', 'kelp_volumes_loading'}
+             'kelp_loop_slow_turns_total', 'kelp_volumes_loading', 'kelp_image_source_bytes',
+             'kelp_image_refused_total'}
 
 
 class Watch:
@@ -271,6 +274,15 @@ def test_each_of_ours_moves_or_is_set(cluster):
     connection = hold_download(first.address, f'{vid},abc01020304', len(big))
     watch.until(OURS + 'in_flight_download_size', 'kelp_http_connections', 'kelp_http_unsent_bytes')
     connection.close()
+
+    picture = io.BytesIO()
+    Image.new('RGB', (40, 20)).save(picture, 'PNG')
+    assert ask('PUT', f'{first.address}/{vid},ccc01020304.png', picture.getvalue(),
+               {'Content-Type': 'image/png'}).status == 201
+    for _ in range(2):
+        assert ask('GET', f'{first.address}/{vid},ccc01020304.png?width=10').body != picture.getvalue()
+    watch.until('kelp_image_made_total', 'kelp_image_cache_bytes', 'kelp_image_cache_entries',
+                'kelp_image_cache_hits_total', 'kelp_image_cache_misses_total')
 
     small = os.urandom(5000)
     assert ask('PUT', f'{first.address}/{vid},def01020304', small,
