@@ -28,8 +28,9 @@ def running(tmp_path_factory):
         cluster.digest = hashlib.md5(piece * (BIG // MIB)).hexdigest()
         cluster.kelp_volume('-readMode=proxy', '-max=0')
         yield cluster
-        for server in cluster.servers:
+        for server in cluster.volumes:
             server.check_alive()
+            assert server.stop() == 0, server.log()[-4000:]  # a sanitizer looks for leaks now
 
 
 @pytest.fixture
@@ -142,4 +143,5 @@ def test_transfers_that_are_broken_off_leave_nothing(running, pair):
         break_off(running, holder, other, 1000 + number)
     wait_until(lambda: sockets(other) == 0, 'they are gone')
     growth = [rss_bytes(server) - size for server, size in zip(pair, before)]
-    assert max(growth) < (64 if is_sanitized() else 16) * MIB, growth
+    if not is_sanitized():  # which keeps what was freed
+        assert max(growth) < 16 * MIB, growth
