@@ -6,9 +6,13 @@
 #include "common/check.h"
 #include "volume/image_work.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
+
+/* What is made of fewer pixels leaves little behind. */
+#define LARGE_PIXELS (1u << 20)
 
 struct image_service {
     struct worker_pool *pool;
@@ -18,6 +22,7 @@ struct image_service {
     pthread_mutex_t lock;
     pthread_cond_t freed;
     uint64_t free_pixels;
+    bool has_crumbs; /* of large pictures, in the allocator */
 
     struct metrics *metrics; /* NULL: none */
     struct metrics_collector collector;
@@ -36,12 +41,20 @@ static void take_pixels(struct image_service *service, uint64_t pixels)
     pthread_mutex_unlock(&service->lock);
 }
 
+/* Decoders take their memory row by row, and the allocator keeps that: what many pixels were made of
+ * is given back when nothing else is being made. */
 static void give_pixels(struct image_service *service, uint64_t pixels)
 {
     pthread_mutex_lock(&service->lock);
     service->free_pixels += pixels;
+    service->has_crumbs = service->has_crumbs || pixels >= LARGE_PIXELS;
+    bool is_to_trim = service->has_crumbs && service->free_pixels == IMAGE_PIXELS_MAX;
+    if (is_to_trim)
+        service->has_crumbs = false;
     pthread_cond_broadcast(&service->freed);
     pthread_mutex_unlock(&service->lock);
+    if (is_to_trim)
+        malloc_trim(0);
 }
 
 static int run(struct image_service *service, const struct image_work *work, char **ret,
