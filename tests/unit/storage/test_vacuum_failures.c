@@ -12,9 +12,10 @@ static void too_little_space_is_refused_with_what_is_missing(void **state)
     disk_os_set_capacity(s->disk, space.total_bytes - space.free_bytes + 5000);
     assert_int_equal(stage_compact(&s->stage), KELP_E_NO_SPACE);
     char missing[64];
+    const struct volume_stat st = scene_stat(s);
     snprintf(missing, sizeof(missing), "%llu are missing",
-             (unsigned long long)(8 + scene_stat(s).live_record_bytes + scene_stat(s).live_record_bytes / 512 +
-                                  17 * scene_stat(s).live_count - 5000));
+             (unsigned long long)(8 + st.live_record_bytes + st.live_record_bytes / 512 +
+                                  17 * st.live_count - 5000));
     if (!strstr(s->stage.err.message, missing))
         fail_msg("%s lacks %s", s->stage.err.message, missing);
     scene_assert_no_leftovers(s);

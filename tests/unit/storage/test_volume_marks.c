@@ -92,6 +92,7 @@ static void a_mark_waits_for_the_one_before_it(void **state)
     const char *vif = volume_files_path(&volume->files, VOLUME_FILE_VIF);
     assert_int_equal(volume_info_file_load(os_real(), vif, &info, NULL), 0);
     assert_true(info.is_read_only);
+    volume_info_fini(&info);
     assert_int_equal(volume_delete_files(volume, NULL), 0);
     fixture_remove_folder(folder);
 }
