@@ -14,6 +14,7 @@ from lib.cluster import Cluster, http, wait_until  # noqa: E402
 BLOB_SIZE = 1024
 KINDS = ('kelp', 'weed')
 VOLUMES = {'WEED_MASTER_VOLUME_GROWTH_COPY_1': '4'}
+ASSIGN_MOST = 1_000_000  # keys that a master hands out at once
 MADE_COOKIE = '12345678'  # of all blobs of make_volume
 
 
@@ -52,17 +53,19 @@ def start_until_served(server, path):
 
 
 def assign_on_all_volumes(cluster, collection, total):
-    """Keys in bulk, the same number on each of the collection's volumes: {fid: count}. Without the size of a blob
-    a master takes 1 MiB for each, and the volumes for full."""
+    """Keys in bulk, the same number on each of the collection's volumes: {fid: count}; fewer than `total` where
+    that is more than a volume's share can be. Without the size of a blob a master takes 1 MiB for each, and the
+    volumes for full."""
     wanted = int(VOLUMES['WEED_MASTER_VOLUME_GROWTH_COPY_1'])
+    count = min(total // wanted, ASSIGN_MOST)
     found = {}
 
     def has_all():
-        fid = cluster.assign(collection=collection, count=total // wanted, dataSize=BLOB_SIZE)['fid']
+        fid = cluster.assign(collection=collection, count=count, dataSize=BLOB_SIZE)['fid']
         found.setdefault(fid.split(',')[0], fid)
         return len(found) == wanted
     wait_until(has_all, f'{wanted} volumes of {collection}', pause=0.005)
-    return {fid: total // wanted for fid in found.values()}
+    return {fid: count for fid in found.values()}
 
 
 def drop_collection(cluster, collection):
