@@ -18,6 +18,7 @@ void shell_init(struct shell *shell, FILE *out)
 
 void shell_fini(struct shell *shell)
 {
+    http_client_destroy(shell->http);
     process_rpc_close(&shell->rpc);
     pthread_cond_destroy(&shell->lock_changed);
     pthread_mutex_destroy(&shell->lock_mutex);
@@ -128,6 +129,8 @@ static int tell_how_it_spoke(const struct shell *shell, struct error *err)
 int shell_connect(struct shell *shell, const char *masters, struct error *err)
 {
     int code = process_rpc_open(&shell->rpc, err);
+    if (code == 0)
+        code = http_client_create(&shell->http, NULL, err);
     if (code != 0)
         return code;
     for (int attempt = 1; attempt <= CONNECT_ATTEMPTS; attempt++) {

@@ -11,6 +11,7 @@
 
 struct shell {
     struct process_rpc rpc;
+    struct http_client *http; /* once connected; main thread */
     struct address master; /* the leader, once connected */
     bool is_connected;
     bool is_json;

@@ -6,8 +6,9 @@
 #include "cli/shell_commands.h"
 
 #include "cli/flag_values.h"
+#include "cli/json_member.h"
+#include "cli/shell_vacuum_page.h"
 #include "common/check.h"
-#include "common/http_client.h"
 #include "proto/master.pb-c.h"
 
 #include <inttypes.h>
@@ -34,40 +35,10 @@ static const struct config_flag flags[] = {
 /* ---- the jobs of the master ---- */
 
 /* NULL where the master has no such list. The caller puts it. */
-static struct json_object *read_jobs(struct shell *shell, struct http_client *http)
+static struct json_object *read_jobs(struct shell *shell)
 {
-    char address[ADDRESS_TEXT_SIZE], url[ADDRESS_TEXT_SIZE + 64];
-    struct http_client_response response = {0};
-    address_format_http(&shell->master, address);
-    snprintf(url, sizeof(url), "http://%s/kelp/vacuum/jobs", address);
-    struct http_client_request request = {.method = "GET", .url = url};
-    if (http_client_fetch(http, &request, &response, NULL) != 0)
-        return NULL;
-    struct json_object *document = response.status == 200 ? json_tokener_parse(response.body) : NULL;
-    http_client_response_fini(&response);
-    if (document && !json_object_is_type(document, json_type_object)) {
-        json_object_put(document);
-        document = NULL;
-    }
-    return document;
-}
-
-static struct json_object *member(struct json_object *object, const char *key)
-{
-    struct json_object *value = NULL;
-    json_object_object_get_ex(object, key, &value);
-    return value;
-}
-
-static uint64_t number(struct json_object *object, const char *key)
-{
-    return json_object_get_uint64(member(object, key));
-}
-
-static const char *text(struct json_object *object, const char *key)
-{
-    const char *value = json_object_get_string(member(object, key));
-    return value ? value : "";
+    struct json_object *document = NULL;
+    return vacuum_page_ask(shell, "GET", "jobs", &document, NULL) == 0 ? document : NULL;
 }
 
 /* The highest job id so far, so that older jobs are left out afterwards. */
@@ -76,9 +47,9 @@ static uint64_t last_job(struct json_object *document)
     static const char *const lists[] = {"running", "queued", "history"};
     uint64_t last = 0;
     for (size_t l = 0; l < 3; l++) {
-        struct json_object *list = member(document, lists[l]);
+        struct json_object *list = json_member(document, lists[l]);
         for (size_t i = 0; list && i < json_object_array_length(list); i++) {
-            uint64_t id = number(json_object_array_get_idx(list, i), "id");
+            uint64_t id = json_number(json_object_array_get_idx(list, i), "id");
             if (id > last)
                 last = id;
         }
@@ -88,21 +59,21 @@ static uint64_t last_job(struct json_object *document)
 
 static void show_progress(struct json_object *document)
 {
-    struct json_object *running = member(document, "running");
+    struct json_object *running = json_member(document, "running");
     size_t count = running ? json_object_array_length(running) : 0;
-    struct json_object *queued = member(document, "queued");
+    struct json_object *queued = json_member(document, "queued");
     fprintf(stderr, "\r\033[K");
     for (size_t i = 0; i < count && i < 3; i++) {
         struct json_object *job = json_object_array_get_idx(running, i);
-        struct json_object *replicas = member(job, "replicas");
+        struct json_object *replicas = json_member(job, "replicas");
         uint64_t done = 0, total = 0;
         for (size_t r = 0; replicas && r < json_object_array_length(replicas); r++) {
             struct json_object *replica = json_object_array_get_idx(replicas, r);
-            done += number(replica, "processedBytes");
-            total += number(replica, "sizeBefore");
+            done += json_number(replica, "processedBytes");
+            total += json_number(replica, "sizeBefore");
         }
-        fprintf(stderr, "%svolume %" PRIu64 " %s", i ? ", " : "", number(job, "volumeId"),
-                text(job, "state"));
+        fprintf(stderr, "%svolume %" PRIu64 " %s", i ? ", " : "", json_number(job, "volumeId"),
+                json_text(job, "state"));
         if (done > 0 && total > 0)
             fprintf(stderr, " %.0f %%", fmin(100, 100 * (double)done / (double)total));
     }
@@ -113,13 +84,13 @@ static void show_progress(struct json_object *document)
 
 static void print_replica(struct shell *shell, struct json_object *job, struct json_object *replica)
 {
-    double ratio = json_object_get_double(member(replica, "garbageRatio"));
-    const char *result = text(replica, "result");
-    fprintf(shell->out, "volume %" PRIu64 " on %s: garbage %.1f %%, ", number(job, "volumeId"),
-            text(replica, "server"), 100 * ratio);
+    double ratio = json_object_get_double(json_member(replica, "garbageRatio"));
+    const char *result = json_text(replica, "result");
+    fprintf(shell->out, "volume %" PRIu64 " on %s: garbage %.1f %%, ", json_number(job, "volumeId"),
+            json_text(replica, "server"), 100 * ratio);
     if (strcmp(result, "done") == 0)
-        fprintf(shell->out, "%" PRIu64 " -> %" PRIu64 " bytes\n", number(replica, "sizeBefore"),
-                number(replica, "sizeAfter"));
+        fprintf(shell->out, "%" PRIu64 " -> %" PRIu64 " bytes\n",
+                json_number(replica, "sizeBefore"), json_number(replica, "sizeAfter"));
     else
         fprintf(shell->out, "%s\n", *result ? result : "left as it is");
 }
@@ -127,14 +98,14 @@ static void print_replica(struct shell *shell, struct json_object *job, struct j
 /* Prints the jobs that ran since; returns how many failed. */
 static int print_jobs(struct shell *shell, struct json_object *document, uint64_t after)
 {
-    struct json_object *history = member(document, "history");
+    struct json_object *history = json_member(document, "history");
     int failures = 0;
     size_t told = 0;
     for (size_t i = 0; history && i < json_object_array_length(history); i++) {
         struct json_object *job = json_object_array_get_idx(history, i);
-        if (number(job, "id") <= after)
+        if (json_number(job, "id") <= after)
             continue;
-        bool has_failed = strcmp(text(job, "result"), "failed") == 0;
+        bool has_failed = strcmp(json_text(job, "result"), "failed") == 0;
         failures += has_failed;
         told++;
         if (shell->is_json) {
@@ -142,12 +113,12 @@ static int print_jobs(struct shell *shell, struct json_object *document, uint64_
                     json_object_to_json_string_ext(job, JSON_C_TO_STRING_PLAIN));
             continue;
         }
-        struct json_object *replicas = member(job, "replicas");
+        struct json_object *replicas = json_member(job, "replicas");
         for (size_t r = 0; replicas && r < json_object_array_length(replicas); r++)
             print_replica(shell, job, json_object_array_get_idx(replicas, r));
         if (has_failed)
-            fprintf(shell->out, "volume %" PRIu64 " failed: %s\n", number(job, "volumeId"),
-                    text(job, "message"));
+            fprintf(shell->out, "volume %" PRIu64 " failed: %s\n", json_number(job, "volumeId"),
+                    json_text(job, "message"));
     }
     if (told == 0 && !shell->is_json)
         fprintf(shell->out, "no volume has that much garbage\n");
@@ -201,12 +172,12 @@ static int parse_ids(struct vacuum_call *call, struct error *err)
     return code;
 }
 
-static void follow(struct vacuum_call *call, struct http_client *http)
+static void follow(struct vacuum_call *call)
 {
     bool shows = isatty(STDERR_FILENO);
     while (!atomic_load(&call->is_done)) {
         usleep(POLL_MS * 1000);
-        struct json_object *document = shows ? read_jobs(call->shell, http) : NULL;
+        struct json_object *document = shows ? read_jobs(call->shell) : NULL;
         if (document)
             show_progress(document);
         json_object_put(document);
@@ -220,23 +191,20 @@ static int run_vacuum(struct shell *shell, struct error *err)
     if (garbage_threshold < 0 || garbage_threshold > 1)
         return error_set(err, KELP_E_INVALID, "-garbageThreshold must be from 0 to 1");
     struct vacuum_call *call = must(calloc(1, sizeof(*call)));
-    struct http_client *http = NULL;
     pthread_t thread;
     call->shell = shell;
     int code = parse_ids(call, err);
-    if (code == 0)
-        code = http_client_create(&http, NULL, err);
     if (code != 0)
         goto out;
-    struct json_object *before = read_jobs(shell, http);
+    struct json_object *before = read_jobs(shell);
     CHECK(pthread_create(&thread, NULL, call_vacuum, call) == 0);
-    follow(call, http);
+    follow(call);
     pthread_join(thread, NULL);
     code = call->code;
     if (code != 0) {
         error_set(err, code, "%s", call->err.message);
     } else if (before) {
-        struct json_object *after = read_jobs(shell, http);
+        struct json_object *after = read_jobs(shell);
         int failures = after ? print_jobs(shell, after, last_job(before)) : 0;
         json_object_put(after);
         if (failures > 0)
@@ -244,7 +212,6 @@ static int run_vacuum(struct shell *shell, struct error *err)
     }
     json_object_put(before);
 out:
-    http_client_destroy(http);
     free(call);
     return code;
 }

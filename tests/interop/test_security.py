@@ -412,15 +412,26 @@ def test_a_renewed_certificate_is_served(tmp_path):
         wait_until(lambda: name_shown() == 'renewed', 'the new certificate is shown')
 
 
-def test_a_master_speaks_https(tmp_path):
+def test_a_master_speaks_https_and_the_shell_with_it(tmp_path):
     make_certificates(tmp_path)
-    (tmp_path / 'security.toml').write_text(https_section(tmp_path, 'master', ca=False))
+    (tmp_path / 'security.toml').write_text(https_section(tmp_path, 'master', 'client', ca=False))
     port = free_port()
     server = Server('master', [kelp_binary(), 'master', f'-port={port}', '-ip=127.0.0.1', f'-mdir={tmp_path}'], tmp_path)
+
+    def shell(line):
+        return run([kelp_binary(), 'shell', f'-master=127.0.0.1:{port}', '-c', line], cwd=tmp_path, check=False)
     try:
         server.start()
         reply = wait_until(lambda: https(tmp_path, 'GET', f'127.0.0.1:{port}/cluster/status', name=None),
                            'the master answers')
         assert reply.json['IsLeader']
+        listed = shell('volume.vacuum.jobs')
+        assert listed.returncode == 0 and 'automatic vacuum is on' in listed.stdout, listed
+        assert 'no volume has that much garbage' in shell('volume.vacuum').stdout
+        refused = shell('volume.vacuum.cancel -job=7')
+        assert refused.returncode == 1 and 'the master answers 404: ' in refused.stderr, refused
+        (tmp_path / 'security.toml').write_text(https_section(tmp_path, 'client').replace('ca.pem', 'stranger.pem'))
+        refused = shell('volume.vacuum.jobs')
+        assert refused.returncode == 1 and 'SSL certificate' in refused.stderr, refused
     finally:
         server.kill()
