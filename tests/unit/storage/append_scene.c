@@ -83,7 +83,7 @@ void wait_delivered(struct batch_sink *batch, size_t count)
 
 /* `count` puts of keys first.., in one list; results stay in the array. */
 void submit_batch(struct batch_sink *batch, struct append_request *requests, size_t count,
-                         uint64_t first, size_t distinct, bool is_durable)
+                  uint64_t first, size_t distinct, bool is_durable)
 {
     static char data[1024];
     memset(data, 'd', sizeof(data));
