@@ -7,7 +7,7 @@
  * start finds it again. */
 #include "cli/command.h"
 #include "cli/check_report.h"
-#include "cli/offline_volume.h"
+#include "cli/offline_flags.h"
 #include "common/check.h"
 #include "common/worker_pool.h"
 
@@ -19,16 +19,13 @@
 #define WORKERS_MAX 64
 #define LOOKS_MAX   5 /* at a volume that changes while it is looked at */
 
-static const char *directory, *index_directory, *collection, *options;
-static int64_t volume_id, workers, limit;
+static const char *options;
+static int64_t workers, limit;
 static bool is_index_only, is_json, is_quiet;
 
 static const struct config_flag flags[] = {
-    {"dir", CONFIG_STRING, &directory, ".", "folder with the volumes; others may follow the flags"},
-    {"dir.idx", CONFIG_STRING, &index_directory, NULL,
-     "folder of the index files, if it is another"},
-    {"collection", CONFIG_STRING, &collection, NULL, "only volumes of this collection"},
-    {"volumeId", CONFIG_INT, &volume_id, NULL, "only this volume; 0: all"},
+    OFFLINE_DIRECTORY_ROW("folder with the volumes; others may follow the flags"),
+    OFFLINE_MANY_ROWS,
     {"index", CONFIG_BOOL, &is_index_only, NULL, "look at the .idx only, not at the records"},
     {"workers", CONFIG_INT, &workers, NULL,
      "volumes that are checked at a time; 0: one a core, at most 4"},
@@ -246,17 +243,11 @@ static int check_all(const struct offline_list *list, struct check_report *repor
 
 static int collect(struct offline_list *list, int argc, char **argv, int rest, struct error *err)
 {
-    const struct offline_selection selection = {
-        .index_directory = index_directory,
-        .collection = collection,
-        .any_collection = !*collection,
-        .volume_id = volume_id,
-    };
     if (rest == argc)
-        return offline_list_add(list, directory, &selection, err);
+        return offline_flags_add(list, offline_flags.directory, err);
     int code = 0;
     for (int i = rest; code == 0 && i < argc; i++)
-        code = offline_list_add(list, argv[i], &selection, err);
+        code = offline_flags_add(list, argv[i], err);
     return code;
 }
 
@@ -274,13 +265,13 @@ static int run(int argc, char **argv)
         return status;
     if (workers == 0)
         workers = sysconf(_SC_NPROCESSORS_ONLN) < 4 ? sysconf(_SC_NPROCESSORS_ONLN) : 4;
-    int code = offline_check_id(volume_id, false, &err);
+    int code = offline_flags_check(&err);
     if (code == 0 && (workers < 1 || workers > WORKERS_MAX || limit < 0))
         code = error_set(&err, KELP_E_INVALID, "-workers goes from 1 to %d, -limit from 0 on",
                          WORKERS_MAX);
     if (code == 0)
         code = collect(&list, argc, argv, rest, &err);
-    if (code == 0 && list.count == 0 && (volume_id > 0 || *collection))
+    if (code == 0 && list.count == 0 && (offline_flags.volume_id > 0 || *offline_flags.collection))
         code = error_set(&err, KELP_E_NOT_FOUND, "no such volume there");
     if (code != 0) {
         offline_list_fini(&list);

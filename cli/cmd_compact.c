@@ -1,6 +1,6 @@
 /* kelp compact: vacuums one volume without a server. */
 #include "cli/command.h"
-#include "cli/offline_volume.h"
+#include "cli/offline_flags.h"
 #include "volume/storage/volume_vacuum.h"
 
 #include <inttypes.h>
@@ -8,16 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *directory, *index_directory, *collection, *method, *options;
-static int64_t wanted_id, preallocate_mb;
+static const char *method, *options;
+static int64_t preallocate_mb;
 static bool is_applied;
 
 static const struct config_flag flags[] = {
-    {"dir", CONFIG_STRING, &directory, ".", "folder with the volume"},
-    {"dir.idx", CONFIG_STRING, &index_directory, NULL,
-     "folder of the index files, if it is another"},
-    {"collection", CONFIG_STRING, &collection, NULL, "the volume's collection"},
-    {"volumeId", CONFIG_INT, &wanted_id, "-1", "the volume's number"},
+    OFFLINE_ONE_ROWS,
     {"method", CONFIG_STRING, &method, "data",
      "data or index, as the peer has it; both do the same here, see below"},
     {"preallocateMB", CONFIG_INT, &preallocate_mb, NULL, "disk space to reserve for the new .dat"},
@@ -140,7 +136,7 @@ static int apply(const struct offline_volume *offline, struct error *err)
     const struct volume_place place = {
         .os = os_real(),
         .data_dir = offline->directory,
-        .index_dir = index_directory,
+        .index_dir = offline_flags.index_directory,
         .collection = offline->collection,
         .id = offline->id,
     };
@@ -166,15 +162,13 @@ static int run(int argc, char **argv)
     struct offline_list list = {0};
     if (!command_parse(&config, argc, argv, &rest, &status))
         return status;
-    const struct offline_selection selection = {
-        .index_directory = index_directory, .collection = collection, .volume_id = wanted_id};
-    int code = offline_check_id(wanted_id, true, &err);
-    if (code == 0 && strcmp(method, "data") != 0 && strcmp(method, "index") != 0)
+    int code = 0;
+    if (strcmp(method, "data") != 0 && strcmp(method, "index") != 0)
         code = error_set(&err, KELP_E_INVALID, "-method is data or index, not \"%s\"", method);
     if (code == 0 && (preallocate_mb < 0 || preallocate_mb > 8 << 20))
         code = error_set(&err, KELP_E_INVALID, "-preallocateMB goes from 0 to %d", 8 << 20);
     if (code == 0)
-        code = offline_list_one(&list, directory, &selection, &err);
+        code = offline_flags_find_one(&list, &err);
     if (code != 0) {
         offline_list_fini(&list);
         return command_fail(&config, &err) + 1;

@@ -1,21 +1,18 @@
 /* kelp convert: changes the width of the offsets of volumes. */
 #include "cli/command.h"
-#include "cli/offline_volume.h"
+#include "cli/offline_flags.h"
 #include "volume/storage/index_convert.h"
 
 #include <inttypes.h>
 
-static const char *directory, *index_directory, *collection, *options;
-static int64_t volume_id, offset_bytes;
+static const char *options;
+static int64_t offset_bytes;
 static bool is_applied;
 
 static const struct config_flag flags[] = {
     {"offsetBytes", CONFIG_INT, &offset_bytes, NULL, "the width that is wanted: 4 or 5"},
-    {"dir", CONFIG_STRING, &directory, ".", "folder with the volumes"},
-    {"dir.idx", CONFIG_STRING, &index_directory, NULL,
-     "folder of the index files, if it is another"},
-    {"collection", CONFIG_STRING, &collection, NULL, "only volumes of this collection"},
-    {"volumeId", CONFIG_INT, &volume_id, NULL, "only this volume; 0: all"},
+    OFFLINE_DIRECTORY_ROW("folder with the volumes"),
+    OFFLINE_MANY_ROWS,
     {"apply", CONFIG_BOOL, &is_applied, NULL, "write; without it only what would change is said"},
     {"options", CONFIG_STRING, &options, NULL, "file with a flag per line, name=value"},
 };
@@ -76,19 +73,13 @@ static int run(int argc, char **argv)
     struct offline_list list = {0};
     if (!command_parse(&config, argc, argv, &rest, &status))
         return status;
-    const struct offline_selection selection = {
-        .index_directory = index_directory,
-        .collection = collection,
-        .any_collection = !*collection,
-        .volume_id = volume_id,
-    };
-    int code = offline_check_id(volume_id, false, &err);
+    int code = offline_flags_check(&err);
     if (code == 0 && offset_bytes != 4 && offset_bytes != 5)
         code = error_set(&err, KELP_E_INVALID, "-offsetBytes is needed: 4 or 5");
     if (code == 0)
-        code = offline_list_add(&list, directory, &selection, &err);
+        code = offline_flags_add(&list, offline_flags.directory, &err);
     if (code == 0 && list.count == 0)
-        code = error_set(&err, KELP_E_NOT_FOUND, "no such volume in %s", directory);
+        code = error_set(&err, KELP_E_NOT_FOUND, "no such volume in %s", offline_flags.directory);
     if (code != 0) {
         offline_list_fini(&list);
         return command_fail(&config, &err) + 1;

@@ -2,6 +2,7 @@
  * or of the .idx. */
 #include "cli/command.h"
 #include "cli/dump_record.h"
+#include "cli/offline_flags.h"
 #include "common/check.h"
 #include "common/file_id.h"
 
@@ -10,20 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *directory, *index_directory, *collection, *needle_text, *offsets, *rows,
-    *options;
-static int64_t wanted_id, limit, data_bytes;
+static const char *needle_text, *offsets, *rows, *options;
+static int64_t limit, data_bytes;
 static bool is_json;
 
 static const struct config_flag flags[] = {
-    {"dir", CONFIG_STRING, &directory, ".", "folder with the volume"},
-    {"dir.idx", CONFIG_STRING, &index_directory, NULL,
-     "folder of the index files, if it is another"},
-    {"collection", CONFIG_STRING, &collection, NULL, "the volume's collection"},
-    {"volumeId", CONFIG_INT, &wanted_id, "-1", "the volume's number; needless if -needle has it"},
+    OFFLINE_ONE_ROWS,
     {"needle", CONFIG_STRING, &needle_text, NULL,
-     "one needle: a file id as 3,01637037d6, or its key in hex; all of its rows and records are "
-     "shown"},
+     "one needle: a file id as 3,01637037d6, which needs no -volumeId, or its key in hex; all of "
+     "its rows and records are shown"},
     {"offset", CONFIG_STRING, &offsets, NULL, "records of the .dat: from, or from:to, in bytes"},
     {"row", CONFIG_STRING, &rows, NULL, "rows of the .idx: from, or from:to, counted from 0"},
     {"limit", CONFIG_INT, &limit, "100", "most rows or records that a range shows; 0: all"},
@@ -176,10 +172,10 @@ static int parse_needle(struct dumper *d, struct error *err)
         int code = file_id_parse(text, &id, err);
         if (code != 0)
             return code;
-        if (wanted_id > 0 && wanted_id != (int64_t)id.volume_id)
+        if (offline_flags.volume_id > 0 && offline_flags.volume_id != (int64_t)id.volume_id)
             return error_set(err, KELP_E_INVALID, "-volumeId is %lld, -needle is of volume %u",
-                             (long long)wanted_id, id.volume_id);
-        wanted_id = id.volume_id;
+                             (long long)offline_flags.volume_id, id.volume_id);
+        offline_flags.volume_id = id.volume_id;
         d->key = id.key;
         return 0;
     }
@@ -235,11 +231,7 @@ static int run(int argc, char **argv)
     if (code == 0 && *needle_text)
         code = parse_needle(&d, &err);
     if (code == 0)
-        code = offline_check_id(wanted_id, true, &err);
-    const struct offline_selection selection = {
-        .index_directory = index_directory, .collection = collection, .volume_id = wanted_id};
-    if (code == 0)
-        code = offline_list_one(&list, directory, &selection, &err);
+        code = offline_flags_find_one(&list, &err);
     if (code == 0) {
         d.volume = &list.volumes[0];
         d.style = (struct dump_style){.is_json = is_json, .data_bytes = (uint64_t)data_bytes};

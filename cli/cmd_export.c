@@ -3,7 +3,7 @@
 #include "cli/command.h"
 #include "cli/export_name.h"
 #include "cli/export_sink.h"
-#include "cli/offline_volume.h"
+#include "cli/offline_flags.h"
 #include "common/check.h"
 #include "common/file_id.h"
 #include "volume/storage/dat_scan.h"
@@ -12,17 +12,12 @@
 #include <stdlib.h>
 #include <time.h>
 
-static const char *directory, *index_directory, *collection, *output, *name_format, *newer,
-    *options;
-static int64_t volume_id, limit;
+static const char *output, *name_format, *newer, *options;
+static int64_t limit;
 static bool with_deleted;
 
 static const struct config_flag flags[] = {
-    {"dir", CONFIG_STRING, &directory, ".", "folder with the volume"},
-    {"dir.idx", CONFIG_STRING, &index_directory, NULL,
-     "folder of the index files, if it is another"},
-    {"collection", CONFIG_STRING, &collection, NULL, "the volume's collection"},
-    {"volumeId", CONFIG_INT, &volume_id, "-1", "the volume's number"},
+    OFFLINE_ONE_ROWS,
     {"o", CONFIG_STRING, &output, NULL,
      "file.tar, - for a tar on standard output, or a folder (with a / at its end if it is to be "
      "made); "
@@ -276,11 +271,8 @@ static int check_flags(struct exporter *x, struct error *err)
 {
     struct buffer ignored = BUFFER_INIT;
     struct tm tm = {0};
-    int code = offline_check_id(volume_id, true, err);
-    if (code == 0) {
-        code = export_name_expand(name_format, &(struct export_fields){0}, &ignored, err);
-        buffer_fini(&ignored);
-    }
+    int code = export_name_expand(name_format, &(struct export_fields){0}, &ignored, err);
+    buffer_fini(&ignored);
     x->newer_than = INT64_MIN;
     if (code == 0 && *newer) {
         const char *end = strptime(newer, "%Y-%m-%dT%H:%M:%S", &tm);
@@ -302,11 +294,9 @@ static int run(int argc, char **argv)
     struct exporter x = {0};
     if (!command_parse(&config, argc, argv, &rest, &status))
         return status;
-    const struct offline_selection selection = {
-        .index_directory = index_directory, .collection = collection, .volume_id = volume_id};
     int code = check_flags(&x, &err);
     if (code == 0)
-        code = offline_list_one(&list, directory, &selection, &err);
+        code = offline_flags_find_one(&list, &err);
     if (code == 0 && *output)
         code = export_sink_open(&x.sink, output, &err);
     if (code != 0) {

@@ -1,21 +1,17 @@
 /* kelp fix: rebuilds the .idx of volumes from their .dat. */
 #include "cli/command.h"
-#include "cli/offline_volume.h"
+#include "cli/offline_flags.h"
 #include "volume/storage/index_rebuild.h"
 #include "volume/storage/index_swap.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
-static const char *index_directory, *collection, *options;
-static int64_t volume_id;
+static const char *options;
 static bool with_deleted, ignores_errors, is_applied;
 
 static const struct config_flag flags[] = {
-    {"volumeId", CONFIG_INT, &volume_id, NULL, "only this volume; 0: all"},
-    {"collection", CONFIG_STRING, &collection, NULL, "only volumes of this collection"},
-    {"dir.idx", CONFIG_STRING, &index_directory, NULL,
-     "folder of the index files, if it is another"},
+    OFFLINE_MANY_ROWS,
     {"includeDeleted", CONFIG_BOOL, &with_deleted, "true",
      "rows for deleted and overwritten needles, too: they tell a server how much garbage there is"},
     {"ignoreError", CONFIG_BOOL, &ignores_errors, NULL,
@@ -104,15 +100,9 @@ static int fix_volume(const struct offline_volume *volume, struct error *err)
 /* One folder or file; with -apply its folder stays locked meanwhile. */
 static int fix_path(const char *path, bool *ret_has_failed, size_t *ret_count, struct error *err)
 {
-    const struct offline_selection selection = {
-        .index_directory = index_directory,
-        .collection = collection,
-        .any_collection = !*collection,
-        .volume_id = volume_id,
-    };
     struct offline_list list = {0};
     int lock = -1;
-    int code = offline_list_add(&list, path, &selection, err);
+    int code = offline_flags_add(&list, path, err);
     if (code == 0 && list.count > 0 && is_applied)
         code = offline_lock(list.volumes[0].directory, &lock, err);
     for (size_t i = 0; code == 0 && i < list.count; i++) {
@@ -138,7 +128,7 @@ static int run(int argc, char **argv)
     size_t count = 0;
     if (!command_parse(&config, argc, argv, &rest, &status))
         return status;
-    if (offline_check_id(volume_id, false, &err) != 0)
+    if (offline_flags_check(&err) != 0)
         return command_fail(&config, &err) + 1;
     if (rest >= argc) {
         fprintf(stderr, "kelp fix: name a folder, or a .dat\n");

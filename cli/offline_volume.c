@@ -236,13 +236,3 @@ const char *offline_bytes(uint64_t bytes)
     snprintf(text, sizeof(texts[0]), unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
     return text;
 }
-
-int offline_check_id(int64_t id, bool is_needed, struct error *err)
-{
-    if (is_needed && id <= 0)
-        return error_set(err, KELP_E_INVALID,
-                         "-volumeId is needed: the number in the name of the .dat");
-    if (id > UINT32_MAX)
-        return error_set(err, KELP_E_INVALID, "-volumeId %lld is no volume", (long long)id);
-    return 0;
-}

@@ -53,5 +53,3 @@ bool offline_is_in_use(const char *directory);
 
 /* "1.5 GB" in a static ring of a few buffers; main thread. */
 const char *offline_bytes(uint64_t bytes);
-/* A volume number from -volumeId: KELP_E_INVALID when one is needed and none was given. */
-int offline_check_id(int64_t id, bool is_needed, struct error *err);
