@@ -124,7 +124,8 @@ static void a_new_put_takes_a_blob_off_the_list_of_damage(void **state)
 /* The body is announced and never sent: only an early answer comes at all. */
 static void a_read_only_volume_refuses_before_the_body_comes(void **state)
 {
-    static const char announced[] = "PUT " FID " HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
+    static const char announced[] =
+        "PUT " FID " HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
     struct volume *volume = store_acquire(port.store, 3);
     assert_int_equal(volume_mark_read_only(volume, false, false, NULL), 0);
     store_release(port.store, volume);

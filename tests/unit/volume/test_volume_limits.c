@@ -43,7 +43,8 @@ static void expect_status(int fd, const char *status)
 
 static void reads_beyond_the_queue_are_told_to_come_again(void **state)
 {
-    stage_restart(&(struct data_port_options){.is_cold = true, .is_stuck = true, .reader_queue = 1});
+    stage_restart(
+        &(struct data_port_options){.is_cold = true, .is_stuck = true, .reader_queue = 1});
     put_hello();
     atomic_store(&port.is_stuck, true);
     int busy[2];
@@ -68,7 +69,8 @@ static void reads_beyond_the_queue_are_told_to_come_again(void **state)
 
 static void a_disk_that_hangs_holds_up_no_other(void **state)
 {
-    stage_restart(&(struct data_port_options){.is_cold = true, .is_stuck = true, .has_second_disk = true});
+    stage_restart(
+        &(struct data_port_options){.is_cold = true, .is_stuck = true, .has_second_disk = true});
     put_hello();
     ask("PUT", "/4,01637037d6", "", "there");
     assert_int_equal(last.status, 201);
