@@ -6,45 +6,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "tests/unit/cmocka_all.h"
-
-static char folder[64], path[128];
-
-static int set_up(void **state)
-{
-    (void)state;
-    strcpy(folder, "/tmp/kelp-security-XXXXXX");
-    if (!mkdtemp(folder))
-        return -1;
-    snprintf(path, sizeof(path), "%s/security.toml", folder);
-    return setenv("HOME", folder, 1);
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    unlink(path);
-    return rmdir(folder);
-}
-
-static void write_file(const char *text)
-{
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    fputs(text, file);
-    assert_int_equal(fclose(file), 0);
-}
-
-static struct settings *open_settings(void)
-{
-    struct settings *settings;
-    assert_int_equal(settings_open(&settings, "security", folder, NULL), 0);
-    return settings;
-}
+#include "tests/unit/common/settings_folder.h"
 
 static struct security *create(struct settings *settings, const char *white_list)
 {
@@ -79,7 +44,7 @@ static void keys_for_writing_and_reading_are_apart(void **state)
 {
     (void)state;
     char writes[FILE_TOKEN_MAX], reads[FILE_TOKEN_MAX];
-    write_file("[jwt.signing]\nkey = \"w\"\n[jwt.signing.read]\nkey = \"r\"\n");
+    write_toml("[jwt.signing]\nkey = \"w\"\n[jwt.signing.read]\nkey = \"r\"\n");
     struct settings *settings = open_settings();
     struct security *security = create(settings, "");
     struct slice fid = SLICE("3,01637037d6");
@@ -100,7 +65,7 @@ static void token_covers_the_parts_of_a_batch(void **state)
 {
     (void)state;
     char token[FILE_TOKEN_MAX], long_fid[300];
-    write_file("[jwt.signing]\nkey = \"w\"\n");
+    write_toml("[jwt.signing]\nkey = \"w\"\n");
     struct settings *settings = open_settings();
     struct security *security = create(settings, "");
     security_make_token(security, SECURITY_WRITE, SLICE("3,01637037d6"), token);
@@ -120,7 +85,7 @@ static void lifetime_of_none_makes_tokens_for_ever(void **state)
 {
     (void)state;
     char token[FILE_TOKEN_MAX];
-    write_file("[jwt.signing]\nkey = \"secret\"\nexpires_after_seconds = 0\n");
+    write_toml("[jwt.signing]\nkey = \"secret\"\nexpires_after_seconds = 0\n");
     struct settings *settings = open_settings();
     struct security *security = create(settings, "");
     assert_string_equal(security_make_token(security, SECURITY_WRITE, SLICE("3,01637037d6"), token),
@@ -143,7 +108,7 @@ static void default_lifetimes_are_the_peers(void **state)
 {
     (void)state;
     char writes[FILE_TOKEN_MAX], reads[FILE_TOKEN_MAX];
-    write_file("[jwt.signing]\nkey = \"w\"\n[jwt.signing.read]\nkey = \"r\"\n");
+    write_toml("[jwt.signing]\nkey = \"w\"\n[jwt.signing.read]\nkey = \"r\"\n");
     struct clock clock = {.ops = *os_real()->ops, .now_ns = INT64_C(1700000000) * 1000000000};
     clock.os.ops = &clock.ops;
     clock.ops.now_ns = clock_now;
@@ -167,7 +132,7 @@ static void default_lifetimes_are_the_peers(void **state)
 static void lists_of_flag_and_file_add_up(void **state)
 {
     (void)state;
-    write_file("[guard]\nwhite_list = \"10.0.0.0/8, ::1\"\n[jwt.signing]\nkey = \"w\"\n"
+    write_toml("[guard]\nwhite_list = \"10.0.0.0/8, ::1\"\n[jwt.signing]\nkey = \"w\"\n"
                "[access]\nui = true\n");
     struct settings *settings = open_settings();
     struct security *security = create(settings, "192.0.2.1");
@@ -188,7 +153,7 @@ static void reload_takes_effect_and_a_bad_one_does_not(void **state)
     struct error err = {0};
     struct settings *settings = open_settings();
     struct security *security = create(settings, "");
-    write_file("[jwt.signing]\nkey = \"w\"\n[guard]\nwhite_list = \"10.0.0.1\"\n");
+    write_toml("[jwt.signing]\nkey = \"w\"\n[guard]\nwhite_list = \"10.0.0.1\"\n");
     assert_int_equal(security_reload(security, NULL), 0);
     assert_true(security_wants_token(security, SECURITY_WRITE));
     assert_false(security_admits(security, "10.0.0.2"));
@@ -201,12 +166,12 @@ static void reload_takes_effect_and_a_bad_one_does_not(void **state)
         "[jwt.signing]\nkey = \"x\"\n[guard]\nwhite_list = \"everybody\"\n",
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        write_file(bad[i]);
+        write_toml(bad[i]);
         assert_int_equal(security_reload(security, &err), KELP_E_INVALID);
         assert_true(check(security, SECURITY_WRITE, token, "3", "01637037d6"));
         assert_false(security_admits(security, "10.0.0.2"));
     }
-    write_file("[jwt.signing]\nkey = \"\"\nexpires_after_seconds = 5\n[guard]\nwhite_list = \"\"\n");
+    write_toml("[jwt.signing]\nkey = \"\"\nexpires_after_seconds = 5\n[guard]\nwhite_list = \"\"\n");
     assert_int_equal(security_reload(security, NULL), 0);
     assert_false(security_wants_token(security, SECURITY_WRITE));
     assert_true(security_admits(security, "10.0.0.2"));
@@ -235,13 +200,13 @@ static void reload_gets_its_turn_among_requests(void **state)
 {
     (void)state;
     pthread_t threads[8];
-    write_file("[jwt.signing]\nkey = \"w\"\n[guard]\nwhite_list = \"192.0.2.1\"\n");
+    write_toml("[jwt.signing]\nkey = \"w\"\n[guard]\nwhite_list = \"192.0.2.1\"\n");
     struct settings *settings = open_settings();
     struct crowd crowd = {.security = create(settings, "")};
     for (size_t i = 0; i < 8; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, ask_without_end, &crowd), 0);
     for (int i = 0; i < 20; i++) {
-        write_file(i % 2 ? "[guard]\nwhite_list = \"192.0.2.1\"\n"
+        write_toml(i % 2 ? "[guard]\nwhite_list = \"192.0.2.1\"\n"
                          : "[guard]\nwhite_list = \"192.0.2.2\"\n");
         assert_int_equal(security_reload(crowd.security, NULL), 0);
         assert_int_equal(security_admits(crowd.security, "192.0.2.1"), i % 2);
@@ -257,7 +222,7 @@ static void id_without_a_volume_is_nobodys(void **state)
 {
     (void)state;
     char token[FILE_TOKEN_MAX];
-    write_file("[jwt.signing]\nkey = \"w\"\n");
+    write_toml("[jwt.signing]\nkey = \"w\"\n");
     struct settings *settings = open_settings();
     struct security *security = create(settings, "");
     security_make_token(security, SECURITY_WRITE, SLICE(",01637037d6"), token);
@@ -271,16 +236,17 @@ static void id_without_a_volume_is_nobodys(void **state)
 
 int main(void)
 {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, folder_set_up, folder_tear_down)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(without_settings_everything_is_open, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(keys_for_writing_and_reading_are_apart, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(token_covers_the_parts_of_a_batch, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(lifetime_of_none_makes_tokens_for_ever, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(default_lifetimes_are_the_peers, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(lists_of_flag_and_file_add_up, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(reload_takes_effect_and_a_bad_one_does_not, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(reload_gets_its_turn_among_requests, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(id_without_a_volume_is_nobodys, set_up, tear_down),
+        TEST(without_settings_everything_is_open),
+        TEST(keys_for_writing_and_reading_are_apart),
+        TEST(token_covers_the_parts_of_a_batch),
+        TEST(lifetime_of_none_makes_tokens_for_ever),
+        TEST(default_lifetimes_are_the_peers),
+        TEST(lists_of_flag_and_file_add_up),
+        TEST(reload_takes_effect_and_a_bad_one_does_not),
+        TEST(reload_gets_its_turn_among_requests),
+        TEST(id_without_a_volume_is_nobodys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

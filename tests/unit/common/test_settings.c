@@ -2,55 +2,13 @@
 #include "common/settings.h"
 #include "common/toml.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/unit/cmocka_all.h"
-
-static char folder[64];
-
-static int set_up(void **state)
-{
-    (void)state;
-    strcpy(folder, "/tmp/kelp-settings-XXXXXX");
-    return mkdtemp(folder) ? setenv("HOME", folder, 1) : -1;
-}
-
-static void file_path(char path[128]) { snprintf(path, 128, "%s/security.toml", folder); }
-
-static int tear_down(void **state)
-{
-    (void)state;
-    char path[128];
-    file_path(path);
-    unlink(path);
-    unsetenv("WEED_JWT_SIGNING_KEY");
-    unsetenv("WEED_ACCESS_UI");
-    return rmdir(folder);
-}
-
-static void write_file(const char *text)
-{
-    char path[128];
-    file_path(path);
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    fputs(text, file);
-    assert_int_equal(fclose(file), 0);
-}
-
-static struct settings *open_settings(void)
-{
-    struct settings *settings;
-    struct error err = {0};
-    if (settings_open(&settings, "security", folder, &err) != 0)
-        fail_msg("%s", err.message);
-    return settings;
-}
+#include "tests/unit/common/settings_folder.h"
 
 static void without_a_file_all_is_unset(void **state)
 {
@@ -67,7 +25,7 @@ static void without_a_file_all_is_unset(void **state)
 static void tables_become_dotted_keys_of_any_case(void **state)
 {
     (void)state;
-    write_file("top = 1\n[jwt.signing]\nkey = \"se\\\"cret\" # remark\nexpires_after_seconds = 1_000\n"
+    write_toml("top = 1\n[jwt.signing]\nkey = \"se\\\"cret\" # remark\nexpires_after_seconds = 1_000\n"
                "[grpc.volume]\nallowed_commonNames = 'a,b'\n[access]\nui = true\n"
                "[m]\nlist = ['x', 'y']\nshare = 0.25\n");
     struct settings *settings = open_settings();
@@ -91,7 +49,7 @@ static void tables_become_dotted_keys_of_any_case(void **state)
 static void environment_beats_the_file_unless_empty(void **state)
 {
     (void)state;
-    write_file("[jwt.signing]\nkey = \"file\"\n");
+    write_toml("[jwt.signing]\nkey = \"file\"\n");
     struct settings *settings = open_settings();
     setenv("WEED_JWT_SIGNING_KEY", "", 1);
     assert_string_equal(settings_text(settings, "jwt.signing.key"), "file");
@@ -106,7 +64,7 @@ static void bad_file_is_refused_with_its_line(void **state)
     (void)state;
     struct settings *settings;
     struct error err = {0};
-    write_file("[jwt.signing]\nkey = \"a\"\n\nkey = oops\n");
+    write_toml("[jwt.signing]\nkey = \"a\"\n\nkey = oops\n");
     assert_int_equal(settings_open(&settings, "security", folder, &err), KELP_E_INVALID);
     assert_non_null(strstr(err.message, "security.toml: line 4"));
 }
@@ -114,14 +72,12 @@ static void bad_file_is_refused_with_its_line(void **state)
 static void file_that_cannot_be_read_is_refused(void **state)
 {
     (void)state;
-    char path[128];
     struct settings *settings;
     struct error err = {0};
-    file_path(path);
-    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(mkdir(toml_path, 0700), 0);
     assert_int_not_equal(settings_open(&settings, "security", folder, &err), 0);
-    assert_non_null(strstr(err.message, path));
-    assert_int_equal(rmdir(path), 0);
+    assert_non_null(strstr(err.message, toml_path));
+    assert_int_equal(rmdir(toml_path), 0);
 }
 
 static void zero_byte_in_a_text_is_refused(void **state)
@@ -129,7 +85,7 @@ static void zero_byte_in_a_text_is_refused(void **state)
     (void)state;
     struct settings *settings;
     struct error err = {0};
-    write_file("[jwt.signing]\nkey = \"\\u0000secret\"\n");
+    write_toml("[jwt.signing]\nkey = \"\\u0000secret\"\n");
     assert_int_equal(settings_open(&settings, "security", folder, &err), KELP_E_INVALID);
     assert_non_null(strstr(err.message, "jwt.signing.key"));
 }
@@ -137,7 +93,7 @@ static void zero_byte_in_a_text_is_refused(void **state)
 static void bad_values_name_where_they_stand(void **state)
 {
     (void)state;
-    write_file("[a]\nnumber = \"ten\"\n[access]\nui = \"maybe\"\n");
+    write_toml("[a]\nnumber = \"ten\"\n[access]\nui = \"maybe\"\n");
     struct settings *settings = open_settings();
     struct error err = {0};
     int64_t number;
@@ -153,9 +109,9 @@ static void bad_values_name_where_they_stand(void **state)
 static void reload_adds_over_what_was_there(void **state)
 {
     (void)state;
-    write_file("[jwt.signing]\nkey = \"one\"\n[guard]\nwhite_list = \"10.0.0.1\"\n");
+    write_toml("[jwt.signing]\nkey = \"one\"\n[guard]\nwhite_list = \"10.0.0.1\"\n");
     struct settings *settings = open_settings();
-    write_file("[jwt.signing]\nkey = \"two\"\n");
+    write_toml("[jwt.signing]\nkey = \"two\"\n");
     assert_int_equal(settings_reload(settings, NULL), 0);
     assert_string_equal(settings_text(settings, "jwt.signing.key"), "two");
     assert_string_equal(settings_text(settings, "guard.white_list"), "10.0.0.1");
@@ -165,9 +121,9 @@ static void reload_adds_over_what_was_there(void **state)
 static void bad_reload_changes_nothing(void **state)
 {
     (void)state;
-    write_file("[jwt.signing]\nkey = \"one\"\n");
+    write_toml("[jwt.signing]\nkey = \"one\"\n");
     struct settings *settings = open_settings();
-    write_file("[jwt.signing]\nkey = \"two\"\n=\n");
+    write_toml("[jwt.signing]\nkey = \"two\"\n=\n");
     assert_int_equal(settings_reload(settings, NULL), KELP_E_INVALID);
     assert_string_equal(settings_text(settings, "jwt.signing.key"), "one");
     settings_close(settings);
@@ -175,16 +131,17 @@ static void bad_reload_changes_nothing(void **state)
 
 int main(void)
 {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, folder_set_up, folder_tear_down)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(without_a_file_all_is_unset, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(tables_become_dotted_keys_of_any_case, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(environment_beats_the_file_unless_empty, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(bad_file_is_refused_with_its_line, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(file_that_cannot_be_read_is_refused, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(zero_byte_in_a_text_is_refused, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(bad_values_name_where_they_stand, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(reload_adds_over_what_was_there, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(bad_reload_changes_nothing, set_up, tear_down),
+        TEST(without_a_file_all_is_unset),
+        TEST(tables_become_dotted_keys_of_any_case),
+        TEST(environment_beats_the_file_unless_empty),
+        TEST(bad_file_is_refused_with_its_line),
+        TEST(file_that_cannot_be_read_is_refused),
+        TEST(zero_byte_in_a_text_is_refused),
+        TEST(bad_values_name_where_they_stand),
+        TEST(reload_adds_over_what_was_there),
+        TEST(bad_reload_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
