@@ -1,8 +1,10 @@
 /* Short pulses, no waiting before the stop; everything else as in the field. */
 #include "tests/unit/volume/server_fixture.h"
 
+#include "common/check.h"
 #include "tests/unit/cmocka_all.h"
 #include "tests/unit/volume/store_fixture.h"
+#include "volume/volume_server_internal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -132,4 +134,44 @@ void server_fixture_expect(struct server_fixture *f, const char *method,
     if (got != status || (text && strcmp(err.message, text) != 0))
         fail_msg("%s: %s \"%s\", not %s \"%s\"", method, rpc_status_name(got), err.message,
                  rpc_status_name(status), text ? text : "");
+}
+
+int server_fixture_set_up(void **state)
+{
+    struct server_fixture *f = must(calloc(1, sizeof(*f)));
+    server_fixture_init(f);
+    server_fixture_start(f);
+    *state = f;
+    return 0;
+}
+
+int server_fixture_tear_down(void **state)
+{
+    server_fixture_fini(*state);
+    free(*state);
+    return 0;
+}
+
+void server_fixture_allocate(struct server_fixture *f, uint32_t id, const char *collection)
+{
+    const struct store_allocate request = {.id = id, .collection = collection, .disk_type = ""};
+    struct error err = {0};
+    if (store_allocate_volume(f->server->store, &request, &err) != 0)
+        fail_msg("%s", err.message);
+}
+
+const void *server_fixture_ask(struct server_fixture *f, const char *method,
+                               const ProtobufCMessage *request,
+                               const ProtobufCMessageDescriptor *response)
+{
+    ProtobufCMessage *message;
+    struct error err = {0};
+    if (server_fixture_call(f, method, request, response, &message, NULL, &err) != 0)
+        fail_msg("%s: %s", method, err.message);
+    return message;
+}
+
+void server_fixture_free_answer(const void *message)
+{
+    protobuf_c_message_free_unpacked((ProtobufCMessage *)(uintptr_t)message, NULL);
 }

@@ -7,25 +7,13 @@
 #include "volume/volume_server_internal.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* A server with volume 7. */
 static int setup(void **state)
 {
-    struct server_fixture *f = calloc(1, sizeof(*f));
-    server_fixture_init(f);
-    server_fixture_start(f);
-    struct store_allocate request = {.id = 7};
-    assert_int_equal(store_allocate_volume(f->server->store, &request, NULL), 0);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    server_fixture_fini(*state);
-    free(*state);
+    server_fixture_set_up(state);
+    server_fixture_allocate(*state, 7, "");
     return 0;
 }
 
@@ -124,7 +112,7 @@ static void batch_delete_on_a_read_only_volume(void **state)
     expect_deletions(f, &allowed, 1, false);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, server_fixture_tear_down)
 
 int main(void)
 {

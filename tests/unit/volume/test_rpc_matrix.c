@@ -55,13 +55,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    server_fixture_fini(*state);
-    free(*state);
-    return 0;
-}
-
 /* With an empty request. The status; the text in *ret. A stream without a message is RPC_OK too. */
 static enum rpc_status call(struct server_fixture *f, const struct row *row, struct error *ret)
 {
@@ -124,7 +117,7 @@ static void a_stranger_does_not_learn_of_maintenance(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, server_fixture_tear_down)
 
 int main(void)
 {

@@ -7,53 +7,8 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define INIT(NAME) VOLUME_SERVER_PB__##NAME##_REQUEST__INIT
-#define ANSWER(name) &volume_server_pb__##name##_response__descriptor
-
-static int setup(void **state)
-{
-    struct server_fixture *f = calloc(1, sizeof(*f));
-    server_fixture_init(f);
-    server_fixture_start(f);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    server_fixture_fini(*state);
-    free(*state);
-    return 0;
-}
-
-static void allocate(struct server_fixture *f, uint32_t id)
-{
-    VolumeServerPb__AllocateVolumeRequest request = INIT(ALLOCATE_VOLUME);
-    request.volume_id = id;
-    request.version = 3;
-    server_fixture_expect(f, "AllocateVolume", &request.base, ANSWER(allocate_volume), RPC_OK,
-                          NULL);
-}
-
-/* The answer, the caller's; a failure fails the test. */
-static const void *ask(struct server_fixture *f, const char *method, const ProtobufCMessage *request,
-                       const ProtobufCMessageDescriptor *answer)
-{
-    ProtobufCMessage *message;
-    struct error err = {0};
-    if (server_fixture_call(f, method, request, answer, &message, NULL, &err) != 0)
-        fail_msg("%s: %s", method, err.message);
-    return message;
-}
-
-static void done(const void *message)
-{
-    protobuf_c_message_free_unpacked((ProtobufCMessage *)(uintptr_t)message, NULL);
-}
 
 static void flip(struct server_fixture *f, off_t at)
 {
@@ -90,14 +45,14 @@ static void a_blob_is_read_where_it_lies(void **state)
 {
     struct server_fixture *f = *state;
     expect_blob(f, 8, 5, "not found volume id 7");
-    allocate(f, 7);
+    server_fixture_allocate(f, 7, "");
     store_fixture_put(f->server->store, 7, 1, 5, "hello");
     VolumeServerPb__ReadNeedleBlobRequest request = blob_at(8, 17);
     const VolumeServerPb__ReadNeedleBlobResponse *blob =
-        ask(f, "ReadNeedleBlob", &request.base, ANSWER(read_needle_blob));
+        server_fixture_ask(f, "ReadNeedleBlob", &request.base, ANSWER(read_needle_blob));
     assert_int_equal(blob->needle_blob.len, 16 + 17 + 4 + 8 + 3);
     assert_memory_equal(blob->needle_blob.data + 20, "hello", 5);
-    done(blob);
+    server_fixture_free_answer(blob);
     expect_blob(f, 8, -1, "read needle blob offset 8 size -1: invalid needle size -1");
     expect_blob(f, 8, INT32_MIN, "read needle blob offset 8 size -2147483648: invalid needle size "
                                  "-2147483648");
@@ -112,13 +67,13 @@ static void a_blob_is_read_where_it_lies(void **state)
 static void what_is_around_the_data_is_told(void **state)
 {
     struct server_fixture *f = *state;
-    allocate(f, 7);
+    server_fixture_allocate(f, 7, "");
     store_fixture_put(f->server->store, 7, 0x31, 5, "hello");
     VolumeServerPb__VolumeNeedleStatusRequest asked = INIT(VOLUME_NEEDLE_STATUS);
     asked.volume_id = 7;
     asked.needle_id = 0x31;
     const VolumeServerPb__VolumeNeedleStatusResponse *status =
-        ask(f, "VolumeNeedleStatus", &asked.base, ANSWER(volume_needle_status));
+        server_fixture_ask(f, "VolumeNeedleStatus", &asked.base, ANSWER(volume_needle_status));
     assert_int_equal(status->needle_id, 0x31);
     assert_int_equal(status->cookie, 5);
     assert_int_equal(status->crc, 421273531);
@@ -127,12 +82,12 @@ static void what_is_around_the_data_is_told(void **state)
     request.offset = 8;
     request.size = (int32_t)status->size;
     const VolumeServerPb__ReadNeedleMetaResponse *meta =
-        ask(f, "ReadNeedleMeta", &request.base, ANSWER(read_needle_meta));
+        server_fixture_ask(f, "ReadNeedleMeta", &request.base, ANSWER(read_needle_meta));
     assert_int_equal(meta->cookie, 5);
     assert_int_equal(meta->crc, status->crc);
     assert_int_equal(meta->last_modified, status->last_modified);
     assert_true(meta->append_at_ns > 0);
-    done(meta);
+    server_fixture_free_answer(meta);
     char text[128];
     snprintf(text, sizeof(text), "size mismatch for entry at offset 8: found id 3331 size %u, "
                                  "expected size 0", status->size);
@@ -142,7 +97,7 @@ static void what_is_around_the_data_is_told(void **state)
     request.offset = 1 << 20;
     server_fixture_expect(f, "ReadNeedleMeta", &request.base, ANSWER(read_needle_meta), RPC_UNKNOWN,
                           "EOF");
-    done(status);
+    server_fixture_free_answer(status);
     asked.needle_id = 77;
     server_fixture_expect(f, "VolumeNeedleStatus", &asked.base, ANSWER(volume_needle_status),
                           RPC_NOT_FOUND, "needle not found 77");
@@ -154,7 +109,7 @@ static void what_is_around_the_data_is_told(void **state)
 static void a_damaged_needle_has_no_status(void **state)
 {
     struct server_fixture *f = *state;
-    allocate(f, 7);
+    server_fixture_allocate(f, 7, "");
     store_fixture_put(f->server->store, 7, 1, 5, "hello");
     flip(f, 8 + 20);
     VolumeServerPb__VolumeNeedleStatusRequest asked = INIT(VOLUME_NEEDLE_STATUS);
@@ -171,13 +126,13 @@ static void a_damaged_needle_has_no_status(void **state)
     VolumeServerPb__VolumeStatusRequest request = INIT(VOLUME_STATUS);
     request.volume_id = 7;
     const VolumeServerPb__VolumeStatusResponse *status =
-        ask(f, "VolumeStatus", &request.base, ANSWER(volume_status));
+        server_fixture_ask(f, "VolumeStatus", &request.base, ANSWER(volume_status));
     assert_int_equal(status->damaged_count, 1);
     assert_int_equal(status->n_damaged, 1);
     assert_int_equal(status->damaged[0]->needle_id, 1);
     assert_int_equal(status->damaged[0]->offset, 8);
     assert_int_equal(status->n_read_only_reasons, 0);
-    done(status);
+    server_fixture_free_answer(status);
 }
 
 static VolumeServerPb__WriteNeedleBlobRequest blob_of(uint8_t *bytes, size_t size, uint64_t key)
@@ -200,11 +155,11 @@ static void expect_write(struct server_fixture *f, const VolumeServerPb__WriteNe
 static void a_record_is_carried_to_another_key(void **state)
 {
     struct server_fixture *f = *state;
-    allocate(f, 7);
+    server_fixture_allocate(f, 7, "");
     store_fixture_put(f->server->store, 7, 1, 5, "hello");
     VolumeServerPb__ReadNeedleBlobRequest asked = blob_at(8, 17);
     const VolumeServerPb__ReadNeedleBlobResponse *blob =
-        ask(f, "ReadNeedleBlob", &asked.base, ANSWER(read_needle_blob));
+        server_fixture_ask(f, "ReadNeedleBlob", &asked.base, ANSWER(read_needle_blob));
     uint8_t *bytes = blob->needle_blob.data;
     VolumeServerPb__WriteNeedleBlobRequest request = blob_of(bytes, 48, 1000);
     expect_write(f, &request, NULL);
@@ -230,7 +185,7 @@ static void a_record_is_carried_to_another_key(void **state)
     store_release(f->server->store, volume);
     request = blob_of(bytes, 10, 9);
     expect_write(f, &request, "write blob needle 9 size 17: volume 7 is read only");
-    done(blob);
+    server_fixture_free_answer(blob);
 }
 
 /* ---- whole volumes ---- */
@@ -242,17 +197,17 @@ static void sync_status_tells_both_ends(void **state)
     request.volume_id = 7;
     server_fixture_expect(f, "VolumeSyncStatus", &request.base, ANSWER(volume_sync_status),
                           RPC_UNKNOWN, "not found volume id 7");
-    allocate(f, 7);
+    server_fixture_allocate(f, 7, "");
     store_fixture_put(f->server->store, 7, 1, 5, "hello");
     const VolumeServerPb__VolumeSyncStatusResponse *status =
-        ask(f, "VolumeSyncStatus", &request.base, ANSWER(volume_sync_status));
+        server_fixture_ask(f, "VolumeSyncStatus", &request.base, ANSWER(volume_sync_status));
     assert_int_equal(status->tail_offset, 8 + 48);
     assert_int_equal(status->idx_file_size, 17);
     assert_string_equal(status->replication, "000");
     assert_string_equal(status->ttl, "");
     assert_int_equal(status->version, 3);
     assert_int_equal(status->compact_revision, 0);
-    done(status);
+    server_fixture_free_answer(status);
 }
 
 static void expect_configured(struct server_fixture *f, uint32_t id, const char *replication,
@@ -262,9 +217,9 @@ static void expect_configured(struct server_fixture *f, uint32_t id, const char 
     request.volume_id = id;
     request.replication = (char *)(uintptr_t)replication;
     const VolumeServerPb__VolumeConfigureResponse *answer =
-        ask(f, "VolumeConfigure", &request.base, ANSWER(volume_configure));
+        server_fixture_ask(f, "VolumeConfigure", &request.base, ANSWER(volume_configure));
     assert_string_equal(answer->error, error);
-    done(answer);
+    server_fixture_free_answer(answer);
 }
 
 static bool was_changed(struct fake_master *m, void *ctx)
@@ -289,7 +244,7 @@ static void configure_changes_the_replication_and_tells_the_master(void **state)
     expect_configured(f, 7, "001",
                       "volume configure volume_id:7 replication:\"001\": volume 7 not found on disk. "
                       "Also failed to restore mount: volume 7 not found on disk");
-    allocate(f, 7);
+    server_fixture_allocate(f, 7, "");
     expect_configured(f, 7, "x",
                       "volume configure replication volume_id:7 replication:\"x\": unknown "
                       "replication type: 00x");
@@ -305,14 +260,14 @@ static const VolumeServerPb__ScrubVolumeResponse *scrub(struct server_fixture *f
 {
     VolumeServerPb__ScrubVolumeRequest request = INIT(SCRUB_VOLUME);
     request.mode = mode;
-    return ask(f, "ScrubVolume", &request.base, ANSWER(scrub_volume));
+    return server_fixture_ask(f, "ScrubVolume", &request.base, ANSWER(scrub_volume));
 }
 
 static void a_scrub_finds_the_damaged_needle(void **state)
 {
     struct server_fixture *f = *state;
-    allocate(f, 7);
-    allocate(f, 8);
+    server_fixture_allocate(f, 7, "");
+    server_fixture_allocate(f, 8, "");
     store_fixture_put(f->server->store, 7, 1, 5, "hello");
     store_fixture_put(f->server->store, 7, 2, 5, "world");
     store_fixture_put(f->server->store, 8, 2, 5, "world");
@@ -321,18 +276,18 @@ static void a_scrub_finds_the_damaged_needle(void **state)
     assert_int_equal(answer->total_volumes, 2);
     assert_int_equal(answer->total_files, 3);
     assert_int_equal(answer->n_broken_volume_ids, 0);
-    done(answer);
+    server_fixture_free_answer(answer);
     flip(f, 8 + 20);
     answer = scrub(f, VOLUME_SERVER_PB__VOLUME_SCRUB_MODE__INDEX);
     assert_int_equal(answer->n_broken_volume_ids, 0);
-    done(answer);
+    server_fixture_free_answer(answer);
     answer = scrub(f, VOLUME_SERVER_PB__VOLUME_SCRUB_MODE__LOCAL);
     assert_int_equal(answer->n_broken_volume_ids, 1);
     assert_int_equal(answer->broken_volume_ids[0], 7);
     assert_int_equal(answer->n_details, 1);
     assert_non_null(strstr(answer->details[0], "failed to read needle 1 on volume 7: invalid CRC for "
                                                "needle 1 (got "));
-    done(answer);
+    server_fixture_free_answer(answer);
 }
 
 /* However many volumes are broken, and however badly. */
@@ -340,7 +295,7 @@ static void the_findings_of_a_scrub_are_bounded(void **state)
 {
     struct server_fixture *f = *state;
     uint32_t ids[30];
-    allocate(f, 7);
+    server_fixture_allocate(f, 7, "");
     for (uint64_t key = 1; key <= 1100; key++) {
         store_fixture_put(f->server->store, 7, key, 5, "hello");
         flip(f, 8 + 48 * ((off_t)key - 1) + 20);
@@ -352,12 +307,12 @@ static void the_findings_of_a_scrub_are_bounded(void **state)
     request.volume_ids = ids;
     request.n_volume_ids = 30;
     const VolumeServerPb__ScrubVolumeResponse *answer =
-        ask(f, "ScrubVolume", &request.base, ANSWER(scrub_volume));
+        server_fixture_ask(f, "ScrubVolume", &request.base, ANSWER(scrub_volume));
     assert_int_equal(answer->n_broken_volume_ids, 30);
     assert_string_equal(answer->details[1000], "volume 7: 100 more findings");
     assert_in_range(answer->n_details, 20000, 20000 + 30);
     assert_string_equal(answer->details[answer->n_details - 1], "volume 7: 1100 more findings");
-    done(answer);
+    server_fixture_free_answer(answer);
 }
 
 static void a_scrub_of_no_volume_or_no_mode_is_refused(void **state)
@@ -371,7 +326,7 @@ static void a_scrub_of_no_volume_or_no_mode_is_refused(void **state)
     request.n_volume_ids = 1;
     server_fixture_expect(f, "ScrubVolume", &request.base, ANSWER(scrub_volume), RPC_UNKNOWN,
                           "volume id 7 not found");
-    allocate(f, 7);
+    server_fixture_allocate(f, 7, "");
     server_fixture_expect(f, "ScrubVolume", &request.base, ANSWER(scrub_volume), RPC_UNKNOWN,
                           "unsupported volume scrub mode 4");
 }
@@ -389,17 +344,17 @@ static void a_scrub_marks_what_is_broken_if_asked(void **state)
 {
     struct server_fixture *f = *state;
     fake_master_wait(&f->master, is_connected, NULL, "the stream was open");
-    allocate(f, 7);
+    server_fixture_allocate(f, 7, "");
     store_fixture_put(f->server->store, 7, 1, 5, "hello");
     flip(f, 8 + 20);
     VolumeServerPb__ScrubVolumeRequest request = INIT(SCRUB_VOLUME);
     request.mode = VOLUME_SERVER_PB__VOLUME_SCRUB_MODE__FULL;
     request.mark_broken_volumes_readonly = true;
     const VolumeServerPb__ScrubVolumeResponse *answer =
-        ask(f, "ScrubVolume", &request.base, ANSWER(scrub_volume));
+        server_fixture_ask(f, "ScrubVolume", &request.base, ANSWER(scrub_volume));
     assert_int_equal(answer->n_details, 2);
     assert_string_equal(answer->details[1], "volume 7 is now read-only");
-    done(answer);
+    server_fixture_free_answer(answer);
     struct volume_stat stat;
     struct volume *volume = store_acquire(f->server->store, 7);
     volume_stat(volume, &stat);
@@ -410,7 +365,7 @@ static void a_scrub_marks_what_is_broken_if_asked(void **state)
 static void maintenance_refuses_what_changes_and_lets_the_rest_pass(void **state)
 {
     struct server_fixture *f = *state;
-    allocate(f, 7);
+    server_fixture_allocate(f, 7, "");
     assert_int_equal(server_state_set(f->server->state, true, 0, NULL), 0);
     char text[128];
     snprintf(text, sizeof(text), "volume server %s is in maintenance mode", f->server->identity.id);
@@ -422,12 +377,14 @@ static void maintenance_refuses_what_changes_and_lets_the_rest_pass(void **state
                           RPC_UNKNOWN, text);
     VolumeServerPb__VolumeSyncStatusRequest status = INIT(VOLUME_SYNC_STATUS);
     status.volume_id = 7;
-    done(ask(f, "VolumeSyncStatus", &status.base, ANSWER(volume_sync_status)));
-    done(scrub(f, VOLUME_SERVER_PB__VOLUME_SCRUB_MODE__FULL));
+    server_fixture_free_answer(
+        server_fixture_ask(f, "VolumeSyncStatus", &status.base, ANSWER(volume_sync_status)));
+    server_fixture_free_answer(scrub(f, VOLUME_SERVER_PB__VOLUME_SCRUB_MODE__FULL));
     expect_blob(f, 8, 1 << 20, "read needle blob offset 8 size 1048576: EOF");
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_setup_teardown(name, server_fixture_set_up, server_fixture_tear_down)
 
 int main(void)
 {

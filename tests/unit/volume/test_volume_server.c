@@ -26,17 +26,9 @@ static bool knows_the_first_beats(struct fake_master *m, void *ctx) { return m->
 /* What happens from here on is told as a change, and not with the first list. */
 static int setup_started(void **state)
 {
-    setup(state);
+    server_fixture_set_up(state);
     struct server_fixture *f = *state;
-    server_fixture_start(f);
     fake_master_wait(&f->master, knows_the_first_beats, NULL, "the first beats were told");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    server_fixture_fini(*state);
-    free(*state);
     return 0;
 }
 
@@ -130,14 +122,6 @@ static bool knows_maintenance(struct fake_master *m, void *ctx)
     return false;
 }
 
-static void allocate(struct server_fixture *f, uint32_t id)
-{
-    struct store_allocate request = {.id = id, .collection = "pics", .disk_type = ""};
-    struct error err = {0};
-    if (store_allocate_volume(f->server->store, &request, &err))
-        fail_msg("%s", err.message);
-}
-
 /* ---- starting ---- */
 
 static void the_ports_open_only_after_a_master_has_answered(void **state)
@@ -215,7 +199,7 @@ static void the_first_beats_are_the_full_list_then_the_shards(void **state)
 static void a_new_volume_is_told_at_once_and_in_full_with_the_next_beat(void **state)
 {
     struct server_fixture *f = *state;
-    allocate(f, 7);
+    server_fixture_allocate(f, 7, "pics");
     struct search s = {.id = 7};
     fake_master_wait(&f->master, knows_new, &s, "the new volume came as a delta");
     assert_string_equal(s.found->ip, "127.0.0.1");
@@ -228,7 +212,7 @@ static void a_new_volume_is_told_at_once_and_in_full_with_the_next_beat(void **s
 static void what_is_written_is_told_with_the_next_beat(void **state)
 {
     struct server_fixture *f = *state;
-    allocate(f, 7);
+    server_fixture_allocate(f, 7, "pics");
     struct search s = {.id = 7};
     fake_master_wait(&f->master, knows_change, &s, "the volume was told");
     store_fixture_put(f->server->store, 7, 4711, 5, "hello");
@@ -241,7 +225,7 @@ static void what_is_written_is_told_with_the_next_beat(void **state)
 static void a_deleted_volume_is_told_at_once(void **state)
 {
     struct server_fixture *f = *state;
-    allocate(f, 7);
+    server_fixture_allocate(f, 7, "pics");
     assert_int_equal(store_delete_volume(f->server->store, 7, STORE_DELETE_ALWAYS, NULL), 0);
     struct search s = {.id = 7};
     fake_master_wait(&f->master, knows_deleted_delta, &s, "the deletion was told");
@@ -274,7 +258,7 @@ static void a_volume_whose_ttl_is_long_over_is_destroyed(void **state)
 static void the_full_list_comes_when_asked_for(void **state)
 {
     struct server_fixture *f = *state;
-    allocate(f, 7);
+    server_fixture_allocate(f, 7, "pics");
     struct search s = {.id = 7};
     fake_master_wait(&f->master, knows_change, &s, "the volume was told");
     s.from = fake_master_beat_count(&f->master);
@@ -287,7 +271,7 @@ static void the_full_list_comes_when_asked_for(void **state)
 static void a_lost_stream_is_opened_anew_with_the_full_list(void **state)
 {
     struct server_fixture *f = *state;
-    allocate(f, 7);
+    server_fixture_allocate(f, 7, "pics");
     struct search s = {.id = 7};
     fake_master_wait(&f->master, knows_change, &s, "the volume was told");
     s.from = fake_master_beat_count(&f->master);
@@ -404,7 +388,7 @@ static void leaving_says_farewell_and_goes_on_serving(void **state)
     const MasterPb__Heartbeat *last = f->master.beats[f->master.beat_count - 1];
     assert_true(last->has_no_volumes && last->max_file_key == 0);
     assert_string_equal(last->ip, "127.0.0.1");
-    allocate(f, 7);
+    server_fixture_allocate(f, 7, "pics");
     assert_int_equal(f->master.streams_opened, 1);
 }
 
@@ -429,7 +413,7 @@ static void hurrying_ends_the_wait_before_the_ports_close(void **state)
 static void the_metrics_port_shows_the_volumes(void **state)
 {
     struct server_fixture *f = *state;
-    allocate(f, 7);
+    server_fixture_allocate(f, 7, "pics");
     struct buffer page = BUFFER_INIT;
     metrics_print(volume_server_metrics(f->server), &page);
     assert_non_null(strstr(buffer_cstr(&page),
@@ -439,8 +423,8 @@ static void the_metrics_port_shows_the_volumes(void **state)
     buffer_fini(&page);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define STARTED(name) cmocka_unit_test_setup_teardown(name, setup_started, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, server_fixture_tear_down)
+#define STARTED(name) cmocka_unit_test_setup_teardown(name, setup_started, server_fixture_tear_down)
 
 int main(void)
 {
