@@ -11,6 +11,7 @@
 #define DEFAULT_RESPONSE_LIMIT (16ull << 20)
 #define HEADER_COUNT_LIMIT 1000u
 #define HEADER_BYTES_LIMIT (256u << 10)
+#define LENGTH_DIGITS_MAX 18u
 /* What curl reads at once when somebody passes it on. */
 #define STREAM_BUFFER_SIZE (64L << 10)
 
@@ -82,11 +83,33 @@ static void describe(const struct http_call *call, struct http_client_response *
     ret->header_count = call->header_count;
 }
 
-/* The blank line after the headers. What follows a 1xx is another header. */
+/* Whoever passes a body on relies on its length, and curl is not strict: of several it takes one. */
+static bool has_clear_length(const struct http_call *call)
+{
+    const char *length = NULL;
+    for (size_t i = 0; i < call->header_count; i++) {
+        const char *value = call->headers[i].value;
+        if (strcasecmp(call->headers[i].name, "Content-Length") != 0)
+            continue;
+        size_t digits = strspn(value, "0123456789");
+        if (digits == 0 || digits > LENGTH_DIGITS_MAX || value[digits] ||
+            (length && strcmp(length, value) != 0))
+            return false;
+        length = value;
+    }
+    return true;
+}
+
+/* The blank line after the headers. What follows a 1xx is another header, but for the one that
+ * ends HTTP, which nobody has asked for. */
 static bool end_head(struct http_call *call)
 {
     struct http_client_response head = {0};
     describe(call, &head);
+    if (head.status < 100 || head.status == 101 || !has_clear_length(call)) {
+        call->failure = KELP_E_PROTOCOL;
+        return false;
+    }
     if (head.status < 200)
         return true;
     call->has_head = true;
