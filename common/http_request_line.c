@@ -1,7 +1,11 @@
 /* Methods and the shape of the request line.
  *
  * A method is any token (RFC 9110 9.1), and the handler decides what it answers to those that it
- * does not know; words are parted by single blanks, of which llhttp lets more through. */
+ * does not know; words are parted by single blanks, of which llhttp lets more through.
+ *
+ * A "#" begins a fragment, which no request has. Where one comes all the same it is part of a
+ * name, as with the peer; and it is encoded at once, or whatever stands behind it would be lost on
+ * the way to another server. */
 #include "common/http_request_line.h"
 
 #include "common/http_token.h"
@@ -48,6 +52,8 @@ enum http_method_step http_request_line_method(struct http_exchange *x, const ch
     return HTTP_METHOD_DONE;
 }
 
+static bool is_raw(char c) { return (unsigned char)c >= 0x80 || c == '#'; }
+
 size_t http_request_line_scan(struct http_exchange *x, const char *data, size_t size)
 {
     const char *end = memchr(data, '\n', size);
@@ -57,7 +63,7 @@ size_t http_request_line_scan(struct http_exchange *x, const char *data, size_t 
         if (*at == ' ' && x->blank_count < UINT8_MAX)
             x->blank_count++;
         else
-            count += (unsigned char)*at >= 0x80;
+            count += is_raw(*at);
     }
     return count;
 }
@@ -68,7 +74,7 @@ char *http_request_line_encode(struct arena *arena, const char *data, size_t siz
     char *copy = arena_alloc(arena, size + 2 * raw_count), *out = copy;
     for (size_t i = 0; i < size; i++) {
         unsigned char c = (unsigned char)data[i];
-        if (c < 0x80 || raw_count == 0) {
+        if (raw_count == 0 || !is_raw(data[i])) {
             *out++ = data[i];
             continue;
         }

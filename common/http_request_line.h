@@ -15,8 +15,8 @@ enum http_method_step http_request_line_method(struct http_exchange *x, const ch
                                                size_t size, size_t *ret_used);
 
 /* The rest of the line: counts its blanks, notes its end, and returns how many of its bytes are
- * no ASCII. llhttp refuses those, but curl and others send file names as they are, and the peer
- * takes them. */
+ * no ASCII, or a "#". llhttp refuses the former, but curl and others send file names as they are,
+ * and the peer takes them. */
 size_t http_request_line_scan(struct http_exchange *x, const char *data, size_t size);
 
 /* A copy with those bytes percent-encoded, which is what they stand for. */
