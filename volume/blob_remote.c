@@ -149,10 +149,7 @@ static void proxy(struct remote_read *read);
 static void reply_head(struct remote_read *read)
 {
     set_headers(read);
-    if (read->relay->announced_bytes == HTTP_LENGTH_CHUNKED)
-        blob_call_reply_empty(read->call, read->status);
-    else
-        blob_call_reply_head(read->call, read->status, read->relay->announced_bytes);
+    blob_call_reply_head(read->call, read->status, read->relay->announced_bytes);
 }
 
 /* Nobody could be reached: the list of who has the volume may be old. */
@@ -194,13 +191,16 @@ static const struct blob_relay_ops proxy_ops = {
 
 /* ---- proxy: the request ---- */
 
+/* The first of a name is the one that counts, so ours comes before what the client says: without
+ * it the next server would ask this one again. */
 static const char *proxy_url(struct remote_read *read, const char *peer)
 {
     struct http_request *request = read->call->request;
-    return arena_printf(request->arena, "%s%s%.*s?%.*s%sproxied=true",
+    return arena_printf(request->arena, "%s%s%.*s?proxied=true%s%.*s",
                         security_client_scheme(read->call->http->config.security), peer,
-                        (int)request->raw_path.len, request->raw_path.ptr, (int)request->query.len,
-                        request->query.ptr, request->query.len ? "&" : "");
+                        (int)request->raw_path.len, request->raw_path.ptr,
+                        request->query.len ? "&" : "", (int)request->query.len,
+                        request->query.ptr);
 }
 
 /* To the next server that may have it; there is one. */

@@ -189,6 +189,24 @@ static void two_damaged_copies_are_500_and_no_loop(void **state)
     assert_int_equal(stats.requests, 2); /* the replica's PUT, and one GET */
 }
 
+/* What a client says of its own must not hide from the other server who asks. */
+static void no_query_of_a_client_makes_a_loop(void **state)
+{
+    static const char *const targets[] = {FID "?proxied=false", FID "?proxied", FID "?a=b#c",
+                                          "/3/01637037d6/a#b"};
+    struct http_server_stats stats;
+    start_replicated(VOLUME_READ_PROXY);
+    put(&port, FID, "hello", 5);
+    damage(&port, DAMAGE_HELLO);
+    damage(&other, DAMAGE_HELLO);
+    for (unsigned i = 0; i < 4; i++) {
+        ask(&port, "GET", targets[i], "");
+        expect(500, "");
+        http_server_stats(other.server, &stats);
+        assert_int_equal(stats.requests, 2 + i);
+    }
+}
+
 static void a_damaged_copy_without_a_living_replica_is_500(void **state)
 {
     start_replicated(VOLUME_READ_PROXY);
@@ -304,6 +322,39 @@ static void a_server_that_stops_in_the_midst_is_not_waited_for(void **state)
     assert_true(last.is_short);
 }
 
+/* Neither that it comes to an end, nor that it is as long as it says, may be relied upon. */
+static void an_answer_that_is_none_is_passed_over(void **state)
+{
+    static const char *const heads[] = {
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 500\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 500\r\nContent-Length: 5\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5, 500\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5x\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n",
+        "HTTP/1.1 099 Odd\r\nContent-Length: 500\r\n\r\n",
+        "HTTP/1.1 000 Odd\r\n\r\n",
+    };
+    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+        start_with_bad_peer(heads[i], 500, false, 5000);
+        port.peer_count = 1;
+        ask(&port, "GET", FID, "");
+        if (last.status != 500)
+            fail_msg("for %sgot:\n%s", heads[i], last.text);
+        ask(&port, "HEAD", FID, "");
+        assert_int_equal(last.status, 500);
+        port.peer_count = 2;
+        volume_lookup_forget(port.lookup, 3);
+        for (int j = 0; j < 100 && atomic_load(&bad.requests) < 3; j++) {
+            ask(&port, "GET", FID, "");
+            expect(200, "hello");
+        }
+        stop(state);
+    }
+    start(&(struct data_port_options){.has_no_volume = true});
+}
+
 static void a_silent_server_that_is_alone_is_500(void **state)
 {
     start_with_bad_peer("", 0, true, 300);
@@ -325,10 +376,21 @@ static void what_the_client_asked_is_asked_of_the_server(void **state)
     assert_non_null(strstr(last.text, "b=2\r\n"));
     assert_null(strstr(last.text, "Server: bad"));
     stop_bad();
-    assert_memory_equal(bad.first_request, "GET " FID "?a=%20b&proxied=true HTTP/1.1\r\n", 46);
+    assert_memory_equal(bad.first_request, "GET " FID "?proxied=true&a=%20b HTTP/1.1\r\n", 46);
     assert_non_null(strstr(bad.first_request, "\r\nAccept-Encoding: gzip\r\n"));
     assert_non_null(strstr(bad.first_request, "\r\nRange: bytes=1-2\r\n"));
     assert_non_null(strstr(bad.first_request, "\r\nX-Own: 1\r\n"));
+}
+
+/* "Content-Length: 0" would be a lie. */
+static void what_has_no_length_is_not_given_one(void **state)
+{
+    start_with_bad_peer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                        "5\r\nhello\r\n0\r\n\r\n", 0, false, 0);
+    port.peer_count = 1;
+    ask(&port, "HEAD", FID, "");
+    assert_int_equal(last.status, 200);
+    assert_null(reply_header(&last, "Content-Length"));
 }
 
 /* ---- clients ---- */
@@ -442,6 +504,7 @@ int main(void)
         CASE(a_damaged_copy_is_redirected_from),
         CASE(a_damaged_copy_is_500_for_a_server_of_its_own),
         CASE(two_damaged_copies_are_500_and_no_loop),
+        CASE(no_query_of_a_client_makes_a_loop),
         CASE(a_damaged_copy_without_a_living_replica_is_500),
         CASE(a_disk_that_fails_is_made_good_by_the_replica),
         CASE(a_damaged_big_copy_is_cut_once_and_then_made_good),
@@ -451,8 +514,10 @@ int main(void)
         CASE(a_server_that_is_silent_is_passed_over),
         CASE(a_server_that_breaks_off_breaks_the_answer_off),
         CASE(a_server_that_stops_in_the_midst_is_not_waited_for),
+        CASE(an_answer_that_is_none_is_passed_over),
         CASE(a_silent_server_that_is_alone_is_500),
         CASE(what_the_client_asked_is_asked_of_the_server),
+        CASE(what_has_no_length_is_not_given_one),
         CASE(a_client_that_goes_takes_its_request_with_it),
         CASE(a_client_that_only_stopped_sending_gets_its_answer),
         CASE(chunks_are_fetched_from_whom_answers),
