@@ -2,8 +2,8 @@
  * client knows already that its write has failed. */
 #include "volume/blob_undo.h"
 
+#include "common/file_id.h"
 #include "volume/blob_access.h"
-#include "volume/blob_path.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -28,11 +28,11 @@ static void on_peers_undone(void *ctx, int code, const struct error *err)
     undo->done(undo);
 }
 
-/* As a replica's delete, which goes no further and leaves a manifest's chunks alone. */
+/* As a replica's delete, which goes no further and leaves a manifest's chunks alone. Not by the path
+ * of the write: a write takes its key from another place of it than a delete does. */
 static void undo_at_peers(struct blob_undo *undo)
 {
     struct blob_call *call = undo->call;
-    struct blob_path path;
     struct error err;
     struct replicator *replicator = NULL;
     if (undo->taken && undo->taken->count > 0)
@@ -41,15 +41,14 @@ static void undo_at_peers(struct blob_undo *undo)
         on_peers_undone(undo, 0, NULL);
         return;
     }
-    blob_path_parse(call->request->path, &path);
-    const char *file_id = arena_printf(call->request->arena, "%.*s,%.*s", (int)path.vid.len,
-                                       path.vid.ptr, (int)path.fid.len, path.fid.ptr);
+    char file_id[FILE_ID_TEXT_SIZE];
+    file_id_format(&(struct file_id){undo->volume_id, undo->key, undo->cookie}, file_id);
     unsigned timeout_ms = call->http->config.peer_timeout_ms;
     struct replicator_target target = {
         .locations = undo->taken,
         .own_url = call->http->config.own_url,
         .is_chunk = true,
-        .path = call->request->raw_path,
+        .path = slice_cstr(arena_printf(call->request->arena, "/%s", file_id)),
         .authorization = blob_access_own_token(call, SECURITY_WRITE, slice_cstr(file_id)),
         .request_id = slice_cstr(call->request_id),
         .tls = security_client_tls(call->http->config.security),

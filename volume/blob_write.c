@@ -16,6 +16,7 @@
 #include "volume/blob_undo.h"
 #include "volume/blob_upload.h"
 #include "volume/image_service.h"
+#include "volume/replicator.h"
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -70,6 +71,8 @@ static void reply(struct blob_write *write)
     char etag[BLOB_ETAG_SIZE];
     http_response_header(request, "Etag", blob_call_etag(needle->checksum, etag));
     http_response_header(request, "Content-Md5", write->upload.content_md5);
+    if (write->upload.is_replicate && !write->is_new)
+        http_response_header(request, REPLICATOR_OVERWRITTEN, SLICE("true"));
     let_go(write);
     if (write->is_unchanged) {
         blob_call_reply_empty(call, 204);

@@ -33,7 +33,7 @@ struct fanout_peer {
     char *host; /* "127.0.0.1:8080" */
     char *url;
     int code;
-    bool has_stored; /* what it had not before */
+    bool has_stored; /* and had nothing there before */
     struct error err;
 };
 
@@ -229,7 +229,8 @@ static void on_answer(void *ctx, int code, const struct http_client_response *re
                                err->message);
     else
         peer->code = error_set(&peer->err, code, "%s", err->message);
-    peer->has_stored = peer->code == 0 && response->status == 201;
+    peer->has_stored = peer->code == 0 && response->status == 201 &&
+                       !http_client_response_header(response, REPLICATOR_OVERWRITTEN);
     if (peer->code != 0) {
         error_prefix(&peer->err, "[%s]", peer->host);
         count_error(fanout, response ? response->status : 0);

@@ -15,6 +15,10 @@
 
 struct replicator;
 
+/* A header of the answer to a replica's write: the blob was there before, perhaps with another
+ * content. The peer does not have it. */
+#define REPLICATOR_OVERWRITTEN "X-Kelp-Overwritten"
+
 int replicator_create(struct replicator **ret, struct loop *loop, struct error *err);
 /* Counts uploads that failed, by the status that the peer answered, "0" for none; NULL: does
  * not. */
@@ -43,7 +47,7 @@ typedef void replicator_done(void *ctx, int code, const struct error *err);
 
 /* POSTs the needle as multipart/form-data with type=replicate. The needle's slices are borrowed
  * until done. `content_md5` (base64) only if the client sent one. When it fails, *ret_taken is
- * set before `done` is called: the peers that have stored it nevertheless, and had not the same
+ * set before `done` is called: the peers that have stored it nevertheless, and had nothing there
  * before; the receiver's to unref. */
 void replicator_put(struct replicator *replicator, const struct replicator_target *target,
                     const struct needle *needle, struct slice content_md5, bool is_durable,

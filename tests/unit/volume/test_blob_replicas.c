@@ -135,6 +135,43 @@ static void a_blob_that_a_replica_had_already_stays_there(void **state)
     expect_at(&other, 200, "hello");
 }
 
+/* What was there before cannot be brought back: better the new content than none. */
+static void a_blob_that_a_replica_had_otherwise_stays_there(void **state)
+{
+    start(NOBODY, 0);
+    ask(&other, "PUT", FID "?type=replicate", "", "old");
+    ask(&port, "PUT", FID, "", "new");
+    assert_int_equal(last.status, 500);
+    expect_at(&port, 404, "");
+    expect_at(&other, 200, "new");
+}
+
+/* The id that is written may stand behind another one. */
+static void taking_back_is_of_what_was_written(void **state)
+{
+    start(NOBODY, 0);
+    ask(&port, "PUT", FID "?type=replicate", "", "kept");
+    ask(&other, "PUT", FID "?type=replicate", "", "kept");
+    ask(&port, "PUT", "/3/01637037d6/,02637037d6", "", "new");
+    assert_int_equal(last.status, 500);
+    expect_at(&port, 200, "kept");
+    expect_at(&other, 200, "kept");
+    ask(&port, "GET", "/3,02637037d6", "", NULL);
+    expect(404, "");
+    ask(&other, "GET", "/3,02637037d6", "", NULL);
+    expect(404, "");
+}
+
+static void a_number_sign_in_the_path_reaches_the_replica(void **state)
+{
+    start_with_bad(STORED, false, 0);
+    ask(&port, "PUT", "/3,01637037d6.a#b?ts=77", "", "hello");
+    assert_int_equal(last.status, 201);
+    stop_bad();
+    static const char line[] = "POST /3,01637037d6.a%23b?ts=77&ttl=&type=replicate HTTP/1.1\r\n";
+    assert_memory_equal(bad.first_request, line, sizeof(line) - 1);
+}
+
 static void a_manifest_that_is_taken_back_leaves_its_chunks(void **state)
 {
     start(NOBODY, 0);
@@ -245,6 +282,9 @@ int main(void)
         CASE(an_overwrite_that_a_replica_lacks_stays),
         CASE(a_blob_that_was_there_already_stays),
         CASE(a_blob_that_a_replica_had_already_stays_there),
+        CASE(a_blob_that_a_replica_had_otherwise_stays_there),
+        CASE(taking_back_is_of_what_was_written),
+        CASE(a_number_sign_in_the_path_reaches_the_replica),
         CASE(a_manifest_that_is_taken_back_leaves_its_chunks),
         CASE(all_replicas_that_failed_are_named),
         CASE(what_cannot_be_taken_back_is_told),
