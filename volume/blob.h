@@ -22,6 +22,7 @@ struct blob {
     bool is_streamed; /* needle.data has a length only: read it piece by piece */
     struct needle needle;
     struct slice content; /* what goes out: needle.data, or what it unpacks to */
+    struct slice part; /* the one range that goes out, where content has only a length; or none */
     struct blob_manifest *manifest; /* expanded: content.len is the file's length, ptr nothing */
     bool is_assembled; /* from a manifest: the content is all there after all */
 

@@ -173,7 +173,9 @@ static void send_range(struct blob *blob, const struct http_range *range, uint64
     bool is_here = !blob->is_streamed && (!blob->manifest || blob->is_assembled);
     if (is_here || range->length == 0) {
         struct slice body = {"", 0};
-        if (range->length > 0)
+        if (blob->part.len > 0)
+            body = blob->part;
+        else if (range->length > 0)
             body = slice_until(slice_from(blob->content, range->start), range->length);
         send_slice(blob, status, body);
         return;

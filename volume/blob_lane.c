@@ -48,6 +48,7 @@ void blob_lane_fini(struct blob_lane *lane)
     uv_sem_destroy(&farewell.is_done);
     buffer_fini(&lane->scratch);
     free(lane->checked);
+    free(lane->sums);
     pthread_mutex_destroy(&lane->lock);
 }
 
@@ -72,17 +73,16 @@ uint64_t blob_lane_random(struct blob_lane *lane)
     return x * 0x2545f4914f6cdd1dull;
 }
 
-static size_t checked_slot(const struct volume_read *read)
+size_t blob_lane_slot(const struct volume_read *read, size_t count)
 {
-    return (size_t)(((read->serial * 31 + read->offset / 8) * 0x9e3779b97f4a7c15ull) >> 40) %
-           BLOB_LANE_CHECKED;
+    return (size_t)(((read->serial * 31 + read->offset / 8) * 0x9e3779b97f4a7c15ull) >> 40) % count;
 }
 
 bool blob_lane_has_checked(const struct blob_lane *lane, const struct volume_read *read)
 {
     if (!lane->checked)
         return false;
-    const struct blob_lane_checked *checked = &lane->checked[checked_slot(read)];
+    const struct blob_lane_checked *checked = &lane->checked[blob_lane_slot(read, BLOB_LANE_CHECKED)];
     return checked->serial == read->serial && checked->offset == read->offset;
 }
 
@@ -90,7 +90,7 @@ void blob_lane_remember_checked(struct blob_lane *lane, const struct volume_read
 {
     if (!lane->checked)
         lane->checked = must(calloc(BLOB_LANE_CHECKED, sizeof(*lane->checked)));
-    lane->checked[checked_slot(read)] = (struct blob_lane_checked){read->serial, read->offset};
+    lane->checked[blob_lane_slot(read, BLOB_LANE_CHECKED)] = (struct blob_lane_checked){read->serial, read->offset};
 }
 
 struct replicator *blob_lane_replicator(struct blob_lane *lane, struct error *err)

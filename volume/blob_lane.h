@@ -27,6 +27,16 @@ struct blob_lane_checked {
 };
 #define BLOB_LANE_CHECKED 1024u /* that many, each in a place of its own */
 
+/* What a middle-sized blob holds, block by block, as it was when its CRC was found right; blob_part.c's. */
+#define BLOB_LANE_SUMS_OF_ONE 64u
+struct blob_lane_sums {
+    uint64_t serial, offset; /* of the generation, in it; serial 0: none */
+    uint32_t data_size, checksum;
+    uint32_t block_size; /* 0: the rest is not known yet */
+    uint32_t items[BLOB_LANE_SUMS_OF_ONE];
+};
+#define BLOB_LANE_SUMS 4096u /* that many, 1.2 MB */
+
 #define BLOB_LANE_BATCHES 16 /* disks; beyond it the oldest batch is handed over early */
 
 struct blob_lane {
@@ -52,6 +62,7 @@ struct blob_lane {
     struct http_client *http_client; /* made on first use */
     struct buffer scratch;
     struct blob_lane_checked *checked; /* made on first use */
+    struct blob_lane_sums *sums;       /* made on first use */
     uint64_t random_state;
 } __attribute__((aligned(64)));
 
@@ -64,6 +75,8 @@ void blob_lane_fini(struct blob_lane *lane);
 struct blob_lane *blob_lane_of(struct blob_lane *lanes, unsigned count, const struct loop *loop);
 uint64_t blob_lane_random(struct blob_lane *lane);
 
+/* The place of a record in a table of `count`. */
+size_t blob_lane_slot(const struct volume_read *read, size_t count);
 bool blob_lane_has_checked(const struct blob_lane *lane, const struct volume_read *read);
 void blob_lane_remember_checked(struct blob_lane *lane, const struct volume_read *read);
 

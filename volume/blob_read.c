@@ -1,7 +1,7 @@
 /* Finding and loading a blob: throttle, parse, look up, read, check the cookie. A small record
  * that is in the page cache is read right here, on the loop; anything else goes to the pool and
  * comes back. Records over 1 MiB are looked at from both ends first and then, if they are not
- * compressed, streamed. */
+ * compressed, streamed. Of smaller ones a range may be had alone. */
 #include "volume/blob_read.h"
 
 #include "common/file_id.h"
@@ -9,12 +9,13 @@
 #include "volume/blob_access.h"
 #include "volume/blob_content.h"
 #include "volume/blob_image.h"
+#include "volume/blob_part.h"
 #include "volume/blob_remote.h"
 
 #include <stdlib.h>
 
 /* Up to here a record is read in one piece. */
-#define WHOLE_RECORD_MAX (1u << 20)
+#define WHOLE_RECORD_MAX BLOB_PART_RECORD_MAX
 /* Up to here its memory comes from the arena, beyond from malloc. */
 #define ARENA_RECORD_MAX (32u << 10)
 
@@ -175,6 +176,8 @@ static void finish(struct blob *blob)
         fail(blob, KELP_E_COOKIE);
         return;
     }
+    if (!blob->is_streamed && blob->part.len == 0)
+        blob_part_remember(blob);
     if (!blob->is_streamed)
         blob_let_go(blob);
     blob->content = blob->needle.data;
@@ -245,6 +248,8 @@ static void load(struct blob *blob)
         finish(blob);
     else if (blob->read.record_size > WHOLE_RECORD_MAX)
         load_around(blob);
+    else if (blob_part_load(blob))
+        finish(blob);
     else
         load_whole(blob);
 }
