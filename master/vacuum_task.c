@@ -1,5 +1,5 @@
-/* The moves are a table, and one function makes them. Answers are matched to the state they were
- * asked for by counting: a state is left when nothing is outstanding. */
+/* What is asked of the volume servers, and what their answers lead to. Answers are matched to the
+ * state they were asked for by counting: a state is left when nothing is outstanding. */
 #include "master/vacuum_task.h"
 
 #include "common/check.h"
@@ -13,123 +13,6 @@
 #define MINUTE_MS           60000u
 #define SERVER_GONE_STATUS  RPC_UNAVAILABLE
 #define REPLICAS_MAX        32u
-
-static const char *const state_texts[] = {
-#define X(name, text) text,
-    VACUUM_STATES(X)
-#undef X
-};
-
-static const char *const result_texts[] = {
-#define X(name, text) text,
-    VACUUM_RESULTS(X)
-#undef X
-};
-
-#define BIT(state) (1u << VACUUM_##state)
-/* From each state, where it may go. */
-static const unsigned moves[] = {
-    [VACUUM_QUEUED] = BIT(CHECKING) | BIT(DELETING) | BIT(ENDED),
-    [VACUUM_CHECKING] = BIT(DRAINING) | BIT(ENDED),
-    [VACUUM_DRAINING] = BIT(COMPACTING) | BIT(PAUSED) | BIT(ENDED),
-    [VACUUM_COMPACTING] = BIT(COMMITTING) | BIT(CLEANING),
-    [VACUUM_PAUSED] = BIT(COMPACTING) | BIT(ENDED),
-    [VACUUM_COMMITTING] = BIT(COMPACTING) | BIT(PAUSED) | BIT(ENDED),
-    [VACUUM_CLEANING] = BIT(COMPACTING) | BIT(PAUSED) | BIT(ENDED),
-    [VACUUM_DELETING] = BIT(ENDED),
-    [VACUUM_ENDED] = 0,
-};
-
-const char *vacuum_state_text(enum vacuum_state state) { return state_texts[state]; }
-const char *vacuum_result_text(enum vacuum_result result) { return result_texts[result]; }
-
-static void move(struct vacuum_task *job, enum vacuum_state state)
-{
-    CHECK(moves[job->state] & (1u << state));
-    CHECK(job->outstanding == 0);
-    job->state = state;
-}
-
-/* ---- Life ------------------------------------------------------------------------------------ */
-
-struct vacuum_task *vacuum_task_create(const struct vacuum_task_config *config, uint32_t volume_id,
-                                     const char *collection, double threshold, int64_t now_ns)
-{
-    struct vacuum_task *job = must(calloc(1, sizeof(*job)));
-    job->config = config;
-    job->volume_id = volume_id;
-    job->collection = must(strdup(collection));
-    job->threshold = threshold;
-    job->created_ns = now_ns;
-    return job;
-}
-
-void vacuum_task_destroy(struct vacuum_task *job)
-{
-    if (!job)
-        return;
-    CHECK(job->state == VACUUM_QUEUED || job->state == VACUUM_ENDED);
-    for (size_t i = 0; i < job->replica_count; i++) {
-        free(job->replicas[i].url);
-        free(job->replicas[i].address);
-    }
-    free(job->replicas);
-    free(job->collection);
-    free(job);
-}
-
-static struct vacuum_task_replica *add_replica(struct vacuum_task *job, const char *url,
-                                              const char *address)
-{
-    job->replicas = must(realloc(job->replicas, (job->replica_count + 1) * sizeof(*job->replicas)));
-    struct vacuum_task_replica *replica = &job->replicas[job->replica_count++];
-    *replica = (struct vacuum_task_replica){.url = must(strdup(url)),
-                                           .address = must(strdup(address)),
-                                           .garbage_ratio = -1};
-    return replica;
-}
-
-void vacuum_task_add_empty(struct vacuum_task *job, const char *url, const char *address,
-                          bool only_empty)
-{
-    struct vacuum_task_replica *replica = add_replica(job, url, address);
-    job->is_deleting_empty = true;
-    replica->only_empty = only_empty;
-    replica->only_garbage = !only_empty;
-}
-
-static void say(struct vacuum_task *job, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-
-/* The first message stays: later ones are mostly consequences. */
-static void say(struct vacuum_task *job, const char *fmt, ...)
-{
-    if (job->message[0])
-        return;
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(job->message, sizeof(job->message), fmt, args);
-    va_end(args);
-}
-
-static void end(struct vacuum_task *job, enum vacuum_result result)
-{
-    if (job->is_held) {
-        struct vacuum_outcome outcome = {
-            .is_committed = job->outcome.committed > 0 && job->outcome.failed == 0,
-            .is_read_only = job->outcome.is_read_only,
-            .size = job->outcome.largest,
-        };
-        cluster_lock(job->config->cluster);
-        topology_end_vacuum(job->config->cluster->topology, job->volume_id, &outcome);
-        cluster_unlock(job->config->cluster);
-        job->is_held = false;
-    }
-    move(job, VACUUM_ENDED);
-    job->result = result;
-    job->ended_ns = cluster_now_ns(job->config->cluster);
-    job->config->on_ended(job->config->ctx, job);
-}
 
 /* ---- Calls ----------------------------------------------------------------------------------- */
 
@@ -213,7 +96,7 @@ static bool collect_replicas(struct vacuum_task *job)
         data_node_info(found[i].node, &info);
         char address[320];
         cluster_node_grpc_address(found[i].node, address, sizeof(address));
-        struct vacuum_task_replica *replica = add_replica(job, info.url, address);
+        struct vacuum_task_replica *replica = vacuum_task_add_replica(job, info.url, address);
         if (!found[i].record)
             continue;
         replica->size_before = found[i].record->size;
@@ -223,19 +106,20 @@ static bool collect_replicas(struct vacuum_task *job)
     }
     cluster_unlock(cluster);
     if (job->replica_count == 0)
-        say(job, "the volume is gone");
+        vacuum_task_say(job, "the volume is gone");
     else if (!is_complete)
-        say(job, "fewer replicas than its placement asks for; run volume.fix.replication");
+        vacuum_task_say(job,
+                        "fewer replicas than its placement asks for; run volume.fix.replication");
     return job->replica_count > 0 && is_complete;
 }
 
 static void start_checking(struct vacuum_task *job)
 {
     if (!collect_replicas(job)) {
-        end(job, VACUUM_RESULT_SKIPPED);
+        vacuum_task_end(job, VACUUM_RESULT_SKIPPED);
         return;
     }
-    move(job, VACUUM_CHECKING);
+    vacuum_task_move(job, VACUUM_CHECKING);
     for (size_t i = 0; i < job->replica_count; i++)
         call_replica(job, i, VACUUM_CALL_CHECK);
 }
@@ -256,12 +140,12 @@ static void finish_checking(struct vacuum_task *job)
     }
     /* A replica that cannot even be asked may be about to die; leave the volume as it is. */
     if (failed > 0) {
-        end(job, VACUUM_RESULT_FAILED);
+        vacuum_task_end(job, VACUUM_RESULT_FAILED);
     } else if (job->is_cancelling) {
-        end(job, VACUUM_RESULT_CANCELLED);
+        vacuum_task_end(job, VACUUM_RESULT_CANCELLED);
     } else if (qualified == 0) {
-        say(job, "garbage %.1f%% is below the threshold", highest * 100);
-        end(job, VACUUM_RESULT_SKIPPED);
+        vacuum_task_say(job, "garbage %.1f%% is below the threshold", highest * 100);
+        vacuum_task_end(job, VACUUM_RESULT_SKIPPED);
     } else {
         start_draining(job);
     }
@@ -281,7 +165,7 @@ static void try_drained(struct vacuum_task *job, int64_t now_ns)
     uint64_t pending = topology_pending_bytes(cluster->topology, job->volume_id);
     cluster_unlock(cluster);
     if (job->is_cancelling)
-        end(job, VACUUM_RESULT_CANCELLED);
+        vacuum_task_end(job, VACUUM_RESULT_CANCELLED);
     else if (pending <= DRAINED_BYTES || now_ns >= job->drain_until_ns)
         compact_next(job, 0);
 }
@@ -293,11 +177,11 @@ static void start_draining(struct vacuum_task *job)
     job->is_held = topology_begin_vacuum(cluster->topology, job->volume_id);
     cluster_unlock(cluster);
     if (!job->is_held) {
-        say(job, "the volume is gone");
-        end(job, VACUUM_RESULT_SKIPPED);
+        vacuum_task_say(job, "the volume is gone");
+        vacuum_task_end(job, VACUUM_RESULT_SKIPPED);
         return;
     }
-    move(job, VACUUM_DRAINING);
+    vacuum_task_move(job, VACUUM_DRAINING);
     int64_t now_ns = cluster_now_ns(cluster);
     job->drain_until_ns = now_ns + DRAIN_NS;
     try_drained(job, now_ns);
@@ -308,11 +192,11 @@ static void start_draining(struct vacuum_task *job)
 static void finish(struct vacuum_task *job)
 {
     if (job->outcome.failed > 0)
-        end(job, VACUUM_RESULT_FAILED);
+        vacuum_task_end(job, VACUUM_RESULT_FAILED);
     else if (job->is_cancelling)
-        end(job, VACUUM_RESULT_CANCELLED);
+        vacuum_task_end(job, VACUUM_RESULT_CANCELLED);
     else
-        end(job, VACUUM_RESULT_DONE);
+        vacuum_task_end(job, VACUUM_RESULT_DONE);
 }
 
 static void compact_next(struct vacuum_task *job, size_t from)
@@ -326,10 +210,10 @@ static void compact_next(struct vacuum_task *job, size_t from)
     }
     job->current = i;
     if (job->is_paused) {
-        move(job, VACUUM_PAUSED);
+        vacuum_task_move(job, VACUUM_PAUSED);
         return;
     }
-    move(job, VACUUM_COMPACTING);
+    vacuum_task_move(job, VACUUM_COMPACTING);
     job->last_progress_ns = cluster_now_ns(job->config->cluster);
     call_replica(job, i, VACUUM_CALL_COMPACT);
 }
@@ -346,15 +230,15 @@ static void fail_replica(struct vacuum_task *job, struct vacuum_task_replica *re
     const char *message = reply->message ? reply->message : "";
     replica->result = VACUUM_RESULT_FAILED;
     job->is_halting |= is_halting(reply->status, message);
-    say(job, "%s on %s: rpc error: code = %s desc = %s", what, replica->url,
-        rpc_status_name(reply->status), message);
+    vacuum_task_say(job, "%s on %s: rpc error: code = %s desc = %s", what, replica->url,
+                    rpc_status_name(reply->status), message);
 }
 
 static void finish_compacting(struct vacuum_task *job, const struct vacuum_reply *reply)
 {
     struct vacuum_task_replica *replica = &job->replicas[job->current];
     if (reply->status == RPC_OK && !job->is_cancelling) {
-        move(job, VACUUM_COMMITTING);
+        vacuum_task_move(job, VACUUM_COMMITTING);
         call_replica(job, job->current, VACUUM_CALL_COMMIT);
         return;
     }
@@ -367,7 +251,7 @@ static void finish_compacting(struct vacuum_task *job, const struct vacuum_reply
     /* The volume has lost a copy: what is left of it is not touched. */
     if (reply->status == SERVER_GONE_STATUS)
         job->is_cancelling = true;
-    move(job, VACUUM_CLEANING);
+    vacuum_task_move(job, VACUUM_CLEANING);
     if (job->is_abandoned)
         finish(job);
     else
@@ -494,7 +378,7 @@ void vacuum_task_start(struct vacuum_task *job, int64_t now_ns)
 {
     job->started_ns = now_ns;
     if (job->is_deleting_empty) {
-        move(job, VACUUM_DELETING);
+        vacuum_task_move(job, VACUUM_DELETING);
         delete_next(job);
     } else {
         start_checking(job);
@@ -510,8 +394,8 @@ void vacuum_task_tick(struct vacuum_task *job, int64_t now_ns)
         if (now_ns - job->last_progress_ns < limit_ns)
             return;
         job->last_progress_ns = now_ns;
-        say(job, "compact on %s: no progress for %u minutes", job->replicas[job->current].url,
-            size_minutes(job) * 3);
+        vacuum_task_say(job, "compact on %s: no progress for %u minutes",
+                        job->replicas[job->current].url, size_minutes(job) * 3);
         job->config->ops->cancel(job->config->ops->ctx, &job->replicas[job->current].call);
     }
 }
@@ -521,9 +405,9 @@ void vacuum_task_cancel(struct vacuum_task *job, const char *why)
     if (job->state == VACUUM_ENDED || job->is_cancelling)
         return;
     job->is_cancelling = true;
-    say(job, "%s", why);
+    vacuum_task_say(job, "%s", why);
     if (job->state == VACUUM_QUEUED)
-        end(job, VACUUM_RESULT_CANCELLED);
+        vacuum_task_end(job, VACUUM_RESULT_CANCELLED);
     else if (job->state == VACUUM_DRAINING)
         try_drained(job, cluster_now_ns(job->config->cluster));
     else if (job->state == VACUUM_PAUSED)
