@@ -1,4 +1,4 @@
-/* A connection: reading and handing over.
+/* A connection: accepting, reading, and its states.
  *
  *            +--------------------------- response out, keep-alive ---------------------------+
  *            v                                                                                 |
@@ -14,13 +14,14 @@
  * answer instead of a reset. Any state may go to CLOSED when the socket breaks; the exchange then
  * lives on alone until its handler has responded.
  *
- * Responses may be given from inside the parsing loop (is_parsing): then on_response_done only
- * changes the state and the loop goes on, so pipelined requests do not recurse. */
+ * HEAD, BODY and DISCARD take bytes in http_feed.c; a response that is given from in there leaves
+ * the going on to it. */
 #include "common/http_connection.h"
 
 #include "common/check.h"
 #include "common/http_body.h"
 #include "common/http_closing.h"
+#include "common/http_feed.h"
 #include "common/http_lane.h"
 #include "common/http_parser.h"
 #include "common/http_tls.h"
@@ -45,154 +46,6 @@ static void stop_reading(struct http_connection *c)
     if (c->is_reading)
         uv_read_stop((uv_stream_t *)&c->tcp);
     c->is_reading = false;
-}
-
-/* --- parsing ------------------------------------------------------------------------------------
- */
-
-static void send_continue(struct http_connection *c)
-{
-    /* A socket that does not take 25 bytes between two requests belongs to a client that does not
-     * read; it may then as well wait until it gives up and sends the body. */
-    static char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    uv_buf_t buf = uv_buf_init(text, sizeof(text) - 1);
-    if (c->tls) {
-        if (!http_tls_send(c, slice_of(text, buf.len)))
-            http_closing_now(c);
-        return;
-    }
-    int sent = uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
-    if (sent > 0 && sent < (int)buf.len)
-        http_closing_now(c); /* half a status line cannot be taken back */
-}
-
-/* Takes the body in, or refuses it. `more_follows`: bytes of it are here already. */
-static void admit_body(struct http_connection *c, bool more_follows)
-{
-    struct http_exchange *x = c->exchange;
-    x->is_admitted = true;
-    x->body_since_ms = loop_now_ms(c->lane->loop);
-    if (!x->request.has_body)
-        return;
-    uint64_t length = c->is_chunked ? 0 : c->parser.content_length;
-    int code = http_body_reserve(x, length);
-    if (code == KELP_E_TOO_LARGE)
-        http_closing_refuse(c, 413, "request body too large");
-    else if (code < 0)
-        http_closing_refuse(c, 503, "too many request bodies in flight, try again later");
-    else if (x->expects_continue) {
-        x->expects_continue = false;
-        if (!more_follows)
-            send_continue(c);
-    }
-}
-
-/* The header is complete. */
-static void on_head(struct http_connection *c, bool more_follows)
-{
-    struct http_exchange *x = c->exchange;
-    const struct http_handler *handler = c->lane->shared->handler;
-    struct error detail;
-    HTTP_COUNT(c->lane, requests, 1);
-    c->is_greeting = false;
-    if (http_parser_finish_head(c, &detail) != 0) {
-        HTTP_COUNT(c->lane, parse_errors, 1);
-        http_closing_refuse(c, c->fail_status, c->fail_text);
-        return;
-    }
-    c->state = HTTP_CONNECTION_BODY;
-    if (handler->on_headers) {
-        x->is_visible = true;
-        handler->on_headers(&x->request, handler->ctx);
-        if (c->state != HTTP_CONNECTION_BODY || c->exchange != x ||
-            x->response_state != HTTP_RESPONSE_NONE)
-            return; /* answered; on_response_begun and on_response_done have set the state */
-    }
-    if (!c->is_held)
-        admit_body(c, more_follows);
-}
-
-/* In BODY or DISCARD with a response that has begun: is the rest of the body worth reading? */
-static void settle_early_response(struct http_connection *c)
-{
-    struct http_exchange *x = c->exchange;
-    if (c->state != HTTP_CONNECTION_BODY || !x || x->response_state == HTTP_RESPONSE_NONE)
-        return;
-    http_body_free(x); /* part of a body that nobody will look at */
-    if (x->keeps_alive)
-        c->state = HTTP_CONNECTION_DISCARD;
-    else
-        http_closing_stop_parsing(c);
-}
-
-/* More of the body has come, and still more is to come. */
-static void on_body_progress(struct http_connection *c)
-{
-    const struct http_handler *handler = c->lane->shared->handler;
-    if (c->state == HTTP_CONNECTION_BODY && c->has_fed_body && handler->on_body) {
-        handler->on_body(&c->exchange->request, c->exchange->body_length, handler->ctx);
-        settle_early_response(c);
-    }
-}
-
-static void on_message(struct http_connection *c)
-{
-    struct http_exchange *x = c->exchange;
-    if (c->state == HTTP_CONNECTION_DISCARD) {
-        c->state = x ? HTTP_CONNECTION_HANDLING : HTTP_CONNECTION_HEAD;
-        return;
-    }
-    c->state = HTTP_CONNECTION_HANDLING;
-    x->request.body = slice_of(x->body, x->body_length);
-    x->is_handed = x->is_visible = true;
-    const struct http_handler *handler = c->lane->shared->handler;
-    handler->on_request(&x->request, handler->ctx);
-}
-
-static bool can_parse(const struct http_connection *c)
-{
-    return c->state == HTTP_CONNECTION_HEAD || c->state == HTTP_CONNECTION_DISCARD ||
-           (c->state == HTTP_CONNECTION_BODY && !c->is_held);
-}
-
-static size_t skip_blank_lines(const char *data, size_t size)
-{
-    size_t n = 0;
-    while (n < size && (data[n] == '\r' || data[n] == '\n'))
-        n++;
-    return n;
-}
-
-/* Parses until the bytes or the will to parse end; returns how many bytes were used. */
-static size_t feed(struct http_connection *c, const char *data, size_t size)
-{
-    size_t used = 0;
-    c->is_parsing = true;
-    while ((used < size || c->is_paused) && can_parse(c)) {
-        if (c->state == HTTP_CONNECTION_HEAD && !c->exchange) {
-            used += skip_blank_lines(data + used, size - used);
-            if (used == size)
-                break;
-            c->exchange = http_lane_borrow(c->lane);
-            c->exchange->connection = c;
-            c->overhead_bytes = 0;
-        }
-        enum http_parser_event event;
-        used += http_parser_execute(c, data + used, size - used, &event);
-        if (event == HTTP_PARSER_HEAD) {
-            on_head(c, used < size);
-            settle_early_response(c);
-        } else if (event == HTTP_PARSER_MESSAGE) {
-            on_message(c);
-        } else if (event == HTTP_PARSER_ERROR) {
-            HTTP_COUNT(c->lane, parse_errors, 1);
-            http_closing_refuse(c, c->fail_status, c->fail_text);
-        } else {
-            on_body_progress(c);
-        }
-    }
-    c->is_parsing = false;
-    return used;
 }
 
 static enum http_wait wait_of(const struct http_connection *c)
@@ -257,7 +110,7 @@ static void resume(struct http_connection *c)
         uint32_t start = c->pending_start, end = c->pending_end;
         c->pending = NULL;
         c->pending_start = c->pending_end = 0;
-        uint32_t used = (uint32_t)feed(c, block + start, end - start);
+        uint32_t used = (uint32_t)http_feed_bytes(c, block + start, end - start);
         if (start + used < end && c->state != HTTP_CONNECTION_CLOSED &&
             c->state != HTTP_CONNECTION_LINGER) {
             c->pending = block;
@@ -294,7 +147,7 @@ void http_request_resume(struct http_request *request)
     if (c->is_parsing)
         return; /* from within on_headers or on_body: the loop there goes on */
     if (!x->is_admitted)
-        admit_body(c, c->pending_end > c->pending_start);
+        http_feed_admit_body(c, c->pending_end > c->pending_start);
     resume(c);
 }
 
@@ -305,7 +158,7 @@ static void on_response_done(struct http_connection *c)
 {
     struct http_exchange *x = c->exchange;
     c->is_held = false;
-    settle_early_response(c); /* when the whole response went out inside the handler's call */
+    http_feed_settle(c); /* when the whole response went out inside the handler's call */
     bool keeps_alive = x->keeps_alive && !c->lane->is_stopping;
     c->exchange = NULL;
     http_lane_return(x);
@@ -337,11 +190,12 @@ void http_connection_attach(struct http_lane *lane)
 /* Where the next bytes of a request go. */
 static uv_buf_t find_room(struct http_connection *c, char *buffer, size_t size)
 {
-    settle_early_response(c); /* a response that was given in the middle of a body */
+    http_feed_settle(c); /* a response that was given in the middle of a body */
     /* A body of known length is read right to where it belongs. */
     bool is_direct = c->state == HTTP_CONNECTION_BODY && !c->is_chunked && !c->is_held;
     uv_buf_t room;
-    return is_direct && http_body_room(c->exchange, &room) ? room : uv_buf_init(buffer, (unsigned)size);
+    return is_direct && http_body_room(c->exchange, &room) ? room
+                                                           : uv_buf_init(buffer, (unsigned)size);
 }
 
 static void read_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
@@ -410,7 +264,7 @@ static bool is_too_slow(const struct http_connection *c)
 
 static void take_bytes(struct http_connection *c, const char *data, size_t size)
 {
-    size_t used = can_parse(c) ? feed(c, data, size) : 0;
+    size_t used = http_feed_is_possible(c) ? http_feed_bytes(c, data, size) : 0;
     if (used < size && (c->state == HTTP_CONNECTION_HANDLING || c->is_held))
         keep_pending(c, data + used, size - used);
     if (is_too_slow(c)) {

@@ -4,7 +4,8 @@
  *   http_server.c      creates and ends it all
  *   http_listener.c    the sockets that listen
  *   http_timeout.c     closes what has waited too long
- *   http_connection.c  accepting and reading; drives the parser
+ *   http_connection.c  accepting and reading
+ *   http_feed.c        drives the parser, and hands requests over
  *   http_closing.c     the end of a connection, refusals, lingering
  *   http_parser.c      bytes to requests (llhttp)
  *   http_request_line.c  methods, and what of a request line llhttp lets through
