@@ -82,6 +82,24 @@ static void what_is_too_large_is_not_begun(void **state)
     free_slice(from);
 }
 
+/* It takes several times the memory that others do, and without loss seconds for a million pixels. */
+static void a_large_webp_is_not_begun_where_others_are(void **state)
+{
+    struct slice lossless = picture_make(IMAGE_PNG, 80, 40, 1);
+    struct slice lossy = picture_make(IMAGE_JPEG, 80, 40, 1);
+    struct image_work work;
+    struct image_request request = {.width = 79, .height = 39, .output = IMAGE_PNG};
+    uint64_t pixels = 79 * 39, needed = 79 * (40 + 39) + 80;
+    assert_true(image_work_plan(&work, lossless, &request, needed));
+    request.output = IMAGE_WEBP;
+    assert_false(image_work_plan(&work, lossless, &request, needed + 3 * pixels - 1));
+    assert_true(image_work_plan(&work, lossless, &request, needed + 3 * pixels));
+    assert_false(image_work_plan(&work, lossy, &request, needed + pixels - 1));
+    assert_true(image_work_plan(&work, lossy, &request, needed + pixels));
+    free_slice(lossless);
+    free_slice(lossy);
+}
+
 /* Some 50 bytes that ask for gigabytes. */
 static void a_bomb_is_not_begun(void **state)
 {
@@ -195,6 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_format_becomes_every_format),
         cmocka_unit_test(what_is_too_large_is_not_begun),
+        cmocka_unit_test(a_large_webp_is_not_begun_where_others_are),
         cmocka_unit_test(a_bomb_is_not_begun),
         cmocka_unit_test(torn_pictures_fail),
         cmocka_unit_test(a_picture_on_its_side_says_so_afterwards),
