@@ -28,8 +28,8 @@ static void on_peers_undone(void *ctx, int code, const struct error *err)
     undo->done(undo);
 }
 
-/* As a replica's delete, which goes no further and leaves a manifest's chunks alone. Not by the path
- * of the write: a write takes its key from another place of it than a delete does. */
+/* As a replica's delete, which goes no further and leaves a manifest's chunks alone. Not by the
+ * path of the write: a write takes its key from another place of it than a delete does. */
 static void undo_at_peers(struct blob_undo *undo)
 {
     struct blob_call *call = undo->call;
