@@ -6,6 +6,7 @@
 #include "common/address.h"
 #include "common/check.h"
 #include "master/location_message.h"
+#include "master/lock_ring.h"
 
 #include <pthread.h>
 #include <utlist.h>
@@ -27,21 +28,6 @@ struct cluster_node {
     UT_hash_handle hh;
 };
 
-struct ring_server {
-    char *address; /* the key */
-    UT_hash_handle hh;
-};
-
-struct lock_ring {
-    char *group; /* the key */
-    struct ring_server *servers;
-    int64_t due_ns; /* 0: nothing to announce */
-    int64_t version; /* of the last announcement; 0: none yet */
-    size_t announced_count;
-    char **announced;
-    UT_hash_handle hh;
-};
-
 struct queued_update {
     struct location_message message;
     struct queued_update *next;
@@ -55,7 +41,7 @@ struct client_registry {
     pthread_mutex_t lock;
     struct client *clients;
     struct cluster_node *nodes;
-    struct lock_ring *rings;
+    struct lock_rings rings;
     struct client_registry_stats stats;
 };
 
@@ -112,96 +98,22 @@ static void broadcast_node(struct client_registry *r, const struct client *clien
 
 /* ---- Lock rings ------------------------------------------------------------------------------ */
 
-static void forget_announcement(struct lock_ring *ring)
-{
-    for (size_t i = 0; i < ring->announced_count; i++)
-        free(ring->announced[i]);
-    free(ring->announced);
-    ring->announced = NULL;
-    ring->announced_count = 0;
-}
-
-static void forget_ring(struct client_registry *r, struct lock_ring *ring)
-{
-    struct ring_server *server, *next;
-    HASH_ITER(hh, ring->servers, server, next) {
-        HASH_DEL(ring->servers, server);
-        free(server->address);
-        free(server);
-    }
-    forget_announcement(ring);
-    HASH_DEL(r->rings, ring);
-    free(ring->group);
-    free(ring);
-}
-
-static struct lock_ring *ring_of(struct client_registry *r, const char *group)
-{
-    struct lock_ring *ring;
-    HASH_FIND_STR(r->rings, group, ring);
-    if (ring)
-        return ring;
-    ring = must(calloc(1, sizeof(*ring)));
-    ring->group = must(strdup(group));
-    HASH_ADD_KEYPTR(hh, r->rings, ring->group, strlen(ring->group), ring);
-    return ring;
-}
-
 static void change_ring(struct client_registry *r, const struct client *client, bool is_add)
 {
-    struct lock_ring *ring = ring_of(r, client->group);
-    struct ring_server *server;
-    HASH_FIND_STR(ring->servers, client->address, server);
-    if (is_add && !server) {
-        server = must(calloc(1, sizeof(*server)));
-        server->address = must(strdup(client->address));
-        HASH_ADD_KEYPTR(hh, ring->servers, server->address, strlen(server->address), server);
-    } else if (!is_add && server) {
-        HASH_DEL(ring->servers, server);
-        free(server->address);
-        free(server);
-    }
-    ring->due_ns = r->ops->now_ns(r->ops->ctx) + CLIENT_REGISTRY_LOCK_RING_DELAY_NS;
+    lock_rings_change(&r->rings, client->group, client->address, is_add,
+                      r->ops->now_ns(r->ops->ctx));
 }
 
-static void ring_message(const struct lock_ring *ring, MasterPb__KeepConnectedResponse *response,
-                         MasterPb__LockRingUpdate *update)
+static void announce(void *ctx, const MasterPb__KeepConnectedResponse *message)
 {
-    master_pb__keep_connected_response__init(response);
-    master_pb__lock_ring_update__init(update);
-    update->filer_group = ring->group;
-    update->servers = ring->announced;
-    update->n_servers = ring->announced_count;
-    update->version = ring->version;
-    response->lock_ring_update = update;
-}
-
-static void announce_ring(struct client_registry *r, struct lock_ring *ring, int64_t now_ns)
-{
-    forget_announcement(ring);
-    ring->announced = must(calloc(HASH_COUNT(ring->servers) + 1, sizeof(char *)));
-    struct ring_server *server, *next;
-    HASH_ITER(hh, ring->servers, server, next)
-        ring->announced[ring->announced_count++] = must(strdup(server->address));
-    /* Filers ignore versions that are not newer; a clock that was set back must not silence us. */
-    ring->version = now_ns > ring->version ? now_ns : ring->version + 1;
-    ring->due_ns = 0;
-    MasterPb__KeepConnectedResponse response;
-    MasterPb__LockRingUpdate update;
-    ring_message(ring, &response, &update);
-    broadcast(r, &response);
-    if (!ring->servers)
-        forget_ring(r, ring); /* versions are times: the next ring of the group is newer */
+    broadcast(ctx, message);
 }
 
 void client_registry_tick(struct client_registry *r)
 {
     int64_t now_ns = r->ops->now_ns(r->ops->ctx);
     pthread_mutex_lock(&r->lock);
-    struct lock_ring *ring, *next;
-    HASH_ITER(hh, r->rings, ring, next)
-        if (ring->due_ns && now_ns >= ring->due_ns)
-            announce_ring(r, ring, now_ns);
+    lock_rings_tick(&r->rings, now_ns, announce, r);
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -301,14 +213,10 @@ static void send_group(struct client_registry *r, struct client *client)
         node_message(&response, &update, "filer", node->address, client->group, true);
         send_to(r, client, &response);
     }
-    struct lock_ring *ring;
-    HASH_FIND_STR(r->rings, client->group, ring);
     bool wants_ring = strcmp(client->type, "filer") == 0 || strcmp(client->type, "s3") == 0;
-    if (wants_ring && ring && ring->version) {
-        MasterPb__LockRingUpdate update;
-        ring_message(ring, &response, &update);
+    MasterPb__LockRingUpdate ring;
+    if (wants_ring && lock_rings_message(&r->rings, client->group, &response, &ring))
         send_to(r, client, &response);
-    }
 }
 
 struct client *client_registry_join(struct client_registry *r, void *stream,
@@ -469,9 +377,7 @@ void client_registry_destroy(struct client_registry *r)
         free(update);
         update = next;
     }
-    struct lock_ring *ring, *next_ring;
-    HASH_ITER(hh, r->rings, ring, next_ring)
-        forget_ring(r, ring);
+    lock_rings_fini(&r->rings);
     pthread_mutex_destroy(&r->lock);
     pthread_mutex_destroy(&r->queue_lock);
     free(r);

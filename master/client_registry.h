@@ -16,8 +16,6 @@
 #include "master/location_update.h"
 #include "proto/master.pb-c.h"
 
-#define CLIENT_REGISTRY_LOCK_RING_DELAY_NS INT64_C(1000000000)
-
 struct client_registry;
 struct client; /* one stream */
 
