@@ -26,11 +26,10 @@
  * it, once nobody uses it. */
 struct store_entry {
     uint32_t id;
-    bool is_leaving; /* written under table_lock for writing */
     struct volume *volume;
     struct store_disk *disk;
-    atomic_size_t uses;
-    struct store_entry *next_copy; /* of the same id on a later disk; or next in the leaving list */
+    atomic_size_t uses; /* and a flag: it has left. Grows under table_lock only, and before it leaves */
+    struct store_entry *next_copy; /* of the same id on a later disk */
     UT_hash_handle hh;
 };
 
@@ -81,7 +80,6 @@ struct store {
 
     pthread_rwlock_t table_lock;
     struct store_entry *table;
-    struct store_entry *leaving;
     size_t volume_count;
     struct store_pending *pending;
 

@@ -1,11 +1,15 @@
 /* Who is mounted: id -> entries, one per disk. Lookups take the table's lock for reading, for a few
- * instructions; a volume in use cannot go away. See store_internal.h for the locks. */
+ * instructions; a volume in use cannot go away, so the way from it to its entry needs no lock. See
+ * store_internal.h for the locks. */
 #include "volume/store_internal.h"
 
 #include "common/check.h"
 
 #include <errno.h>
 #include <time.h>
+
+/* Beside the count of users, in one word, so that whoever leaves cannot miss that he is waited for. */
+#define IS_LEAVING (SIZE_MAX / 2 + 1)
 
 /* How often a thread that waits for the last user looks whether it should cancel a vacuum. */
 #define LEAVE_LOOK_MS 100
@@ -17,6 +21,7 @@ void store_table_add(struct store *store, struct store_disk *disk, struct volume
     entry->volume = volume;
     entry->disk = disk;
     atomic_init(&entry->uses, 0);
+    volume_set_keeper(volume, entry);
 
     pthread_rwlock_wrlock(&store->table_lock);
     struct store_entry *head;
@@ -60,38 +65,26 @@ struct store_entry *store_table_use(struct store *store, uint32_t id, const stru
     return entry;
 }
 
-/* table_lock held. After this the entry may be gone. */
-static void release_locked(struct store *store, struct store_entry *entry)
+/* Without a lock, unless somebody waits. The entry is there until the count has gone down, and is
+ * not looked at afterwards. */
+void store_entry_release(struct store *store, struct store_entry *entry)
 {
-    if (!entry->is_leaving) {
-        atomic_fetch_sub_explicit(&entry->uses, 1, memory_order_release);
-        return;
-    }
+    size_t uses = atomic_load_explicit(&entry->uses, memory_order_relaxed);
+    while (!(uses & IS_LEAVING))
+        if (atomic_compare_exchange_weak_explicit(&entry->uses, &uses, uses - 1,
+                                                  memory_order_release, memory_order_relaxed))
+            return;
     pthread_mutex_lock(&store->leave_lock);
-    if (atomic_fetch_sub(&entry->uses, 1) == 1)
+    if (atomic_fetch_sub(&entry->uses, 1) == (IS_LEAVING | 1))
         pthread_cond_broadcast(&store->leave_idle);
     pthread_mutex_unlock(&store->leave_lock);
 }
 
-void store_entry_release(struct store *store, struct store_entry *entry)
+/* The entry of a volume that the caller uses. */
+static struct store_entry *entry_of(const struct volume *volume)
 {
-    pthread_rwlock_rdlock(&store->table_lock);
-    release_locked(store, entry);
-    pthread_rwlock_unlock(&store->table_lock);
-}
-
-/* table_lock held: the entry of a volume that the caller uses. */
-static struct store_entry *entry_of(struct store *store, struct volume *volume)
-{
-    struct store_entry *entry = find_copies(store, volume_id(volume));
-    while (entry && entry->volume != volume)
-        entry = entry->next_copy;
-    if (entry)
-        return entry;
-    entry = store->leaving;
-    while (entry && entry->volume != volume)
-        entry = entry->next_copy;
-    CHECK(entry != NULL);
+    struct store_entry *entry = volume_keeper(volume);
+    CHECK(entry && entry->volume == volume);
     return entry;
 }
 
@@ -120,48 +113,34 @@ int store_find(struct store *store, uint32_t volume_id, struct volume **ret, str
 
 void store_release(struct store *store, struct volume *volume)
 {
-    if (!volume)
-        return;
-    pthread_rwlock_rdlock(&store->table_lock);
-    release_locked(store, entry_of(store, volume));
-    pthread_rwlock_unlock(&store->table_lock);
+    if (volume)
+        store_entry_release(store, entry_of(volume));
 }
 
 bool store_is_leaving(struct store *store, struct volume *volume)
 {
-    pthread_rwlock_rdlock(&store->table_lock);
-    bool is_leaving = entry_of(store, volume)->is_leaving;
-    pthread_rwlock_unlock(&store->table_lock);
-    return is_leaving;
-}
-
-static struct store_disk *disk_of(struct store *store, struct volume *volume)
-{
-    pthread_rwlock_rdlock(&store->table_lock);
-    struct store_disk *disk = entry_of(store, volume)->disk;
-    pthread_rwlock_unlock(&store->table_lock);
-    return disk;
+    return (atomic_load(&entry_of(volume)->uses) & IS_LEAVING) != 0;
 }
 
 struct append_queue *store_append_queue(struct store *store, struct volume *volume)
 {
-    return disk_of(store, volume)->queue;
+    return entry_of(volume)->disk->queue;
 }
 
 struct disk_location *store_location_of(struct store *store, struct volume *volume)
 {
-    return disk_of(store, volume)->location;
+    return entry_of(volume)->disk->location;
 }
 
 struct vacuum_budget *store_vacuum_budget(struct store *store, struct volume *volume)
 {
-    return disk_of(store, volume)->budget;
+    return entry_of(volume)->disk->budget;
 }
 
 bool store_table_leave(struct store *store, struct store_entry *entry)
 {
     pthread_rwlock_wrlock(&store->table_lock);
-    bool is_first = !entry->is_leaving;
+    bool is_first = !(atomic_load(&entry->uses) & IS_LEAVING);
     if (is_first) {
         struct store_entry *head = find_copies(store, entry->id);
         CHECK(head);
@@ -175,9 +154,7 @@ bool store_table_leave(struct store *store, struct store_entry *entry)
                 head = head->next_copy;
             head->next_copy = entry->next_copy;
         }
-        entry->is_leaving = true;
-        entry->next_copy = store->leaving;
-        store->leaving = entry;
+        atomic_fetch_or(&entry->uses, IS_LEAVING);
         entry->disk->volume_count--;
         store->volume_count--;
     }
@@ -189,14 +166,14 @@ struct volume *store_table_forget(struct store *store, struct store_entry *entry
 {
     struct volume *volume = entry->volume;
     pthread_mutex_lock(&store->leave_lock);
-    while (atomic_load(&entry->uses) > 0) {
+    while (atomic_load(&entry->uses) != IS_LEAVING) {
         pthread_mutex_unlock(&store->leave_lock);
         struct volume_stat stat;
         volume_stat(volume, &stat);
         if (stat.is_compacting)
             volume_vacuum_cleanup(volume, NULL);
         pthread_mutex_lock(&store->leave_lock);
-        if (atomic_load(&entry->uses) == 0)
+        if (atomic_load(&entry->uses) == IS_LEAVING)
             break;
         struct timespec until;
         clock_gettime(CLOCK_MONOTONIC, &until);
@@ -206,13 +183,6 @@ struct volume *store_table_forget(struct store *store, struct store_entry *entry
         pthread_cond_timedwait(&store->leave_idle, &store->leave_lock, &until);
     }
     pthread_mutex_unlock(&store->leave_lock);
-
-    pthread_rwlock_wrlock(&store->table_lock);
-    struct store_entry **link = &store->leaving;
-    while (*link != entry)
-        link = &(*link)->next_copy;
-    *link = entry->next_copy;
-    pthread_rwlock_unlock(&store->table_lock);
     free(entry);
     return volume;
 }

@@ -65,6 +65,8 @@ void volume_release(struct volume *volume)
     free(volume);
 }
 
+void volume_set_keeper(struct volume *volume, void *keeper) { volume->keeper = keeper; }
+void *volume_keeper(const struct volume *volume) { return volume->keeper; }
 uint32_t volume_id(const struct volume *volume) { return volume->id; }
 const char *volume_collection(const struct volume *volume) { return volume->collection; }
 

@@ -73,6 +73,9 @@ void volume_close(struct volume *volume);
 /* volume_close, then removes all of the volume's files. KELP_E_BUSY while it compacts. */
 int volume_delete_files(struct volume *volume, struct error *err);
 
+/* A word for whoever keeps the volume. Set before other threads see it; NULL before that. */
+void volume_set_keeper(struct volume *volume, void *keeper);
+void *volume_keeper(const struct volume *volume);
 uint32_t volume_id(const struct volume *volume);
 const char *volume_collection(const struct volume *volume);
 struct replica_placement volume_replica_placement(const struct volume *volume); /* as volume_stat, but free */

@@ -41,6 +41,7 @@ struct volume {
     struct volume_files files;
     struct index_store *index_store;
     struct foreground *foreground; /* of the disk; may be NULL */
+    void *keeper;                  /* see volume_set_keeper */
 
     pthread_mutex_t generation_lock;
     struct volume_generation *generation; /* holds one reference */

@@ -551,6 +551,7 @@ static void a_volume_in_use_is_not_closed_before_its_release(void **state)
     assert_int_equal(store_fixture_allocate(f, 3, "", NULL), 0);
     store_fixture_put(f->store, 3, 77, 5, "hello");
     struct volume *volume = store_acquire(f->store, 3);
+    assert_false(store_is_leaving(f->store, volume));
     struct unmounter unmounter = {.f = f};
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, unmount_main, &unmounter), 0);
@@ -558,6 +559,7 @@ static void a_volume_in_use_is_not_closed_before_its_release(void **state)
     struct volume *other;
     while ((other = store_acquire(f->store, 3)) != NULL)
         store_release(f->store, other);
+    assert_true(store_is_leaving(f->store, volume));
     struct volume_read read;
     assert_int_equal(volume_read_begin(volume, 77, false, &read, NULL), 0);
     volume_read_end(&read);
