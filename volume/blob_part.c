@@ -1,13 +1,13 @@
 /* The CRC of a record is that of all of its data, so a range cannot be checked by itself. But whoever
- * reads ranges of a blob reads many: once a record was read whole and found right, its lane keeps a CRC of
- * each of its blocks, and what later ranges touch is compared with those. So each byte that goes out was
- * compared with what was stored when the record was whole, also when the page that holds it was dropped
- * and read anew, damaged, in between. Anything unusual (a block that does not match, a page that is not in
- * memory, several ranges) goes back to the record as a whole, which finds and tells what is wrong.
+ * reads ranges of a blob reads many: once a record was read whole and found right, its lane keeps a
+ * CRC of each of its blocks, and what later ranges touch is compared with those. So each byte that
+ * goes out was compared with what was there when the record was whole, also when its page was dropped
+ * and read anew, damaged, in between. Anything unusual (a block that does not match, a page that is
+ * not in memory, several ranges) goes back to the record as a whole, which tells what is wrong.
  *
- * The table is bounded and each record has one place in it: a newcomer takes the place of who was there.
- * It is noted by name only at first and gets its CRCs when it comes again, because reading ranges here and
- * there of more blobs than the table holds should not cost more than without it. */
+ * The table is bounded and each record has one place in it: a newcomer takes the place of who was
+ * there. It is noted by name only at first and gets its CRCs when it comes again, because ranges here
+ * and there of more blobs than the table holds should not cost more than without it. */
 #include "volume/blob_part.h"
 
 #include "common/check.h"
@@ -47,7 +47,8 @@ static bool find_range(struct blob *blob, uint64_t size, struct http_range *ret)
     struct http_request *request = blob->call->request;
     struct http_range_set set;
     http_range_parse(request->arena, http_request_header(request, "Range"), size, &set);
-    if (set.outcome != HTTP_RANGE_SINGLE || set.ranges[0].length == 0 || set.ranges[0].length > PART_MAX)
+    if (set.outcome != HTTP_RANGE_SINGLE || set.ranges[0].length == 0 ||
+        set.ranges[0].length > PART_MAX)
         return false;
     *ret = set.ranges[0];
     return true;
@@ -65,7 +66,8 @@ static bool blocks_match(const struct blob_lane_sums *sums, struct slice blocks,
 }
 
 /* KELP_E_AGAIN: not now, or not sound. */
-static int read_part(struct blob *blob, const struct blob_lane_sums *sums, const struct needle *needle)
+static int read_part(struct blob *blob, const struct blob_lane_sums *sums,
+                     const struct needle *needle)
 {
     uint64_t size = needle->data.len;
     struct http_range range;
@@ -86,7 +88,8 @@ static int read_part(struct blob *blob, const struct blob_lane_sums *sums, const
     struct slice blocks = slice_of(blob->record, length);
     if (!blocks_match(sums, blocks, (size_t)first))
         return KELP_E_AGAIN;
-    blob->part = slice_until(slice_from(blocks, (size_t)(range.start - start)), (size_t)range.length);
+    blocks = slice_from(blocks, (size_t)(range.start - start));
+    blob->part = slice_until(blocks, (size_t)range.length);
     return 0;
 }
 

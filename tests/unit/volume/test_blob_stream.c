@@ -313,7 +313,7 @@ static void what_surrounds_the_data_is_not_believed_once_it_has_changed(void **s
     stage_restart(&(struct data_port_options){0});
     data = put_noise(MIDDLE, 2);
     read_ranges_of_middle(data);
-    damage_from(SEEK_SET, 8 + 16 + 2); /* the size of the data: behind the super block and the header */
+    damage_from(SEEK_SET, 8 + 16 + 2); /* the size of the data, behind super block and header */
     ask_range(100, 50);
     expect(500, "");
     free(data);
