@@ -66,13 +66,17 @@ void http_client_send(struct http_client *client, const struct http_client_reque
 /* Takes a response as it comes, with back-pressure. Both are called on the loop, from inside of
  * curl: they may not use the client, nor answer a request that another one may follow. */
 #define HTTP_CLIENT_PIECE_MAX (16u << 10)
+enum http_client_taken {
+    HTTP_CLIENT_TAKEN,
+    HTTP_CLIENT_LATER,  /* nothing of it was; it comes again after http_client_resume */
+    HTTP_CLIENT_ENOUGH, /* nothing more is wanted: ends the call with KELP_E_CANCELLED */
+};
 struct http_client_sink {
     /* Status and headers, valid during the call; at most once, before any data. False ends the call
      * with KELP_E_CANCELLED. */
     bool (*on_head)(void *ctx, const struct http_client_response *head);
-    /* At most HTTP_CLIENT_PIECE_MAX bytes of the body. False: nothing of it was taken, and it comes
-     * again after http_client_resume. */
-    bool (*on_data)(void *ctx, struct slice piece);
+    /* At most HTTP_CLIENT_PIECE_MAX bytes of the body. */
+    enum http_client_taken (*on_data)(void *ctx, struct slice piece);
 };
 
 /* A streamed call; gone when `done` is called. */
@@ -85,7 +89,7 @@ struct http_call *http_client_stream(struct http_client *client,
                                      const struct http_client_request *request,
                                      const struct http_client_sink *sink, http_client_done *done,
                                      void *ctx);
-/* After on_data said no. May call it. */
+/* After on_data said later. May call it. */
 void http_client_resume(struct http_call *call);
 /* Ends the call, without `done`. Not from within the sink's functions. */
 void http_client_cancel(struct http_call *call);

@@ -46,15 +46,24 @@ static int on_rewind(void *ctx, curl_off_t offset, int origin)
     return CURL_SEEKFUNC_OK;
 }
 
+static size_t feed_sink(struct http_call *call, struct slice piece)
+{
+    enum http_client_taken taken = call->sink->on_data(call->done_ctx, piece);
+    call->is_paused = taken == HTTP_CLIENT_LATER;
+    if (taken == HTTP_CLIENT_ENOUGH)
+        call->failure = KELP_E_CANCELLED;
+    return call->is_paused ? CURL_WRITEFUNC_PAUSE : call->failure ? 0 : piece.len;
+}
+
 static size_t on_download(char *data, size_t size, size_t count, void *ctx)
 {
     struct http_call *call = ctx;
     size_t n = size * count;
     call->moved_ms = http_call_now_ms();
-    if (call->sink) {
-        call->is_paused = !call->sink->on_data(call->done_ctx, slice_of(data, n));
-        return call->is_paused ? CURL_WRITEFUNC_PAUSE : n;
-    }
+    if (call->failure)
+        return 0;
+    if (call->sink)
+        return feed_sink(call, slice_of(data, n));
     if (call->response_body.length + n > call->response_limit)
         call->failure = KELP_E_TOO_LARGE;
     else if (buffer_reserve(&call->response_body, n + 1) < 0)
@@ -83,7 +92,8 @@ static void describe(const struct http_call *call, struct http_client_response *
     ret->header_count = call->header_count;
 }
 
-/* Whoever passes a body on relies on its length, and curl is not strict: of several it takes one. */
+/* Whoever passes a body on relies on its length, and curl is not strict: of several it takes one of
+ * them. */
 static bool has_clear_length(const struct http_call *call)
 {
     const char *length = NULL;

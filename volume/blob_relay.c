@@ -59,7 +59,7 @@ static bool is_over(const struct blob_relay *relay)
         return false;
     if (relay->is_client_gone || relay->code != 0)
         return true;
-    return (!relay->upstream || relay->has_excess) && !has_something(relay);
+    return (!relay->upstream || relay->excess_bytes > 0) && !has_something(relay);
 }
 
 static void pump(struct blob_relay *relay)
@@ -127,18 +127,16 @@ static char *make_room(struct blob_relay *relay, size_t n)
     return relay->lengths[i] + n <= relay->capacity ? relay->buffers[i] + relay->lengths[i] : NULL;
 }
 
-static bool on_data(void *ctx, struct slice piece)
+static enum http_client_taken on_data(void *ctx, struct slice piece)
 {
     struct blob_relay *relay = ctx;
     if (relay->is_client_gone || relay->code != 0)
-        return true; /* to be dropped until the end is seen */
+        return HTTP_CLIENT_ENOUGH;
     size_t skipped = relay->skip_bytes < piece.len ? (size_t)relay->skip_bytes : piece.len;
     struct slice rest = slice_from(piece, skipped);
     uint64_t left = relay->wanted_bytes - relay->taken_bytes;
-    if (rest.len > left) {
-        rest.len = (size_t)left;
-        relay->has_excess = true;
-    }
+    size_t excess = rest.len > left ? rest.len - (size_t)left : 0;
+    rest.len -= excess;
     if (relay->into) {
         memcpy(relay->into + relay->taken_bytes, rest.ptr, rest.len);
         relay->taken_bytes += rest.len;
@@ -146,18 +144,19 @@ static bool on_data(void *ctx, struct slice piece)
         char *room = make_room(relay, rest.len);
         if (!room && relay->code == 0) {
             relay->is_held = true;
-            return false;
+            return HTTP_CLIENT_LATER;
         }
         if (!room)
-            return true;
+            return HTTP_CLIENT_ENOUGH;
         memcpy(room, rest.ptr, rest.len);
         relay->lengths[relay->filling] += rest.len;
         relay->taken_bytes += rest.len;
     }
     relay->skip_bytes -= skipped;
+    relay->excess_bytes += excess;
     if (!relay->is_writing && !relay->is_pumping && has_something(relay))
         start_write(relay);
-    return true;
+    return relay->excess_bytes > BLOB_RELAY_EXCESS ? HTTP_CLIENT_ENOUGH : HTTP_CLIENT_TAKEN;
 }
 
 static const struct http_client_sink sink = {.on_head = on_head, .on_data = on_data};

@@ -9,6 +9,8 @@
 /* Two of them: while one is on its way to the client, the other is filled. */
 #define BLOB_RELAY_BUFFER (128u << 10)
 #define BLOB_RELAY_ALL    UINT64_MAX
+/* So much that nobody wants is read all the same, to keep the connection. */
+#define BLOB_RELAY_EXCESS (64u << 10)
 
 struct blob_relay;
 
@@ -33,7 +35,8 @@ struct blob_relay {
     uint64_t skip_bytes;   /* on_head may set it: of the beginning, which nobody wants */
     /* What on_head may look at: as announced, or HTTP_LENGTH_CHUNKED. */
     uint64_t announced_bytes;
-    uint64_t taken_bytes; /* of the wanted */
+    uint64_t taken_bytes;  /* of the wanted */
+    uint64_t excess_bytes; /* that came beyond */
     bool is_client_gone;
 
     struct http_call *upstream; /* NULL: ended */
@@ -42,7 +45,6 @@ struct blob_relay {
     unsigned filling; /* which; the other one is being written, or empty */
     bool is_writing, is_pumping;
     bool is_held;    /* upstream was told to wait */
-    bool has_excess; /* more came than was wanted */
     bool is_refused; /* by on_head */
     int code;
     struct error *err; /* in the arena */

@@ -13,9 +13,6 @@
 #include <inttypes.h>
 #include <stddef.h>
 
-/* So much of a body that a HEAD does not want is read all the same, to keep the connection. */
-#define UNWANTED_MAX (64u << 10)
-
 struct remote_read {
     struct blob_call *call;
     uint32_t volume_id;
@@ -116,7 +113,7 @@ static bool on_head(struct blob_relay *relay, const struct http_client_response 
     if (read->call->kind != BLOB_CALL_HEAD)
         return true;
     relay->wanted_bytes = 0;
-    return relay->announced_bytes <= UNWANTED_MAX;
+    return relay->announced_bytes <= BLOB_RELAY_EXCESS;
 }
 
 /* One that came several times goes out as often, but replaces what was set here. */

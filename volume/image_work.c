@@ -24,8 +24,8 @@ static bool is_affordable(struct image_work *work, uint64_t result, uint64_t lim
     return true;
 }
 
-/* What the encoder takes beside the picture, in pixels of some 10 bytes: for WebP it was measured as
- * 20 bytes a pixel, or 34 without loss (and as seconds for a million of them). */
+/* What the encoder takes beside the picture, in pixels of some 10 bytes: for WebP it was measured
+ * as 20 bytes a pixel, or 34 without loss (and as seconds for a million of them). */
 static uint64_t encoder_cost(const struct image_work *work)
 {
     uint64_t pixels = (uint64_t)work->plan.target.width * work->plan.target.height;

@@ -234,6 +234,7 @@ struct streamed {
     const char *path;
     bool refuses_head, waits_for_another, cancels;
     size_t refuse_every; /* so many pieces; 0: never */
+    size_t enough;       /* of them; 0: all */
     size_t pieces;
     bool has_refused;
     int status;
@@ -276,7 +277,7 @@ static void go_on(struct loop_task *task)
     }
 }
 
-static bool on_data(void *ctx, struct slice piece)
+static enum http_client_taken on_data(void *ctx, struct slice piece)
 {
     struct streamed *s = ctx;
     CHECK(piece.len > 0 && piece.len <= HTTP_CLIENT_PIECE_MAX);
@@ -284,12 +285,12 @@ static bool on_data(void *ctx, struct slice piece)
         s->has_refused = true;
         s->again.run = go_on;
         loop_at_turn_end(s->loop, &s->again);
-        return false;
+        return HTTP_CLIENT_LATER;
     }
     s->has_refused = false;
     s->pieces++;
     s->taken += piece.len;
-    return true;
+    return s->pieces == s->enough ? HTTP_CLIENT_ENOUGH : HTTP_CLIENT_TAKEN;
 }
 
 static const struct http_client_sink streamed_sink = {.on_head = on_head, .on_data = on_data};
@@ -384,6 +385,14 @@ static void a_header_that_is_refused_ends_the_call(void **state)
     assert_true(s.taken == 0);
 }
 
+static void a_sink_that_has_enough_ends_the_call(void **state)
+{
+    struct streamed s = {.path = "/stream", .refuse_every = 2, .enough = 3};
+    run_streamed(&s);
+    assert_int_equal(s.code, KELP_E_CANCELLED);
+    assert_int_equal(s.pieces, 3);
+}
+
 static void a_cancelled_call_ends_without_a_word(void **state)
 {
     struct streamed s = {.path = "/stream", .refuse_every = 1, .cancels = true};
@@ -406,6 +415,7 @@ int main(void)
         cmocka_unit_test(nobody_is_late_while_nothing_is_taken),
         cmocka_unit_test(a_body_that_breaks_off_says_so_at_its_end),
         cmocka_unit_test(a_header_that_is_refused_ends_the_call),
+        cmocka_unit_test(a_sink_that_has_enough_ends_the_call),
         cmocka_unit_test(a_cancelled_call_ends_without_a_word),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

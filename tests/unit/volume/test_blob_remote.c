@@ -485,6 +485,17 @@ static void a_chunk_that_breaks_off_breaks_the_file_off(void **state)
     assert_int_equal(last.body_size, 2);
 }
 
+/* Taken together for a picture, where nothing goes out that would end it. */
+static void a_chunk_that_never_ends_is_not_waited_for(void **state)
+{
+    start_chunks("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffff\r\n", 1ull << 40,
+                 false);
+    other.peer_count = 1;
+    ask(&other, "GET", "/3,04637037d6.jpg?width=10", "");
+    assert_int_equal(last.status, 200);
+    assert_int_equal(last.body_size, 12);
+}
+
 static void a_chunk_that_is_longer_than_declared_is_cut(void **state)
 {
     start_chunks("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 16\r\n\r\n"
@@ -522,6 +533,7 @@ int main(void)
         CASE(a_client_that_only_stopped_sending_gets_its_answer),
         CASE(chunks_are_fetched_from_whom_answers),
         CASE(a_chunk_that_breaks_off_breaks_the_file_off),
+        CASE(a_chunk_that_never_ends_is_not_waited_for),
         CASE(a_chunk_that_is_longer_than_declared_is_cut),
     };
     return cmocka_run_group_tests_name("blob_remote", tests, NULL, NULL);

@@ -82,7 +82,8 @@ static void what_is_too_large_is_not_begun(void **state)
     free_slice(from);
 }
 
-/* It takes several times the memory that others do, and without loss seconds for a million pixels. */
+/* It takes several times the memory that others do, and without loss seconds for a million
+ * pixels. */
 static void a_large_webp_is_not_begun_where_others_are(void **state)
 {
     struct slice lossless = picture_make(IMAGE_PNG, 80, 40, 1);
