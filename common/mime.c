@@ -149,11 +149,10 @@ static const struct magic_row magic_rows[] = {
     MAGIC("MThd\0\0\0\6", "audio/midi"),
     RIFF("RIFF????AVI ", "video/avi"),
     RIFF("RIFF????WAVE", "audio/wave"),
+    MAGIC("\x1A\x45\xDF\xA3", "video/webm"),
 };
 
 static const struct magic_row late_magic_rows[] = {
-    MAGIC("\x1A\x45\xDF\xA3", "video/webm"),
-    {"??????????????????????????????????LP", 36, 0, 34, 0, "application/vnd.ms-fontobject"},
     MAGIC("\0\1\0\0", "font/ttf"),
     MAGIC("OTTO", "font/otf"),
     MAGIC("ttcf", "font/collection"),
@@ -166,11 +165,21 @@ static const struct magic_row late_magic_rows[] = {
     MAGIC("\0asm", "application/wasm"),
 };
 
+/* Most data begins like no row at all. */
+static bool begins_like_a_row(struct slice data)
+{
+    static const char first_bytes[] = {
+        '%', '\xFE', '\xFF', '\xEF', '\0', 'B', 'G', 'R', '\x89', 'F', 'I', 'O', 'M', '\x1A',
+        't', 'w', '\x1F', 'P',
+    };
+    return data.len > 0 && memchr(first_bytes, data.ptr[0], sizeof(first_bytes)) != NULL;
+}
+
 static bool matches(const struct magic_row *row, struct slice data)
 {
     if (data.len < row->size || data.len < row->least)
         return false;
-    if (row->wild_start > 0 && data.ptr[0] != row->bytes[0])
+    if (data.ptr[0] != row->bytes[0])
         return false; /* most of the time, and sooner than by a call */
     size_t rest = row->wild_end;
     return memcmp(data.ptr, row->bytes, row->wild_start) == 0 &&
@@ -197,6 +206,11 @@ static bool is_mp4(struct slice data)
             memcmp(data.ptr + at, "mp4", 3) == 0) /* 12: the version of the major brand */
             return true;
     return false;
+}
+
+static bool is_embedded_opentype(struct slice data)
+{
+    return data.len >= 36 && memcmp(data.ptr + 34, "LP", 2) == 0;
 }
 
 static bool is_binary_byte(unsigned char c)
@@ -231,10 +245,15 @@ struct slice mime_sniff(struct slice data)
         return SLICE("text/html; charset=utf-8");
     if (slice_starts(text, SLICE("<?xml")))
         return SLICE("text/xml; charset=utf-8");
-    const char *type = match_rows(magic_rows, sizeof(magic_rows) / sizeof(magic_rows[0]), data);
+    bool may_match = begins_like_a_row(data);
+    const char *type = NULL;
+    if (may_match)
+        type = match_rows(magic_rows, sizeof(magic_rows) / sizeof(magic_rows[0]), data);
     if (!type && is_mp4(data))
         type = "video/mp4";
-    if (!type)
+    if (!type && is_embedded_opentype(data))
+        type = "application/vnd.ms-fontobject";
+    if (!type && may_match)
         type =
             match_rows(late_magic_rows, sizeof(late_magic_rows) / sizeof(late_magic_rows[0]), data);
     if (type)
