@@ -114,15 +114,16 @@ static void flush(struct append_worker *worker, struct volume *volume)
     worker->is_batch_durable = false;
 }
 
-/* Nothing was written for it, but what it relies on may not be safe yet. */
-static int sync_now(struct volume *volume, struct append_request *request)
+/* Nothing was written for it, but what it relies on may not be safe yet: that has_row_only tells that a row
+ * is all there is of it. */
+static int sync_now(struct volume *volume, struct append_request *request, bool has_row_only)
 {
     struct volume_generation *generation = volume->generation;
     int code = volume_settle(volume, &request->err);
-    int result = code == 0 ? os_fdatasync(volume->os, generation->dat_fd) : 0;
-    if (result < 0)
-        code = error_set_errno(&request->err, -result, "fdatasync %s",
-                               atomic_load(&generation->dat_path));
+    if (code == 0)
+        code = volume_generation_sync_records(generation, &request->err);
+    if (code == 0 && has_row_only)
+        code = volume_generation_sync_rows(generation, &request->err);
     if (code == 0) {
         volume_generation_promise(generation, volume_generation_end(generation));
         return 0;
@@ -133,9 +134,9 @@ static int sync_now(struct volume *volume, struct append_request *request)
 }
 
 static void finish_unwritten(struct append_worker *worker, struct volume *volume,
-                             struct append_request *request)
+                             struct append_request *request, bool has_row_only)
 {
-    finish(worker, request, request->is_durable ? sync_now(volume, request) : 0);
+    finish(worker, request, request->is_durable ? sync_now(volume, request, has_row_only) : 0);
 }
 
 /* Its record is in the record writer, or it failed. */
@@ -175,7 +176,7 @@ static void prepare_put(struct append_worker *worker, struct volume *volume,
     if (code == 0 && is_unchanged) {
         request->is_unchanged = true;
         request->body_size = old.size;
-        finish_unwritten(worker, volume, request);
+        finish_unwritten(worker, volume, request, old.size == 0);
         return;
     }
     if (code == 0) {
@@ -196,11 +197,11 @@ static void prepare_delete(struct append_worker *worker, struct volume *volume,
         finish(worker, request, code);
         return;
     }
+    bool is_tiered = (atomic_load(&volume->read_only) & VOLUME_RO_TIERED) != 0;
     if (code == KELP_E_NOT_FOUND || old.size < 0) {
-        finish_unwritten(worker, volume, request);
+        finish_unwritten(worker, volume, request, is_tiered);
         return;
     }
-    bool is_tiered = (atomic_load(&volume->read_only) & VOLUME_RO_TIERED) != 0;
     request->needle.append_at_ns = volume_next_append_at_ns(volume);
     code = record_writer_delete(worker->writer, &request->needle, is_tiered, &request->err);
     join_batch(worker, request, code, old.size);
@@ -225,7 +226,7 @@ static void prepare_raw(struct append_worker *worker, struct volume *volume,
     if (is_unchanged) {
         request->is_unchanged = true;
         request->body_size = old.size;
-        finish_unwritten(worker, volume, request);
+        finish_unwritten(worker, volume, request, old.size == 0);
         return;
     }
     if (code == 0 || code == KELP_E_NOT_FOUND) {

@@ -269,11 +269,8 @@ static int write_batch(struct record_writer *writer, bool is_durable, bool *ret_
         code = os_write_full(os, generation->dat_fd, path, writer->pieces, (int)writer->piece_count,
                              old_end, err);
     if (code == 0 && has_records && is_durable) {
-        int result = os_fdatasync(os, generation->dat_fd);
-        if (result < 0) {
-            code = error_set_errno(err, -result, "fdatasync %s", path);
-            is_lost = true; /* the kernel may have dropped the pages: no second try can be believed */
-        }
+        code = volume_generation_sync_records(generation, err);
+        is_lost = code != 0;
     }
     if (code == 0) {
         bool is_cut = true;
@@ -284,7 +281,7 @@ static int write_batch(struct record_writer *writer, bool is_durable, bool *ret_
     }
     /* The row of any other record can be made again from the record. */
     if (code == 0 && is_durable && has_telling_row(writer)) {
-        code = index_file_sync(&generation->idx, err);
+        code = volume_generation_sync_rows(generation, err);
         if (code != 0) {
             is_lost = true;
             index_file_truncate(&generation->idx, old_idx_end, NULL);

@@ -21,6 +21,7 @@ static struct volume_generation *allocate(struct os *os, const struct volume_gen
     static atomic_uint_fast64_t serials;
     generation->serial = atomic_fetch_add(&serials, 1) + 1;
     atomic_init(&generation->references, 1);
+    CHECK(pthread_mutex_init(&generation->sync_lock, NULL) == 0);
     generation->os = os;
     generation->volume_id = owner->volume_id;
     generation->index_store = owner->index_store;
@@ -45,6 +46,7 @@ static void close_generation(struct volume_generation *generation)
     free(generation->collection);
     void (*on_close)(void *) = generation->on_close;
     void *ctx = generation->on_close_ctx;
+    pthread_mutex_destroy(&generation->sync_lock);
     free(generation);
     if (on_close)
         on_close(ctx);
@@ -237,17 +239,64 @@ void volume_generation_set_paths(struct volume_generation *generation, const cha
     generation->idx.path = generation->owned_paths[3]; /* only appenders look at it */
 }
 
-int volume_generation_sync(struct volume_generation *generation, struct error *err)
+/* ---- syncs ---- */
+
+static int begin_sync(struct volume_generation *generation, struct error *err)
 {
-    uint64_t rows = index_file_end(&generation->idx);
-    int result = os_fsync(generation->os, generation->dat_fd);
-    if (result < 0)
-        return error_set_errno(err, -result, "fsync %s", atomic_load(&generation->dat_path));
-    int code = index_file_sync(&generation->idx, err);
-    if (code == 0)
-        atomic_store(&generation->synced_rows, rows);
+    pthread_mutex_lock(&generation->sync_lock);
+    if (!generation->has_sync_failed)
+        return 0;
+    return error_set(err, KELP_E_IO,
+                     "an earlier sync of %s failed: check the disk, then mark the volume writable",
+                     atomic_load(&generation->dat_path));
+}
+
+static int end_sync(struct volume_generation *generation, int code)
+{
+    generation->has_sync_failed = code != 0;
+    pthread_mutex_unlock(&generation->sync_lock);
     return code;
 }
+
+int volume_generation_sync(struct volume_generation *generation, struct error *err)
+{
+    int code = begin_sync(generation, err);
+    uint64_t rows = index_file_end(&generation->idx);
+    int result = code == 0 ? os_fsync(generation->os, generation->dat_fd) : 0;
+    if (result < 0)
+        code = error_set_errno(err, -result, "fsync %s", atomic_load(&generation->dat_path));
+    if (code == 0)
+        code = index_file_sync(&generation->idx, err);
+    if (code == 0)
+        atomic_store(&generation->synced_rows, rows);
+    return end_sync(generation, code);
+}
+
+int volume_generation_sync_records(struct volume_generation *generation, struct error *err)
+{
+    int code = begin_sync(generation, err);
+    int result = code == 0 ? os_fdatasync(generation->os, generation->dat_fd) : 0;
+    if (result < 0)
+        code = error_set_errno(err, -result, "fdatasync %s", atomic_load(&generation->dat_path));
+    return end_sync(generation, code);
+}
+
+int volume_generation_sync_rows(struct volume_generation *generation, struct error *err)
+{
+    int code = begin_sync(generation, err);
+    if (code == 0)
+        code = index_file_sync(&generation->idx, err);
+    return end_sync(generation, code);
+}
+
+void volume_generation_forget_failed_sync(struct volume_generation *generation)
+{
+    pthread_mutex_lock(&generation->sync_lock);
+    generation->has_sync_failed = false;
+    pthread_mutex_unlock(&generation->sync_lock);
+}
+
+/* ---- reading ---- */
 
 /* The last record may lack some of its padding, which the logical end counts (spec 11.3) and a file that
  * is not ours to write does not get. It reads as zeros. False when that is not what is missing. */

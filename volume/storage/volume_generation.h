@@ -14,6 +14,7 @@
 #include "volume/storage/index/needle_index.h"
 #include "volume/storage/format/super_block.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 struct volume_generation {
@@ -38,6 +39,8 @@ struct volume_generation {
     uint64_t checkpoint_end; /* the .idx is that long in the checkpoint it was loaded from; 0: it was not */
     _Atomic uint64_t synced_rows; /* bytes of the .idx that a sync has covered, the records with them */
     _Atomic uint64_t dat_end;     /* logical end: where the next record goes, a multiple of 8 */
+    pthread_mutex_t sync_lock; /* held by whoever syncs one of the files */
+    bool has_sync_failed; /* under sync_lock; see volume_generation_sync */
     /* What lies below was synced for somebody who was told so: no vacuum may risk it. */
     _Atomic uint64_t promised_end;
     const atomic_bool *is_stopping; /* while it is loaded: nobody wants it any more, once set; may be NULL */
@@ -111,8 +114,14 @@ void volume_generation_unref(struct volume_generation *generation); /* NULL is f
  * called once in a generation's life. */
 void volume_generation_set_paths(struct volume_generation *generation, const char *dat_path,
                                  const char *idx_path);
-/* fsync of .dat and .idx. */
+/* fsync of .dat and .idx. The kernel tells of what it could not write only once, to one of those that sync, and
+ * does not try to write it again. So one syncs at a time, and once a sync has failed every later one
+ * fails too, until somebody who knows about the disk says otherwise. Any thread; blocks. */
 int volume_generation_sync(struct volume_generation *generation, struct error *err);
+/* The same for the records alone, with fdatasync, and for the rows alone. */
+int volume_generation_sync_records(struct volume_generation *generation, struct error *err);
+int volume_generation_sync_rows(struct volume_generation *generation, struct error *err);
+void volume_generation_forget_failed_sync(struct volume_generation *generation);
 
 /* Exactly n bytes of the .dat. `nowait`: KELP_E_AGAIN (and err untouched) unless all of it is in the page
  * cache. */

@@ -127,6 +127,7 @@ static int settle_files(struct volume *volume, struct error *err)
         code = error_set_errno(err, -result, "truncate %s", atomic_load(&generation->dat_path));
     if (code == 0)
         code = index_file_truncate(&generation->idx, index_file_end(&generation->idx), err);
+    volume_generation_forget_failed_sync(generation);
     if (code == 0)
         code = volume_generation_sync(generation, err);
     if (code == 0) /* it may be the index that failed */

@@ -205,6 +205,8 @@ static int settle_now(struct volume *volume, struct error *err)
         return code;
     code = vacuum_settle(volume, err);
     volume_lock_appends(volume);
+    if (code == 0) /* a promise's own settling may have failed */
+        code = volume_check_settle(volume, err);
     if (code == 0)
         volume->settle = NULL;
     else

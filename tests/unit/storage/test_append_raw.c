@@ -144,6 +144,29 @@ static void an_empty_record_is_written_once(void **state)
     free(raw.bytes);
 }
 
+/* As the peer writes it: like a tombstone, but for its row. */
+static void an_empty_record_of_a_peer_is_safe_when_it_is_promised_again(void **state)
+{
+    struct raw raw = record_of(7, 1, "");
+    memset(raw.bytes + raw.size - 4, 0, 4);
+    assert_int_equal(write_raw(7, raw).code, 0);
+    struct append_request again = {
+        .volume = volume,
+        .kind = APPEND_RAW,
+        .needle = {.key = 7},
+        .record = raw.bytes,
+        .record_size = raw.size,
+        .is_durable = true,
+    };
+    assert_int_equal(append_queue_wait(queue, &again), 0);
+    assert_true(again.is_unchanged);
+    disk_os_lose_power(disk, DISK_DROP_ALL, 1);
+    volume_close(volume);
+    assert_int_equal(volume_open(&volume, &place, NULL, NULL), 0);
+    assert_true(fixture_has(volume, 7, "", 0));
+    free(raw.bytes);
+}
+
 static void another_cookie_or_other_data_is_written(void **state)
 {
     struct raw first = record_of(7, 1, "seven"), cookie = record_of(8, 2, "seven"),
@@ -219,6 +242,7 @@ int main(void)
         TEST(its_stamp_is_that_of_the_append),
         TEST(the_same_record_is_written_once),
         TEST(an_empty_record_is_written_once),
+        TEST(an_empty_record_of_a_peer_is_safe_when_it_is_promised_again),
         TEST(another_cookie_or_other_data_is_written),
         TEST(it_gets_the_key_that_it_is_listed_under),
         TEST(a_deleted_key_comes_back),
