@@ -277,20 +277,21 @@ static int ask_server(struct blob_client *client, const char *fid, const char *t
 }
 
 static int exchange(struct blob_client *client, const char *url, const char *fid, const char *token,
-                    const char *query, struct http_client_request *request,
+                    const char *query, const struct http_client_request *what,
                     struct http_client_response *ret, struct error *err)
 {
     char whole[ADDRESS_TEXT_SIZE + 256];
+    struct http_client_request request = *what;
     snprintf(whole, sizeof(whole), "%s%s/%s%s", security_client_scheme(client->security.security),
              url, fid, query);
-    request->tls = security_client_tls(client->security.security);
-    request->url = whole;
-    request->response_limit_bytes = FETCH_LIMIT;
-    int code = ask_server(client, fid, token, request, ret, err);
+    request.tls = security_client_tls(client->security.security);
+    request.url = whole;
+    request.response_limit_bytes = FETCH_LIMIT;
+    int code = ask_server(client, fid, token, &request, ret, err);
     if (code != 0)
-        return error_prefix(err, "%s %s", request->method, whole);
+        return error_prefix(err, "%s %s", request.method, whole);
     if (ret->status < 200 || ret->status > 299) {
-        code = refused(request->method, url, fid, ret, err);
+        code = refused(request.method, url, fid, ret, err);
         http_client_response_fini(ret);
     }
     return code;
