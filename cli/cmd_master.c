@@ -22,10 +22,7 @@ static const struct config_flag flags[] = {
     {"metricsPort", CONFIG_INT, &master_flags.metrics_port, NULL, "port of the Prometheus page"},
     {"metricsIp", CONFIG_STRING, &master_flags.metrics_ip, NULL, "address for it"},
     {"options", CONFIG_STRING, &options, NULL, "file with a flag per line, name=value"},
-    {"debug", CONFIG_IGNORED_SWITCH, NULL, NULL, NULL},
-    {"debug.port", CONFIG_IGNORED_VALUE, NULL, NULL, NULL},
-    {"cpuprofile", CONFIG_IGNORED_VALUE, NULL, NULL, NULL},
-    {"memprofile", CONFIG_IGNORED_VALUE, NULL, NULL, NULL},
+    PROCESS_IGNORED_ROWS,
 };
 
 static const struct config_command config = {

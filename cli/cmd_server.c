@@ -33,10 +33,7 @@ static const struct config_flag flags[] = {
     VOLUME_FLAG_ROWS("volume."),
     {"master", CONFIG_IGNORED_SWITCH, NULL, NULL, NULL},
     {"volume", CONFIG_IGNORED_SWITCH, NULL, NULL, NULL},
-    {"debug", CONFIG_IGNORED_SWITCH, NULL, NULL, NULL},
-    {"debug.port", CONFIG_IGNORED_VALUE, NULL, NULL, NULL},
-    {"cpuprofile", CONFIG_IGNORED_VALUE, NULL, NULL, NULL},
-    {"memprofile", CONFIG_IGNORED_VALUE, NULL, NULL, NULL},
+    PROCESS_IGNORED_ROWS,
 };
 
 static const struct config_command config = {

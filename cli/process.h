@@ -1,8 +1,16 @@
-/* What the server commands share: the address of this host, and running until a signal says
- * stop. */
+/* What the server commands share: a few flags, the address of this host, and running until a signal
+ * says stop. */
 #pragma once
 
+#include "common/config.h"
 #include "common/error.h"
+
+/* The peer's flags of every server for looking into it, without effect here. */
+#define PROCESS_IGNORED_ROWS                                                                       \
+    {"debug", CONFIG_IGNORED_SWITCH, NULL, NULL, NULL},                                            \
+    {"debug.port", CONFIG_IGNORED_VALUE, NULL, NULL, NULL},                                        \
+    {"cpuprofile", CONFIG_IGNORED_VALUE, NULL, NULL, NULL},                                        \
+    {"memprofile", CONFIG_IGNORED_VALUE, NULL, NULL, NULL}
 
 /* The first IPv4 address of an interface that is up and not loopback, else "localhost". Static
  * memory. */
