@@ -60,7 +60,10 @@ void http_closing_now(struct http_connection *c)
         withdraw(x);
         http_lane_return(x);
     } else if (x->response_state != HTTP_RESPONSE_ENDED && !x->is_piece_out) {
-        http_closing_notify(x); /* a piece that is out comes back with the news itself */
+        /* A piece that is out comes back with the news itself. Who was told that the client has
+         * stopped sending, and went on, is told again. */
+        x->is_notified = false;
+        http_closing_notify(x);
     }
 }
 

@@ -63,9 +63,10 @@ struct http_handler {
     void (*on_body)(struct http_request *request, uint64_t length, void *ctx);
     /* Header and body are complete. */
     void (*on_request)(struct http_request *request, void *ctx);
-    /* Optional, at most once a request. After on_request: the client went away before the response
-     * was begun, or a connection broke under a response; release what waits for it. The handler
-     * still has to respond (a client that only shut down its sending side does get that response).
+    /* Optional. After on_request: the client went away before the response was begun, or a
+     * connection broke under a response; release what waits for it. The handler still has to respond
+     * (a client that only shut down its sending side does get that response; it comes here once for
+     * that, with a connection, and perhaps once more when that is gone). At most once otherwise.
      * Between on_headers and on_request: the body never became complete; on_request will not come,
      * nothing has to be responded, and the request is gone when this returns. */
     void (*on_aborted)(struct http_request *request, void *ctx);

@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -443,6 +444,22 @@ static void a_client_that_only_stopped_sending_gets_its_answer(void **state)
     assert_non_null(strstr(text, "\r\n\r\nhello"));
 }
 
+/* The end of its sending came first, and then that of the server: nobody is left to wait for. */
+static void a_server_that_stops_waits_for_no_other(void **state)
+{
+    start_with_bad_peer("", 0, true, 3600 * 1000);
+    port.peer_count = 1;
+    int fd = connect_to(&port);
+    send_get(fd);
+    shutdown(fd, SHUT_WR);
+    while (atomic_load(&bad.requests) == 0)
+        sched_yield();
+    data_port_stop(&port);
+    close(fd);
+    stop_bad();
+    data_port_start(&port, &(struct data_port_options){.has_no_volume = true});
+}
+
 /* ---- chunks ---- */
 
 static void start_chunks(const char *answer, size_t repeat, bool hangs)
@@ -531,6 +548,7 @@ int main(void)
         CASE(what_has_no_length_is_not_given_one),
         CASE(a_client_that_goes_takes_its_request_with_it),
         CASE(a_client_that_only_stopped_sending_gets_its_answer),
+        CASE(a_server_that_stops_waits_for_no_other),
         CASE(chunks_are_fetched_from_whom_answers),
         CASE(a_chunk_that_breaks_off_breaks_the_file_off),
         CASE(a_chunk_that_never_ends_is_not_waited_for),
