@@ -194,6 +194,7 @@ static int read_super_block(struct volume_generation *generation, const char *pa
     generation->version = generation->super_block.version;
     atomic_store(&generation->dat_end,
                  (st.size + NEEDLE_ALIGNMENT - 1) & ~(uint64_t)(NEEDLE_ALIGNMENT - 1));
+    atomic_store(&generation->synced_end, volume_generation_end(generation));
     return 0;
 }
 
@@ -261,10 +262,12 @@ static int end_sync(struct volume_generation *generation, int code)
 int volume_generation_sync(struct volume_generation *generation, struct error *err)
 {
     int code = begin_sync(generation, err);
-    uint64_t rows = index_file_end(&generation->idx);
+    uint64_t end = volume_generation_end(generation), rows = index_file_end(&generation->idx);
     int result = code == 0 ? os_fsync(generation->os, generation->dat_fd) : 0;
     if (result < 0)
         code = error_set_errno(err, -result, "fsync %s", atomic_load(&generation->dat_path));
+    if (code == 0)
+        atomic_store(&generation->synced_end, end);
     if (code == 0)
         code = index_file_sync(&generation->idx, err);
     if (code == 0)
@@ -275,9 +278,12 @@ int volume_generation_sync(struct volume_generation *generation, struct error *e
 int volume_generation_sync_records(struct volume_generation *generation, struct error *err)
 {
     int code = begin_sync(generation, err);
+    uint64_t end = volume_generation_end(generation);
     int result = code == 0 ? os_fdatasync(generation->os, generation->dat_fd) : 0;
     if (result < 0)
         code = error_set_errno(err, -result, "fdatasync %s", atomic_load(&generation->dat_path));
+    if (code == 0)
+        atomic_store(&generation->synced_end, end);
     return end_sync(generation, code);
 }
 

@@ -38,6 +38,7 @@ struct volume_generation {
     bool is_marked;
     uint64_t checkpoint_end; /* the .idx is that long in the checkpoint it was loaded from; 0: it was not */
     _Atomic uint64_t synced_rows; /* bytes of the .idx that a sync has covered, the records with them */
+    _Atomic uint64_t synced_end; /* the same of the .dat; what it was opened with counts as synced */
     _Atomic uint64_t dat_end;     /* logical end: where the next record goes, a multiple of 8 */
     pthread_mutex_t sync_lock; /* held by whoever syncs one of the files */
     bool has_sync_failed; /* under sync_lock; see volume_generation_sync */

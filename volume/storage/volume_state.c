@@ -9,6 +9,10 @@
 #include "volume/storage/volume_sorted.h"
 #include "volume/storage/record_writer.h"
 
+#include <stdlib.h>
+
+#define WRITE_AGAIN_BYTES (1u << 20)
+
 /* state_lock held. The time at which a TTL volume may go counts from the last save. */
 int volume_save_info(struct volume *volume, struct error *err)
 {
@@ -114,15 +118,75 @@ static int forget_marker(struct volume *volume, struct error *err)
     return code;
 }
 
+/* What a failed sync was to write can be read, as long as memory holds it, but no later sync writes
+ * it: so it is written anew. Nobody appends meanwhile, and the lock is not held, as there may be
+ * much of it. */
+static int write_again(struct volume *volume, struct error *err)
+{
+    struct volume_generation *generation = volume_get_generation(volume);
+    uint64_t at = atomic_load(&generation->synced_end), end = volume_generation_end(generation);
+    uint8_t *bytes = malloc(WRITE_AGAIN_BYTES);
+    int code = 0;
+    if (!bytes)
+        code = error_set(err, KELP_E_NO_MEMORY, "no memory to write the last records anew");
+    while (code == 0 && at < end) {
+        size_t n = end - at < WRITE_AGAIN_BYTES ? (size_t)(end - at) : WRITE_AGAIN_BYTES;
+        struct iovec piece = {bytes, n};
+        code = volume_generation_pread(generation, bytes, n, at, false, err);
+        if (code == 0)
+            code = os_write_full(volume->os, generation->dat_fd,
+                                 atomic_load(&generation->dat_path), &piece, 1, at, err);
+        at += n;
+    }
+    free(bytes);
+    volume_generation_unref(generation);
+    return code;
+}
+
+static int take_row(void *ctx, const struct needle_entry *entry, uint64_t position)
+{
+    *(struct needle_entry *)ctx = *entry;
+    return 0;
+}
+
+/* append_lock held. A start believes what follows the last row whose record is there; a delete
+ * behind one that is not would be cut off, and somebody may have been promised it. */
+static int check_last_record(struct volume_generation *generation, struct error *err)
+{
+    struct needle_entry row = {0};
+    struct needle_header header;
+    uint8_t bytes[NEEDLE_HEADER_SIZE];
+    uint64_t end = index_file_end(&generation->idx);
+    uint64_t row_size = index_row_size(generation->offset_bytes);
+    if (end < row_size ||
+        volume_generation_end(generation) > index_row_limit(generation->offset_bytes))
+        return 0;
+    int code = index_file_walk(&generation->idx, end - row_size, end, take_row, &row, err);
+    if (code != 0 || row.offset == 0 || index_row_is_gap(&row))
+        return code;
+    code = volume_generation_pread(generation, bytes, sizeof(bytes), row.offset, false, err);
+    if (code != 0)
+        return code;
+    needle_header_load(bytes, &header);
+    if (header.size == (row.size > 0 ? row.size : 0) && (header.key != 0 || row.key == 0))
+        return 0;
+    return error_set(err, KELP_E_CORRUPT,
+                     "%s at %llu: the last record is lost: unmount the volume and mount it again, "
+                     "which repairs it",
+                     atomic_load(&generation->dat_path), (unsigned long long)row.offset);
+}
+
 /* What a failed write left behind the ends of both files, because it could not be cut off or the sync
  * failed, would come back as records at the next start, newer ones of their keys notwithstanding. And
  * whether the disk takes a sync again is what writability means. */
 static int settle_files(struct volume *volume, struct error *err)
 {
+    int code = write_again(volume, err);
+    if (code != 0)
+        return code;
     volume_lock_appends(volume);
     struct volume_generation *generation = volume->generation;
     int result = os_ftruncate(volume->os, generation->dat_fd, volume_generation_end(generation));
-    int code = 0;
     if (result < 0)
         code = error_set_errno(err, -result, "truncate %s", atomic_load(&generation->dat_path));
     if (code == 0)
@@ -130,6 +194,8 @@ static int settle_files(struct volume *volume, struct error *err)
     volume_generation_forget_failed_sync(generation);
     if (code == 0)
         code = volume_generation_sync(generation, err);
+    if (code == 0)
+        code = check_last_record(generation, err);
     if (code == 0) /* it may be the index that failed */
         code = volume_generation_keep_mark(generation, 0, err);
     if (code == 0)

@@ -280,6 +280,30 @@ static void a_sync_that_failed_before_the_write_is_not_followed_by_another(void 
     assert_true(has(2, "durable"));
 }
 
+/* The last row that is on the disk is of a record that is not: where a start cuts it, a delete that was
+ * promised behind it would go too. */
+static void what_is_promised_after_it_was_marked_writable_stays(void **state)
+{
+    struct needle needle = fixture_needle(3, 1, "refused", 7);
+    fault_os_on_failed_sync(fault, forget_unsynced, disk);
+    put_durably(1, "deleted");
+    assert_int_equal(put(2, 1, "plain").code, 0);
+    fault_os_clear(fault);
+    fault_os_fail(fault, FAULT_FDATASYNC, 1, EIO, false);
+    assert_int_equal(fixture_put(queue, volume, &needle, true).code, KELP_E_IO);
+    assert_int_equal(volume_mark_writable(volume, NULL), 0);
+    struct append_request request = {
+        .volume = volume,
+        .kind = APPEND_DELETE,
+        .needle = {.key = 1, .cookie = 1},
+        .is_durable = true,
+    };
+    assert_int_equal(append_queue_wait(queue, &request), 0);
+    lose_power_and_reopen();
+    assert_false(has(1, "deleted"));
+    assert_true(has(2, "plain"));
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, append_setup, append_teardown)
@@ -291,6 +315,7 @@ int main(void)
         T(failed_writes_do_not_return_after_a_quarantine),
         T(third_failed_read_in_a_row_quarantines),
         T(a_batch_promises_nothing_after_a_failed_sync),
+        T(what_is_promised_after_it_was_marked_writable_stays),
         T(a_sync_that_fails_for_another_is_believed),
         T(a_sync_that_failed_before_the_write_is_not_followed_by_another),
     };
