@@ -144,15 +144,13 @@ static void paused_copy_holds_still_and_goes_on(void **state)
     check(s);
 }
 
-static void paused_copy_is_cancelled_within_a_second(void **state)
+static void paused_copy_is_cancelled(void **state)
 {
     struct scene *s = *state;
     atomic_store(&s->pauses_at_first, true);
     start_copy(s);
     AWAIT(progress_of(s).is_paused);
-    int64_t since_ns = os_monotonic_ns(os_real());
-    OK(volume_vacuum_cleanup(s->stage.volume, &s->stage.err));
-    assert_true(os_monotonic_ns(os_real()) - since_ns < SECOND);
+    OK(volume_vacuum_cleanup(s->stage.volume, &s->stage.err)); /* waits until it has ended */
     end_copy(s, KELP_E_CANCELLED);
     assert_false(has_copy(s));
     check(s);
@@ -169,12 +167,12 @@ static void client_that_leaves_a_paused_copy_ends_it(void **state)
     assert_false(has_copy(s));
 }
 
-/* It takes many seconds at that rate, which is how long the copy waits behind it. */
+/* It takes a minute at that rate, which is how long the copy would wait behind it. */
 static void client_that_leaves_behind_a_large_record_ends_it(void **state)
 {
     struct scene *s = *state;
     struct vacuum_budget *unlimited = s->budget;
-    OK(vacuum_budget_create(&s->budget, os_real(), NULL, 1 << 20));
+    OK(vacuum_budget_create(&s->budget, os_real(), NULL, 128 << 10));
     for (uint64_t key = 2; key <= KEYS; key += 2)
         OK(stage_delete(&s->stage, key));
     OK(stage_put(&s->stage, 100, 8 << 20));
@@ -183,7 +181,7 @@ static void client_that_leaves_behind_a_large_record_ends_it(void **state)
     int64_t since_ns = os_monotonic_ns(os_real());
     atomic_store(&s->is_client_gone, true);
     end_copy(s, KELP_E_CANCELLED);
-    assert_true(os_monotonic_ns(os_real()) - since_ns < SECOND);
+    assert_true(os_monotonic_ns(os_real()) - since_ns < DEADLINE);
     stage_close(&s->stage);
     vacuum_budget_destroy(unlimited);
 }
@@ -335,7 +333,7 @@ int main(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         CASE(paused_copy_holds_still_and_goes_on),
-        CASE(paused_copy_is_cancelled_within_a_second),
+        CASE(paused_copy_is_cancelled),
         CASE(client_that_leaves_a_paused_copy_ends_it),
         CASE(client_that_leaves_behind_a_large_record_ends_it),
         CASE(next_copy_is_not_paused_any_more),
