@@ -163,6 +163,38 @@ static void promise_made_while_the_swap_settles_is_kept(void **state)
     commit_watched(*state, &watcher);
 }
 
+/* The promise's own settling fails when the committer's has synced the new files already. */
+static void fail_a_promise(struct scene *s)
+{
+    s->stage.is_durable = true;
+    fault_os_fail(s->fault, FAULT_FSYNC, 1, EIO, false);
+    s->broken |= stage_put(&s->stage, 70, 500) == 0;
+}
+
+static void what_a_promise_could_not_settle_the_commit_does_not(void **state)
+{
+    struct scene *s = *state;
+    struct watcher watcher = {s, FAULT_FSYNC, ".cpc", fail_a_promise, NULL, 0};
+    scene_begin(s, NULL);
+    OK(stage_compact(&s->stage));
+    fault_os_watch(s->fault, on_call, &watcher);
+    int code = stage_commit(&s->stage);
+    fault_os_watch(s->fault, NULL, NULL);
+    assert_int_equal(watcher.strikes, 1);
+    assert_false(s->broken);
+    assert_int_equal(code, KELP_E_READ_ONLY);
+    assert_true(scene_exists(s, "1.cpd")); /* the old files have not been replaced */
+    assert_true(scene_stat(s).read_only & VOLUME_RO_IO_ERROR);
+    assert_int_equal(stage_commit(&s->stage), KELP_E_READ_ONLY);
+    OK(volume_mark_writable(s->stage.volume, &s->stage.err));
+    OK(stage_commit(&s->stage));
+    scene_assert_no_leftovers(s);
+    OK(stage_put(&s->stage, 60, 60));
+    scene_check(&s->stage);
+    scene_reopen(s);
+    scene_check(&s->stage);
+}
+
 static void promise_made_after_the_marker_is_synced_is_kept(void **state)
 {
     struct watcher watcher = {*state, FAULT_RENAME, ".dat", put_durably, NULL, 0};
@@ -235,6 +267,7 @@ int main(void)
         CASE(writers_that_outrun_the_commit_are_not_held_up),
         CASE(promise_after_the_last_synced_round_is_safe_once_the_marker_is),
         CASE(promise_made_while_the_swap_settles_is_kept),
+        CASE(what_a_promise_could_not_settle_the_commit_does_not),
         CASE(promise_made_after_the_marker_is_synced_is_kept),
         CASE(writers_without_a_promise_do_not_wait_for_the_settling),
         CASE(failed_rename_after_the_decision_serves_the_new_content),
