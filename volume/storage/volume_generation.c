@@ -302,6 +302,15 @@ void volume_generation_forget_failed_sync(struct volume_generation *generation)
     pthread_mutex_unlock(&generation->sync_lock);
 }
 
+void volume_generation_inherit_syncs(struct volume_generation *next, struct volume_generation *old)
+{
+    pthread_mutex_lock(&old->sync_lock);
+    next->has_sync_failed = old->has_sync_failed;
+    atomic_store(&next->synced_end, atomic_load(&old->synced_end));
+    pthread_mutex_unlock(&old->sync_lock);
+    volume_generation_promise(next, atomic_load(&old->promised_end));
+}
+
 /* ---- reading ---- */
 
 /* The last record may lack some of its padding, which the logical end counts (spec 11.3) and a file that

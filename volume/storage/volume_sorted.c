@@ -72,7 +72,7 @@ int volume_unsort_index(struct volume *volume, struct error *err)
     if (is_needed && !next)
         code = load_again(volume, volume->generation, &next, err);
     if (is_needed && code == 0) {
-        volume_generation_promise(next, atomic_load(&volume->generation->promised_end));
+        volume_generation_inherit_syncs(next, volume->generation);
         replaced = volume_swap_generation(volume, next);
         next = NULL;
     }

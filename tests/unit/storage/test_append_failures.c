@@ -280,6 +280,17 @@ static void a_sync_that_failed_before_the_write_is_not_followed_by_another(void 
     assert_true(has(2, "durable"));
 }
 
+static int delete_durably(uint64_t key)
+{
+    struct append_request request = {
+        .volume = volume,
+        .kind = APPEND_DELETE,
+        .needle = {.key = key, .cookie = 1},
+        .is_durable = true,
+    };
+    return append_queue_wait(queue, &request);
+}
+
 /* The last row that is on the disk is of a record that is not: where a start cuts it, a delete that was
  * promised behind it would go too. */
 static void what_is_promised_after_it_was_marked_writable_stays(void **state)
@@ -292,16 +303,32 @@ static void what_is_promised_after_it_was_marked_writable_stays(void **state)
     fault_os_fail(fault, FAULT_FDATASYNC, 1, EIO, false);
     assert_int_equal(fixture_put(queue, volume, &needle, true).code, KELP_E_IO);
     assert_int_equal(volume_mark_writable(volume, NULL), 0);
-    struct append_request request = {
-        .volume = volume,
-        .kind = APPEND_DELETE,
-        .needle = {.key = 1, .cookie = 1},
-        .is_durable = true,
-    };
-    assert_int_equal(append_queue_wait(queue, &request), 0);
+    assert_int_equal(delete_durably(1), 0);
     lose_power_and_reopen();
     assert_false(has(1, "deleted"));
     assert_true(has(2, "plain"));
+}
+
+/* From a sorted index to one in memory: the files are opened anew, and the failure must not be forgotten. */
+static void a_failed_sync_is_known_when_the_index_has_changed(void **state)
+{
+    fault_os_on_failed_sync(fault, forget_unsynced, disk);
+    for (uint64_t key = 1; key <= 3; key++)
+        put_durably(key, "deleted");
+    assert_int_equal(volume_mark_read_only(volume, true, true, NULL), 0);
+    reopen();
+    assert_int_equal(fixture_delete(queue, volume, 2, 1).code, 0);
+    fault_os_clear(fault);
+    fault_os_fail(fault, FAULT_FDATASYNC, 1, EIO, false);
+    assert_int_equal(delete_durably(3), KELP_E_IO);
+    assert_int_equal(volume_mark_read_only(volume, true, true, NULL), 0);
+    assert_int_equal(volume_sync(volume, NULL), KELP_E_IO);
+    assert_int_equal(volume_mark_writable(volume, NULL), 0);
+    assert_int_equal(delete_durably(1), 0);
+    lose_power_and_reopen();
+    assert_false(has(1, "deleted"));
+    assert_false(has(2, "deleted"));
+    assert_true(has(3, "deleted"));
 }
 
 int main(void)
@@ -315,6 +342,7 @@ int main(void)
         T(failed_writes_do_not_return_after_a_quarantine),
         T(third_failed_read_in_a_row_quarantines),
         T(a_batch_promises_nothing_after_a_failed_sync),
+        T(a_failed_sync_is_known_when_the_index_has_changed),
         T(what_is_promised_after_it_was_marked_writable_stays),
         T(a_sync_that_fails_for_another_is_believed),
         T(a_sync_that_failed_before_the_write_is_not_followed_by_another),
