@@ -60,6 +60,10 @@ static bool holds(const struct dat_window *window, uint64_t offset, size_t n)
 int dat_window_bytes(struct dat_window *window, uint64_t offset, size_t n, const uint8_t **ret,
                      struct error *err)
 {
+    if (offset > window->end || n > window->end - offset)
+        return error_set(err, KELP_E_CORRUPT, "%s has %llu bytes, not %zu at %llu",
+                         atomic_load(&window->generation->dat_path),
+                         (unsigned long long)window->end, n, (unsigned long long)offset);
     if (!holds(window, offset, n)) {
         uint64_t left = window->end - offset;
         size_t size = left < DAT_WINDOW_BYTES ? (size_t)left : DAT_WINDOW_BYTES;

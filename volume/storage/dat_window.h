@@ -14,8 +14,9 @@ int dat_window_open(struct dat_window **ret, struct volume_generation *generatio
                     bool is_guest, struct error *err);
 void dat_window_close(struct dat_window *window); /* NULL is fine */
 
-/* n bytes at the offset, both below the end, n at most half a window. They stay until the next call.
- * KELP_E_CANCELLED when the generation is being loaded and nobody wants it any more. */
+/* n bytes at the offset, n at most half a window. They stay until the next call. KELP_E_CORRUPT when
+ * they do not lie below the end, as a garbled row may have it. KELP_E_CANCELLED when the generation is
+ * being loaded and nobody wants it any more. */
 int dat_window_bytes(struct dat_window *window, uint64_t offset, size_t n, const uint8_t **ret,
                      struct error *err);
 /* As many bytes as there are without reading, or else as a window can hold, up to the end; at least n

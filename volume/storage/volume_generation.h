@@ -123,7 +123,7 @@ int volume_generation_sync(struct volume_generation *generation, struct error *e
 int volume_generation_sync_records(struct volume_generation *generation, struct error *err);
 int volume_generation_sync_rows(struct volume_generation *generation, struct error *err);
 void volume_generation_forget_failed_sync(struct volume_generation *generation);
-/* `next` is of the same files as `old`, and nobody appends: what is known of old's syncs holds for it. */
+/* `next` is of the same files as `old`, nobody appends: what is known of old's syncs holds for it. */
 void volume_generation_inherit_syncs(struct volume_generation *next, struct volume_generation *old);
 
 /* Exactly n bytes of the .dat. `nowait`: KELP_E_AGAIN (and err untouched) unless all of it is in the page

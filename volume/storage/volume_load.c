@@ -253,10 +253,11 @@ static int walk_index(struct loading *loading, struct index_verdict *ret, struct
         needle_index_destroy(generation->index);
         generation->index = NULL;
         generation->index_store = NULL;
-        if (index_load(generation, ret, err) == 0) {
+        int second = index_load(generation, ret, err);
+        if (second == 0)
             add_note(loading, "its index is in memory: %s", reason.message);
-            return 0;
-        }
+        if (second == 0 || second == KELP_E_CANCELLED)
+            return second;
     }
     return code != 0 ? error_set(err, code, "%s", reason.message) : 0;
 }

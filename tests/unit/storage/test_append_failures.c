@@ -309,7 +309,7 @@ static void what_is_promised_after_it_was_marked_writable_stays(void **state)
     assert_true(has(2, "plain"));
 }
 
-/* From a sorted index to one in memory: the files are opened anew, and the failure must not be forgotten. */
+/* From a sorted index to one in memory: the files are opened anew, the failure is not forgotten. */
 static void a_failed_sync_is_known_when_the_index_has_changed(void **state)
 {
     fault_os_on_failed_sync(fault, forget_unsynced, disk);

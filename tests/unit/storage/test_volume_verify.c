@@ -1,6 +1,7 @@
 /* Verifying volumes: each kind of damage is found, named, and nothing else is. */
 #include "common/check.h"
 #include "tests/unit/storage/sample_volume.h"
+#include "volume/storage/dat_window.h"
 #include "volume/storage/volume_verify.h"
 
 #include <setjmp.h>
@@ -348,10 +349,29 @@ static void every_cut_and_every_flip_of_the_index_is_survived(void **state)
     }
 }
 
+/* As the rows of a garbled volume that has outgrown their offsets may have it. */
+static void nothing_is_read_from_behind_the_end(void **state)
+{
+    struct volume_generation *generation = sample_open(&sample, false);
+    uint64_t end = volume_generation_end(generation);
+    struct dat_window *window;
+    const uint8_t *bytes;
+    assert_int_equal(dat_window_open(&window, generation, end, true, NULL), 0);
+    assert_int_equal(dat_window_bytes(window, end - 8, 8, &bytes, NULL), 0);
+    assert_int_equal(dat_window_bytes(window, end - 8, 16, &bytes, NULL), KELP_E_CORRUPT);
+    assert_int_equal(dat_window_bytes(window, end + 8, 8, &bytes, NULL), KELP_E_CORRUPT);
+    dat_window_close(window);
+    assert_int_equal(dat_window_open(&window, generation, end, true, NULL), 0);
+    assert_int_equal(dat_window_bytes(window, end - 8, 16, &bytes, NULL), KELP_E_CORRUPT);
+    dat_window_close(window);
+    volume_generation_unref(generation);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
+        TEST(nothing_is_read_from_behind_the_end),
         TEST(a_sound_volume_has_no_problem),
         TEST(rows_in_any_order_are_fine),
         TEST(changed_data_are_found_by_their_crc),
