@@ -33,7 +33,7 @@ int address_init(struct address *ret, const char *host, unsigned port, unsigned 
         host++;
         length -= 2;
     }
-    if (length >= sizeof(ret->host) || port > UINT16_MAX || grpc_port > UINT16_MAX)
+    if (length >= sizeof(ret->host) || strcspn(host, "[]") < length || port > UINT16_MAX || grpc_port > UINT16_MAX)
         return KELP_E_INVALID;
     memcpy(ret->host, host, length);
     ret->host[length] = '\0';
@@ -50,15 +50,19 @@ int address_parse(struct slice text, struct address *ret, struct error *err)
     ptrdiff_t dot = slice_find(ports, '.');
     uint16_t port, grpc_port = 0;
     char name[256];
-    if (colon < 0 || host.len >= sizeof(name) ||
-        !parse_port(slice_until(ports, dot < 0 ? ports.len : (size_t)dot), &port) ||
-        (dot >= 0 && !parse_port(slice_from(ports, (size_t)dot + 1), &grpc_port)))
+    bool is_valid = colon >= 0 && host.len < sizeof(name) &&
+                    parse_port(slice_until(ports, dot < 0 ? ports.len : (size_t)dot), &port) &&
+                    (dot < 0 || parse_port(slice_from(ports, (size_t)dot + 1), &grpc_port));
+    if (is_valid) {
+        memcpy(name, host.ptr, host.len);
+        name[host.len] = '\0';
+        is_valid = address_init(ret, name, port, grpc_port) == 0;
+    }
+    if (!is_valid)
         return error_set(err, KELP_E_INVALID,
                          "address \"%.*s\": want host:port or host:port.grpcPort",
                          (int)(text.len < 200 ? text.len : 200), text.ptr);
-    memcpy(name, host.ptr, host.len);
-    name[host.len] = '\0';
-    return address_init(ret, name, port, grpc_port);
+    return 0;
 }
 
 static int format(const struct address *a, unsigned port, char text[ADDRESS_TEXT_SIZE])

@@ -34,7 +34,8 @@ static void equality_ignores_the_grpc_port(void **state)
 
 static void refuses_what_is_no_address(void **state)
 {
-    static const char *const rows[] = {"", "h", "h:", "h:x", "h:1.", "h:1.x", "h:70000", "h:1:x"};
+    static const char *const rows[] = {"",      "h",       "h:",    "h:x",    "h:1.", "h:1.x",
+                                       "h:70000", "h:1:x", "[[]]:3", "a]:3", "[a:3"};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct address a;
         struct error err = {0};
