@@ -84,6 +84,16 @@ def make_volume(folder, count, keys, min_bytes, max_bytes, kind):
     return f'1,{done.stdout.strip()}{MADE_COOKIE}'
 
 
+def touch_memory(folder, size):
+    """A virtual machine's host takes back memory that has been free for a while, and whoever touches it next pays for
+    it, several times what a copy costs. So pages for so many bytes of files are made sure of first, for everybody."""
+    scratch = pathlib.Path(folder) / 'touched'
+    with open(scratch, 'wb') as file:
+        for _ in range(0, size, 1 << 20):
+            file.write(bytes(1 << 20))
+    scratch.unlink()
+
+
 def copy_files(source, target):
     """Into a folder that is there; on the disk, or the kernel would write them back while something is measured."""
     subprocess.run(['cp', '-r', '--sparse=always', f'{source}/.', str(target)], check=True)

@@ -13,7 +13,7 @@ import time
 import grpc
 
 from lib.rpc import call_volume, stream_volume
-from meters import BLOB_SIZE, KINDS, copy_files, cpu_seconds, make_volume, servers
+from meters import BLOB_SIZE, KINDS, copy_files, cpu_seconds, make_volume, servers, touch_memory
 
 ROUNDS = 5
 
@@ -42,6 +42,7 @@ def copy_by_cp(results, dat, live_mb):
     """The bytes of the vacuumed file, from the page cache as they were for the vacuum, into a new file."""
     target = dat.with_suffix('.copy')
     subprocess.run(['cat', str(dat)], stdout=subprocess.DEVNULL, check=True)
+    touch_memory(dat.parent, dat.stat().st_size)
     start, before = time.monotonic(), os.times()
     subprocess.run(['cp', '--reflink=never', str(dat), str(target)], check=True)
     subprocess.run(['sync', str(target)], check=True)
@@ -59,6 +60,7 @@ def one_round(results, folder, kind, source, blobs):
     copy_files(source, data)
     with servers(folder, kind, data=data) as (_, server):
         live_mb = blobs // 2 * BLOB_SIZE / 1e6
+        touch_memory(folder, live_bytes(blobs))
         before = cpu_seconds(server)
         start, _, end = vacuum(server)
         results.add('vacuum', 'MB/s live', kind, live_mb / (end - start), more_is_better=True)
