@@ -213,12 +213,14 @@ int volume_info_file_load(struct os *os, const char *path, struct volume_info *r
         return error_set(err, KELP_E_NOT_FOUND, "%s is empty", path);
     }
     struct volume_info info = {0};
+    size_t end = size;
+    while (end > 0 && strchr(" \t\r\n", data[end - 1]))
+        end--;
+    /* Strict as the peer is, and a number like 01e would not come out as it went in. */
     struct json_tokener *tokener = must(json_tokener_new());
-    struct json_object *root = json_tokener_parse_ex(tokener, data, (int)size + 1);
-    size_t end = json_tokener_get_parse_end(tokener);
-    while (end < size && strchr(" \t\r\n", data[end]))
-        end++;
-    if (json_tokener_get_error(tokener) != json_tokener_success || end < size ||
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
+    struct json_object *root = json_tokener_parse_ex(tokener, data, (int)end);
+    if (json_tokener_get_error(tokener) != json_tokener_success ||
         !json_object_is_type(root, json_type_object)) {
         code = error_set(err, KELP_E_CORRUPT, "%s is not a JSON object", path);
     } else {
