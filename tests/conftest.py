@@ -13,3 +13,13 @@ from lib.cluster import Cluster  # noqa: E402
 def cluster(tmp_path):
     with Cluster(tmp_path) as running:
         yield running
+
+
+@pytest.fixture(scope='module')
+def kelp(tmp_path_factory):
+    """A master and two volume servers, for all tests of a file."""
+    with Cluster(tmp_path_factory.mktemp('kelp')) as cluster:
+        cluster.kelp_master()
+        for _ in range(2):
+            cluster.kelp_volume()
+        yield cluster

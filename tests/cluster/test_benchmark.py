@@ -4,17 +4,7 @@ import re
 import signal
 import subprocess
 
-import pytest
 from lib.cluster import Cluster, http, kelp_binary, run, wait_until
-
-
-@pytest.fixture(scope='module')
-def kelp(tmp_path_factory):
-    with Cluster(tmp_path_factory.mktemp('benchmark')) as cluster:
-        cluster.kelp_master()
-        for _ in range(2):
-            cluster.kelp_volume()
-        yield cluster
 
 
 def benchmark(cluster, folder, *flags, status=0, timeout=120):

@@ -7,15 +7,6 @@ import pytest
 from lib.cluster import Cluster, http, kelp_binary, run
 
 
-@pytest.fixture(scope='module')
-def kelp(tmp_path_factory):
-    with Cluster(tmp_path_factory.mktemp('upload')) as cluster:
-        cluster.kelp_master()
-        for _ in range(2):
-            cluster.kelp_volume()
-        yield cluster
-
-
 def upload(cluster, folder, *words, **options):
     done = run([kelp_binary(), 'upload', f'-master={cluster.master}', *words], cwd=folder, **options)
     return json.loads(done.stdout)

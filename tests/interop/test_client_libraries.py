@@ -9,19 +9,10 @@ import subprocess
 
 import pytest
 import requests
-from lib.cluster import Cluster, run
+from lib.cluster import run
 
 INSTALL = pathlib.Path(__file__).resolve().parents[2] / 'scripts/install-clients'
 OUT_OF_REACH = 3  # how install-clients ends when an index cannot be reached
-
-
-@pytest.fixture(scope='module')
-def kelp(tmp_path_factory):
-    with Cluster(tmp_path_factory.mktemp('kelp')) as cluster:
-        cluster.kelp_master()
-        for _ in range(2):
-            cluster.kelp_volume()
-        yield cluster
 
 
 def installed(library):

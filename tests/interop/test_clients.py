@@ -4,17 +4,7 @@ import json
 import os
 import re
 
-import pytest
-from lib.cluster import Cluster, http, run, wait_until, weed_binary
-
-
-@pytest.fixture(scope='module')
-def kelp(tmp_path_factory):
-    with Cluster(tmp_path_factory.mktemp('kelp')) as cluster:
-        cluster.kelp_master()
-        for _ in range(2):
-            cluster.kelp_volume()
-        yield cluster
+from lib.cluster import http, run, wait_until, weed_binary
 
 
 def digest(path):
